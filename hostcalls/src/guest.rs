@@ -1,0 +1,113 @@
+//! What a host can ask of a guest: to run on, until it must wait or ends.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use crate::Nanos;
+
+/// A started program.
+pub trait Guest {
+    /// Runs the guest until it has to wait, has used its slice, or ends. Not to be called after
+    /// [`Step::Ended`]: it answers the same ending again.
+    fn step(&mut self) -> Step;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing to do before this is due. An empty wait (`until: Some(0)`) only gives way to others.
+    Wait(Wait),
+    Ended(Ending),
+}
+
+/// What would let a guest go on: any one of these. The host may step it earlier; that does no harm.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wait {
+    /// When standard input has something (or its end).
+    pub stdin: bool,
+    /// When the monotonic clock reaches this.
+    pub until: Option<Nanos>,
+}
+
+/// How a guest ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// It returned (0) or asked to exit with this code.
+    Exited(u32),
+    /// It did what cannot be done. See [`Trap`].
+    Trapped(Trap),
+    /// It used up what it was given.
+    Stopped(Limit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Time,
+    Fuel,
+}
+
+/// The end of a guest by its own fault: never the VM's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trap {
+    pub kind: TrapKind,
+    /// One line: what happened, in the engine's or the host call's words.
+    pub message: String,
+    /// Innermost frame first; empty where the engine could not tell.
+    pub backtrace: Vec<CodeFrame>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrapKind {
+    Unreachable,
+    MemoryOutOfBounds,
+    TableOutOfBounds,
+    IndirectCallToNull,
+    BadSignature,
+    IntegerDivisionByZero,
+    IntegerOverflow,
+    BadConversionToInteger,
+    StackOverflow,
+    OutOfMemory,
+    /// A pointer that a host call was given lies outside of the guest's memory, or is misaligned.
+    BadPointer,
+    /// A host call panicked: our bug, this guest's end, nobody else's.
+    HostPanic,
+    Other,
+}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::MemoryOutOfBounds => "out of bounds memory access",
+            Self::TableOutOfBounds => "out of bounds table access",
+            Self::IndirectCallToNull => "indirect call to null",
+            Self::BadSignature => "indirect call with another signature",
+            Self::IntegerDivisionByZero => "integer division by zero",
+            Self::IntegerOverflow => "integer overflow",
+            Self::BadConversionToInteger => "invalid conversion to integer",
+            Self::StackOverflow => "call stack exhausted",
+            Self::OutOfMemory => "out of memory",
+            Self::BadPointer => "bad pointer in a host call",
+            Self::HostPanic => "panic in a host call",
+            Self::Other => "trap",
+        })
+    }
+}
+
+/// One function on the guest's stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CodeFrame {
+    /// Its index in the module.
+    pub function: u32,
+    /// Its name from the name section, if it has one.
+    pub name: Option<String>,
+}
+
+impl fmt::Display for CodeFrame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name}"),
+            None => write!(f, "<function {}>", self.function),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The contract in the middle: what a guest can do ([`Ctx`] and the services in it), and what a host
+//! can ask of a guest ([`Guest`]).
+//!
+//! Promises: no pointers, no engine types, no unsafe, no operating system. Hosts (the kernel, the
+//! [`fake`] world, a developer's own machine) implement the small service traits; runtimes (wasm, Lua)
+//! speak them. Hosts and runtimes never meet elsewhere.
+//!
+//! Rules that hold for every service:
+//! - **A service never blocks.** What can't be done now answers [`Errno::Again`]; the guest then hands
+//!   its host a [`Wait`] and is stepped again once that is due.
+//! - **[`Errno`] is told to the guest, [`Trap`] ends it.** Nothing a guest asks for may panic.
+//! - **Time is an argument** wherever an operation depends on it.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod ctx;
+mod errno;
+pub mod farewell;
+mod files;
+mod guest;
+mod services;
+
+pub use ctx::{Ctx, Preopen};
+pub use errno::Errno;
+pub use files::{DirEntry, FileKind, Files, NewNode, Node, Stat};
+pub use guest::{CodeFrame, Ending, Guest, Limit, Step, Trap, TrapKind, Wait};
+pub use services::{Clock, Nanos, Random, Ready, Stdio, Stream};
