@@ -36,7 +36,7 @@ fn boot_app() -> Farewell {
             "there is no app: no initrd was handed over; help: lunette run APP, or give QEMU -initrd BUNDLE"
         ))
     };
-    let free = mm::statistics().free_bytes.saturating_sub(KERNEL_SHARE);
+    let free = mm::free_bytes().saturating_sub(KERNEL_SHARE);
     let services = Services {
         clock: Arc::new(KernelClock),
         random: Arc::new(KernelRandom),

@@ -152,7 +152,7 @@ fn page_fault(frame: &mut Frame, fx: &mut FxState) {
     match mm::fault(address, access) {
         FaultOutcome::Resolved => {}
         FaultOutcome::OutOfMemory => platform::out_of_memory("a page was needed and none is left"),
-        FaultOutcome::Segv { .. } if mm::in_stack_guard(address) => die(frame, "kernel stack overflow"),
+        FaultOutcome::Segv { .. } if floor::start::in_guard(address) => die(frame, "kernel stack overflow"),
         FaultOutcome::Segv { mapped } => {
             signal(frame, fx, signals::SIGSEGV, if mapped { 2 } else { 1 }, address);
         }

@@ -6,10 +6,20 @@ pub(crate) mod tables;
 
 use core::ops::Range;
 
-use crate::{arch, cell::StaticCell, cmdline::Cmdline, console, floor, mm, platform, time};
+use crate::{
+    arch,
+    cell::StaticCell,
+    cmdline::Cmdline,
+    console, floor,
+    mm::{self, PhysAddr},
+    platform, time,
+};
 
 /// The most regions of usable memory that are kept; more are ignored (a hypervisor reports one to four).
 const MAX_REGIONS: usize = 16;
+
+/// Below this not even std starts: tables, the heap's first pages, the stack's.
+const LEAST_MEMORY: u64 = 512 * 1024;
 
 /// What the boot protocol told us.
 pub struct BootInfo {
@@ -27,14 +37,14 @@ pub struct BootInfo {
 /// A short list of address ranges.
 #[derive(Clone, Default)]
 pub struct Regions {
-    list: [(u64, u64); MAX_REGIONS],
+    list: [Range<u64>; MAX_REGIONS],
     len: usize,
 }
 
 impl Regions {
     fn push(&mut self, range: Range<u64>) {
         if range.start < range.end && self.len < MAX_REGIONS {
-            self.list[self.len] = (range.start, range.end);
+            self.list[self.len] = range;
             self.len += 1;
         }
     }
@@ -48,8 +58,12 @@ impl Regions {
         }
     }
 
+    fn as_slice(&self) -> &[Range<u64>] {
+        &self.list[..self.len]
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
-        self.list[..self.len].iter().map(|&(start, end)| start..end)
+        self.list[..self.len].iter().cloned()
     }
 
     pub fn total(&self) -> u64 {
@@ -91,13 +105,18 @@ fn start(mut info: BootInfo) -> ! {
             let start = payload.as_ptr().addr() as u64;
             info.memory.remove(start & !0xfff..(start + payload.len() as u64).next_multiple_of(4096));
         }
-        if info.memory.total() < mm::LEAST_MEMORY {
+        if info.memory.total() < LEAST_MEMORY {
             platform::refuse(format_args!(
                 "not enough memory: {} KiB are left after the image and the bundle; give the VM more (-m)",
                 info.memory.total() / 1024
             ));
         }
-        mm::init(info.memory.iter(), tables::root());
+        let mut low = info.memory.clone();
+        low.remove(tables::MAPPED..u64::MAX);
+        mm::init(low.as_slice(), PhysAddr(tables::root()));
+        for high in info.memory.iter().filter(|range| range.start >= tables::MAPPED) {
+            mm::identity_map(high);
+        }
         (*BOOT_INFO.get()).replace(info);
         time::mark("mm");
         floor::start::enter_main()

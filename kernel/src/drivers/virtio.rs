@@ -18,7 +18,7 @@ use virtio_drivers::{
 };
 use x86_64::instructions::port::Port;
 
-use crate::mm;
+use crate::mm::{self, PhysAddr};
 
 /// The one feature that every driver here wants.
 pub(crate) const VERSION_1: Feature = Feature::VERSION_1;
@@ -79,23 +79,26 @@ impl ConfigurationAccess for ConfigurationPorts {
     }
 }
 
-/// RAM is mapped at virtual = physical, so sharing a buffer is naming it, provided it lies in RAM mapped
-/// that way: buffers in demand-zero areas go by a copy.
+/// Sharing a buffer is naming its physical address. It must be one piece there: small blocks of the kernel
+/// heap and DMA pages are.
 pub(crate) struct KernelHal;
 
 // SAFETY: `dma_alloc` gives whole, zeroed, exclusive pages; MMIO below 4 GiB is mapped by boot; `share` gives
-// the address of the buffer itself or of a bounce copy of the same size.
+// the physical address of the buffer itself.
 unsafe impl Hal for KernelHal {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
-        match mm::dma_alloc(pages) {
-            Some(at) => (at.addr().get() as u64, at),
-            None => (0, NonNull::dangling()),
-        }
+        let Some(at) = mm::take_dma(pages as u64, 4096) else { return (0, NonNull::dangling()) };
+        let Some(memory) = NonNull::new(core::ptr::with_exposed_provenance_mut::<u8>(at.0 as usize)) else {
+            return (0, NonNull::dangling());
+        };
+        // SAFETY: whole pages that are ours alone now, mapped at their own address.
+        unsafe { memory.write_bytes(0, pages * 4096) };
+        (at.0, memory)
     }
 
     unsafe fn dma_dealloc(_: PhysAddr, at: NonNull<u8>, pages: usize) -> i32 {
         // SAFETY: the caller hands back what `dma_alloc` gave.
-        unsafe { mm::dma_free(at, pages) };
+        unsafe { mm::give_dma(PhysAddr(at.addr().get() as u64), pages as u64) };
         0
     }
 
@@ -104,9 +107,8 @@ unsafe impl Hal for KernelHal {
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
-        // Buffers here come from `mm::dma_alloc` or the kernel heap's small classes: both are in the
-        // identity map. See `services::gather_entropy`.
-        buffer.addr().get() as u64
+        // What is not mapped has no physical address: 0 is then no RAM of ours, and the device's business.
+        mm::translate(buffer.addr().get() as u64).map_or(0, |at| at.0)
     }
 
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}

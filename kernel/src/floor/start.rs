@@ -1,12 +1,23 @@
 //! The way into `main`: the stack that the System V ABI wants a process to find (AMD64 supplement,
 //! figure 3.9), then musl's own `_start`.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use crate::{arch::cpu, mm};
 
 /// The main stack: demand-zero, with a hole below it.
-const STACK: usize = 8 << 20;
+const STACK: u64 = 8 << 20;
+/// Its lowest address, once it is there.
+static STACK_BOTTOM: AtomicU64 = AtomicU64::new(0);
+
+/// Does a fault at this address mean that a stack overflowed? (musl gives std no guard for the main one.)
+pub(crate) fn in_guard(address: u64) -> bool {
+    let bottom = STACK_BOTTOM.load(Relaxed);
+    (bottom.saturating_sub(4096)..bottom).contains(&address)
+}
 
 const AT_NULL: u64 = 0;
 const AT_PHDR: u64 = 3;
@@ -72,16 +83,17 @@ pub(crate) unsafe fn enter_main() -> ! {
             4,
         ),
     ];
-    let Some(top) = mm::map_stack(STACK) else {
+    let Ok(top) = mm::map_stack(STACK) else {
         crate::platform::refuse(format_args!("not enough memory for the kernel's stack; give the VM more (-m)"))
     };
+    STACK_BOTTOM.store(top - STACK, Relaxed);
     // musl's stack protector value: not a secret in ring 0, only different each time.
     let random = [cpu::tsc(), cpu::rdrand().unwrap_or_else(|| cpu::tsc().rotate_left(32))];
 
     // From the top down: program name, random bytes, program headers; then what RSP points at.
-    let headers_at = top as u64 - 64 - size_of_val(&headers) as u64;
-    let random_at = top as u64 - 32;
-    let name_at = top as u64 - 64;
+    let headers_at = top - 64 - size_of_val(&headers) as u64;
+    let random_at = top - 32;
+    let name_at = top - 64;
     let vector: [u64; 19] = [
         1, name_at, 0, // argc, argv
         0, // environment

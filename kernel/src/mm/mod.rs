@@ -205,3 +205,9 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Space<Cpu>) -> R) -> R {
     let Some(mut memory) = MEMORY.try_lock() else { panic!("mm: entered twice") };
     f(&mut memory.space)
 }
+
+/// Bytes of RAM that could still be promised: what is free, without what was promised and not yet touched.
+pub fn free_bytes() -> u64 {
+    let s = statistics();
+    (s.free.saturating_sub(s.committed.saturating_sub(s.resident))) * FRAME
+}

@@ -188,18 +188,18 @@ fn reuse() {
         top
     };
     let first = round();
-    let free = mm::statistics().free_bytes;
+    let free = mm::free_bytes();
     let mut last = 0;
     for _ in 0..50 {
         last = round();
     }
     assert!(last <= first + (1 << 30), "addresses creep from {first:#x} to {last:#x}");
-    let now = mm::statistics().free_bytes;
+    let now = mm::free_bytes();
     assert!(now + (64 << 10) >= free, "{} KiB leaked", (free - now) / 1024);
 }
 
 fn exhaustion() {
-    let free = mm::statistics().free_bytes;
+    let free = mm::free_bytes();
     assert!(Vec::<u8>::new().try_reserve_exact(1 << 40).is_err());
     assert!(Vec::<u8>::new().try_reserve_exact(free as usize * 2).is_err(), "more than there is");
     for _ in 0..3 {
@@ -215,7 +215,7 @@ fn exhaustion() {
         let got = (hoard.len() as u64) << 20;
         assert!(got >= free / 2, "{got} of {free} bytes could be had");
     }
-    let now = mm::statistics().free_bytes;
+    let now = mm::free_bytes();
     assert!(now + (256 << 10) >= free, "{} KiB did not come back", (free - now) / 1024);
 }
 
