@@ -181,7 +181,9 @@ mod tests {
         assert_eq!(memory.read_u32(12).unwrap(), 0x0807_0605);
         assert_eq!(memory.read_u16(10).unwrap(), 0x0403);
         assert_eq!(memory.read_u8(15).unwrap(), 8);
-        assert!(memory.read_u16(1).is_err() && memory.read_u32(2).is_err() && memory.write_u64(4, 0).is_err());
+        assert!(
+            memory.read_u16(1).is_err() && memory.read_u32(2).is_err() && memory.write_u64(4, 0).is_err()
+        );
         assert!(memory.write_u32(16, 1).is_err());
     }
 
@@ -191,10 +193,7 @@ mod tests {
         let memory = GuestMemory::new("fd_read", &mut bytes);
         let trap = Trap::from(memory.bytes(4, 8).unwrap_err());
         assert_eq!(trap.kind, TrapKind::BadPointer);
-        assert_eq!(
-            trap.message,
-            "fd_read: 8 bytes at 0x4 are outside of the guest's memory of 8 bytes"
-        );
+        assert_eq!(trap.message, "fd_read: 8 bytes at 0x4 are outside of the guest's memory of 8 bytes");
         assert!(memory.read_u32(2).unwrap_err().to_string().contains("not a multiple of 4"));
     }
 }

@@ -201,6 +201,7 @@ impl Wasi {
     /// The text of a link, as much of it as there is room for.
     ///
     /// [`Errno::Inval`]: no link. [`Errno::Noent`], and [walking](walk).
+    #[expect(clippy::too_many_arguments, reason = "as the specification has it")]
     pub fn path_readlink(
         &mut self,
         memory: &mut GuestMemory<'_>,

@@ -116,7 +116,9 @@ impl Wasi {
         let wall = self.ctx.clock.wall();
         let due = match (id, absolute, wall) {
             (Clockid::Monotonic, true, _) => timeout,
-            (Clockid::Monotonic, false, _) | (Clockid::Realtime, false, Some(_)) => began.saturating_add(timeout),
+            (Clockid::Monotonic, false, _) | (Clockid::Realtime, false, Some(_)) => {
+                began.saturating_add(timeout)
+            }
             // The date may be set while we wait: this is worked out anew each time.
             (Clockid::Realtime, true, Some(date)) => now.saturating_add(timeout.saturating_sub(date)),
             (Clockid::Realtime, _, None) | (Clockid::Cputime, ..) => return Look::Error(Errno::Inval),
