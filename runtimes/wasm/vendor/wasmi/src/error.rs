@@ -12,7 +12,7 @@ use crate::{
     limits::LimitsError,
     module::ReadError,
 };
-use alloc::{boxed::Box, string::String};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, fmt::Display};
 use wasmi_core::{FuelError, HostError, MemoryError, TableError};
 use wasmparser::BinaryReaderError as WasmError;
@@ -24,7 +24,34 @@ use wat::Error as WatError;
 #[derive(Debug)]
 pub struct Error {
     /// The underlying kind of the error and its specific information.
-    kind: Box<ErrorKind>,
+    inner: Box<ErrorInner>,
+}
+
+/// The boxed contents of an [`Error`].
+#[derive(Debug)]
+struct ErrorInner {
+    /// The underlying kind of the error and its specific information.
+    kind: ErrorKind,
+    /// The functions on the call stack when the error occurred.
+    backtrace: WasmBacktrace,
+}
+
+/// The Wasm functions on a call stack.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct WasmBacktrace {
+    /// Function indices, each within its module, innermost first.
+    ///
+    /// Of a call stack that is too deep to be shown the middle is left out.
+    pub frames: Vec<u32>,
+    /// The number of Wasm functions on the call stack.
+    pub depth: usize,
+}
+
+impl WasmBacktrace {
+    /// The number of innermost frames that are always shown.
+    pub const INNERMOST: usize = 64;
+    /// The number of outermost frames that are always shown.
+    pub const OUTERMOST: usize = 16;
 }
 
 #[test]
@@ -37,8 +64,26 @@ impl Error {
     /// Creates a new [`Error`] from the [`ErrorKind`].
     fn from_kind(kind: ErrorKind) -> Self {
         Self {
-            kind: Box::new(kind),
+            inner: Box::new(ErrorInner {
+                kind,
+                backtrace: WasmBacktrace::default(),
+            }),
         }
+    }
+
+    /// Adds the `backtrace` unless there is one of an inner execution already.
+    pub(crate) fn with_wasm_backtrace(mut self, backtrace: WasmBacktrace) -> Self {
+        if self.inner.backtrace.depth == 0 {
+            self.inner.backtrace = backtrace;
+        }
+        self
+    }
+
+    /// Returns the Wasm functions on the call stack when the error occurred.
+    ///
+    /// Empty for errors that do not stem from an execution.
+    pub fn wasm_backtrace(&self) -> &WasmBacktrace {
+        &self.inner.backtrace
     }
 
     /// Creates a new [`Error`] described by a `message`.
@@ -74,7 +119,7 @@ impl Error {
 
     /// Returns the [`ErrorKind`] of the [`Error`].
     pub fn kind(&self) -> &ErrorKind {
-        &self.kind
+        &self.inner.kind
     }
 
     /// Returns a reference to [`TrapCode`] if [`Error`] is a [`TrapCode`].
@@ -97,7 +142,8 @@ impl Error {
     where
         T: HostError,
     {
-        self.kind
+        self.inner
+            .kind
             .as_host()
             .and_then(<dyn HostError + 'static>::downcast_ref)
     }
@@ -110,7 +156,8 @@ impl Error {
     where
         T: HostError,
     {
-        self.kind
+        self.inner
+            .kind
             .as_host_mut()
             .and_then(<dyn HostError + 'static>::downcast_mut)
     }
@@ -123,7 +170,8 @@ impl Error {
     where
         T: HostError,
     {
-        self.kind
+        self.inner
+            .kind
             .into_host()
             .and_then(|error| error.downcast().ok())
             .map(|boxed| *boxed)
@@ -147,7 +195,7 @@ impl core::error::Error for Error {}
 
 impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        Display::fmt(&self.kind, f)
+        Display::fmt(&self.inner.kind, f)
     }
 }
 

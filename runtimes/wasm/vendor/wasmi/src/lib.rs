@@ -195,7 +195,7 @@ pub use self::{
         TypedResumableCallHostTrap,
         TypedResumableCallOutOfFuel,
     },
-    error::Error,
+    error::{Error, WasmBacktrace},
     func::{
         Caller,
         Func,

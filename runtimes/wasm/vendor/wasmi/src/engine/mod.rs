@@ -67,6 +67,7 @@ use crate::{
     Func,
     FuncType,
     StoreContextMut,
+    WasmBacktrace,
     module::{FuncIdx, ModuleHeader},
 };
 use alloc::{
@@ -454,6 +455,11 @@ impl Engine {
         Results: LiftFromCells,
     {
         self.inner.resume_func_out_of_fuel(ctx, invocation, results)
+    }
+
+    /// Tells which functions are on the `stack`.
+    pub(crate) fn wasm_backtrace(&self, stack: &Stack) -> WasmBacktrace {
+        self.inner.wasm_backtrace(stack)
     }
 
     /// Recycles the given [`Stack`] for reuse in the [`Engine`].

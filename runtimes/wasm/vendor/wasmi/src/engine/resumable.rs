@@ -5,6 +5,7 @@ use crate::{
     Engine,
     Error,
     Val,
+    WasmBacktrace,
     engine::{LiftFromCellsByValue, LoadByVal, Stack},
     func::FuncError,
     ir::SlotSpan,
@@ -175,6 +176,11 @@ impl ResumableCallCommon {
         replace(&mut self.stack, Stack::empty())
     }
 
+    /// Tells which functions are on the underlying [`Stack`].
+    fn wasm_backtrace(&self) -> WasmBacktrace {
+        self.engine.wasm_backtrace(&self.stack)
+    }
+
     /// Returns an exclusive reference to the underlying [`Stack`].
     pub(super) fn stack_mut(&mut self) -> &mut Stack {
         &mut self.stack
@@ -304,6 +310,11 @@ impl ResumableCallHostTrap {
         self.host_func
     }
 
+    /// Tells which functions were on the call stack when the call halted.
+    pub fn wasm_backtrace(&self) -> WasmBacktrace {
+        self.common.wasm_backtrace()
+    }
+
     /// Returns a shared reference to the encountered host error.
     ///
     /// # Note
@@ -419,6 +430,11 @@ impl ResumableCallOutOfFuel {
             host_error,
             caller_results,
         }
+    }
+
+    /// Tells which functions were on the call stack when the call halted.
+    pub fn wasm_backtrace(&self) -> WasmBacktrace {
+        self.common.wasm_backtrace()
     }
 
     /// Returns the minimum required fuel to progress execution.

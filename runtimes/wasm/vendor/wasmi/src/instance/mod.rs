@@ -90,6 +90,21 @@ impl Instance {
         Ok(instance)
     }
 
+    /// As [`Instance::new`] but returns the `start` function if any instead of calling it.
+    ///
+    /// This allows to call the `start` function resumably. It has to be called once, before any other.
+    ///
+    /// # Errors
+    ///
+    /// As [`Instance::new`].
+    pub fn new_without_start(
+        mut store: impl AsContextMut,
+        module: &Module,
+        imports: &[Extern],
+    ) -> Result<(Instance, Option<Func>), Error> {
+        Module::instantiate_without_start(module, &mut store, imports.iter().cloned())
+    }
+
     /// Returns the value exported to the given `name` if any.
     ///
     /// # Panics

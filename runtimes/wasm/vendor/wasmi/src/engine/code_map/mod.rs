@@ -103,6 +103,22 @@ impl CodeMap {
         self.funcs.get(func)
     }
 
+    /// Returns the index, within its module, of the compiled function whose code contains `addr`.
+    pub fn func_index_at(&self, addr: usize) -> Option<u32> {
+        let mut entries = self.funcs.buckets().flat_map(|bucket| bucket.funcs);
+        entries.find_map(|entry| {
+            if entry.state.load(Ordering::Acquire) != state::COMPILED {
+                return None;
+            }
+            // Safety: a function seen compiled stays compiled.
+            let func: &CompiledFuncEntry = unsafe { &(*entry.data.get()).compiled };
+            let ops = func.ops.as_ptr_range();
+            (ops.start.addr()..ops.end.addr())
+                .contains(&addr)
+                .then_some(func.func_index)
+        })
+    }
+
     /// Initializes the [`EngineFunc`] with its [`CompiledFuncEntry`].
     ///
     /// # Panics
@@ -958,6 +974,8 @@ pub struct CompiledFuncEntry {
     /// This includes stack slots to store the function local constant values,
     /// function parameters, function locals and dynamically used stack slots.
     len_stack_slots: u16,
+    /// The index of the function within its module. (Fits into what was padding.)
+    func_index: u32,
 }
 
 impl CompiledFuncEntry {
@@ -972,7 +990,7 @@ impl CompiledFuncEntry {
     ///
     /// - If `ops` is empty.
     /// - If `ops` contains more than `i32::MAX` encoded bytes.
-    pub fn new(len_local_slots: u16, len_stack_slots: u16, ops: &[u8]) -> Self {
+    pub fn new(func_index: u32, len_local_slots: u16, len_stack_slots: u16, ops: &[u8]) -> Self {
         debug_assert!(len_local_slots <= len_stack_slots);
         let ops: Pin<Box<[u8]>> = Pin::new(ops.into());
         debug_assert!(
@@ -993,6 +1011,7 @@ impl CompiledFuncEntry {
             ops,
             len_local_slots,
             len_stack_slots,
+            func_index,
         }
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     FuncEntity,
     Store,
     StoreContextMut,
+    WasmBacktrace,
     engine::{
         EngineInner,
         ResumableCallBase,
@@ -40,6 +41,21 @@ mod handler;
 mod inout;
 
 impl EngineInner {
+    /// Tells which functions are on the `stack`. Called when an execution has ended or halted only.
+    #[cold]
+    pub(super) fn wasm_backtrace(&self, stack: &Stack) -> WasmBacktrace {
+        let addrs = stack.frame_addrs();
+        let depth = addrs.len();
+        let shown = addrs
+            .enumerate()
+            .filter(|(n, _)| *n < WasmBacktrace::INNERMOST || n + WasmBacktrace::OUTERMOST >= depth)
+            .map(|(_, addr)| self.code_map.func_index_at(addr).unwrap_or(u32::MAX));
+        WasmBacktrace {
+            frames: shown.collect(),
+            depth,
+        }
+    }
+
     /// Executes the given [`Func`] with the given `params` and returns the `results`.
     ///
     /// Uses the [`StoreContextMut`] for context information about the Wasm [`Store`].
@@ -60,8 +76,12 @@ impl EngineInner {
     {
         let stack = self.stacks.lock().reuse_or_new();
         let (outcome, stack) = execute_root_func(ctx.store, stack, func, params, results);
+        let outcome = outcome.map_err(|outcome| {
+            let error = outcome.into_non_resumable();
+            error.with_wasm_backtrace(self.wasm_backtrace(&stack))
+        });
         self.stacks.lock().recycle(stack);
-        let value = outcome.map_err(ExecutionOutcome::into_non_resumable)?;
+        let value = outcome?;
         Ok(value)
     }
 
@@ -111,6 +131,7 @@ impl EngineInner {
                 )));
             }
             Err(ExecutionOutcome::Error(error)) => {
+                let error = error.with_wasm_backtrace(self.wasm_backtrace(&stack));
                 self.stacks.lock().recycle(stack);
                 return Err(error);
             }
@@ -159,7 +180,9 @@ impl EngineInner {
                 return Ok(ResumableCallBase::OutOfFuel(invocation));
             }
             Err(ExecutionOutcome::Error(error)) => {
-                self.stacks.lock().recycle(invocation.common.take_stack());
+                let stack = invocation.common.take_stack();
+                let error = error.with_wasm_backtrace(self.wasm_backtrace(&stack));
+                self.stacks.lock().recycle(stack);
                 return Err(error);
             }
         };
@@ -203,7 +226,9 @@ impl EngineInner {
                 return Ok(ResumableCallBase::OutOfFuel(invocation));
             }
             Err(ExecutionOutcome::Error(error)) => {
-                self.stacks.lock().recycle(invocation.common.take_stack());
+                let stack = invocation.common.take_stack();
+                let error = error.with_wasm_backtrace(self.wasm_backtrace(&stack));
+                self.stacks.lock().recycle(stack);
                 return Err(error);
             }
         };

@@ -59,6 +59,23 @@ impl Module {
     where
         I: IntoIterator<Item = Extern, IntoIter: ExactSizeIterator>,
     {
+        let (instance, start) =
+            self.instantiate_without_start(context.as_context_mut(), externals)?;
+        if let Some(start) = start {
+            start.call(context, &[], &mut [])?;
+        }
+        Ok(instance)
+    }
+
+    /// As [`Module::instantiate`] but returns the `start` function if any instead of calling it.
+    pub(crate) fn instantiate_without_start<I>(
+        &self,
+        mut context: impl AsContextMut,
+        externals: I,
+    ) -> Result<(Instance, Option<Func>), Error>
+    where
+        I: IntoIterator<Item = Extern, IntoIter: ExactSizeIterator>,
+    {
         let mut context = context.as_context_mut().store;
         if !context.can_create_more_instances(1) {
             return Err(Error::from(InstantiationError::TooManyInstances));
@@ -75,22 +92,22 @@ impl Module {
         self.extract_start_fn(&mut builder);
         self.initialize_table_elements(&mut context, &mut builder)?;
         self.initialize_memory_data(&mut context, &mut builder)?;
-        Self::start(
+        let start = Self::start(
             &mut context,
             builder,
             handle,
             self.get_imports().len_funcs(),
         )?;
-        Ok(handle)
+        Ok((handle, start))
     }
 
-    /// Executes the [`Instance`]'s `start` function if any and finalizes instantiation.
+    /// Finalizes instantiation and returns the [`Instance`]'s `start` function if any.
     fn start(
         mut store: impl AsContextMut,
         builder: InstanceEntityBuilder,
         instance: Instance,
         len_imported_funcs: usize,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Func>, Error> {
         let opt_start_index = builder.get_start().map(FuncIdx::into_u32);
         store.as_context_mut().store.inner.initialize_instance(
             instance,
@@ -105,9 +122,9 @@ impl Module {
             let start_func = entity
                 .get_func(addr)
                 .expect("missing function at instance address: {addr:?}");
-            start_func.call(store.as_context_mut(), &[], &mut [])?
+            return Ok(Some(start_func));
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Extract the Wasm imports from the module and zips them with the given external values.

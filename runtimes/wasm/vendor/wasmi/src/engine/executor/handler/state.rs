@@ -943,6 +943,12 @@ impl Stack {
             .saturating_add(self.frames.bytes_allocated())
     }
 
+    /// Returns an address within the code of every function frame, innermost first.
+    pub fn frame_addrs(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        let frames = self.frames.frames.iter().rev();
+        frames.map(|frame| frame.ip.value.addr())
+    }
+
     /// Synchronizes the [`Ip`] of the top-most function frame.
     ///
     /// # Note

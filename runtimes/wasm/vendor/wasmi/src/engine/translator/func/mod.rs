@@ -210,6 +210,7 @@ impl WasmTranslator<'_> for FuncTranslator {
             return Err(Error::from(TranslationError::AllocatedTooManySlots));
         };
         finalize(CompiledFuncEntry::new(
+            self.func.into_u32(),
             len_local_slots,
             len_stack_slots,
             self.instrs.encoded_ops(),
