@@ -18,7 +18,7 @@ use virtio_drivers::{
 };
 use x86_64::instructions::port::Port;
 
-use crate::mm::{self, PhysAddr};
+use crate::mm;
 
 /// The one feature that every driver here wants.
 pub(crate) const VERSION_1: Feature = Feature::VERSION_1;
@@ -98,7 +98,7 @@ unsafe impl Hal for KernelHal {
 
     unsafe fn dma_dealloc(_: PhysAddr, at: NonNull<u8>, pages: usize) -> i32 {
         // SAFETY: the caller hands back what `dma_alloc` gave.
-        unsafe { mm::give_dma(PhysAddr(at.addr().get() as u64), pages as u64) };
+        unsafe { mm::give_dma(mm::PhysAddr(at.addr().get() as u64), pages as u64) };
         0
     }
 
