@@ -20,7 +20,7 @@
 
 mod areas;
 #[cfg(test)]
-mod arena;
+pub(crate) mod arena;
 pub mod frames;
 pub mod heap;
 mod object;

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Bytes in the biggest object: 1 TiB, all of it holes if need be.
-pub(crate) const MAX_SIZE: u64 = 1 << 40;
+pub const MAX_SIZE: u64 = 1 << 40;
 
 /// A memory object's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,12 +23,14 @@ use core::ops::Range;
 use super::{
     areas::{Area, Areas, NO_RESERVE, SHARED},
     frames::{Floor, Frames, PhysAddr, zero},
-    object::{MAX_SIZE, Object, ObjectId, Objects},
+    object::{Object, ObjectId, Objects},
     paging::{self, BORROWED, LARGE_PAGE, PAGE, Prot, TABLES_PER_PAGE, Tables, Tlb},
 };
 
 /// Where areas may be. Below are the identity map and devices; nothing of either is ever in here.
 pub const ADDRESSES: Range<u64> = 0x0100_0000_0000..0x7f00_0000_0000;
+
+pub use super::object::MAX_SIZE;
 
 /// Linux's F_SEAL_ bits.
 pub const SEAL_SEAL: u32 = 1;
@@ -453,6 +455,19 @@ impl<T: Tlb> Space<T> {
             unsafe { self.frames.give(frame) };
         }
         outcome
+    }
+
+    /// Is there no hole in the range?
+    pub fn is_mapped(&self, addr: u64, len: u64) -> bool {
+        let Some(end) = addr.checked_add(len) else { return false };
+        let mut next = addr;
+        for area in self.areas.overlapping(addr..end) {
+            if area.start > next {
+                return false;
+            }
+            next = area.end;
+        }
+        next >= end
     }
 
     /// Is every page of the range in an area that may be read (`write`: written)?
