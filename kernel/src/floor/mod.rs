@@ -38,18 +38,18 @@ mod dispatch {
     const ENOSYS: isize = -38;
 
     const IA32_FS_BASE: u32 = 0xc000_0100;
-    const ARCH_SET_FS: usize = 0x1002;
-    const SIGABRT: usize = 6;
+    const ARCH_SET_FS: u64 = 0x1002;
+    const SIGABRT: u64 = 6;
 
     /// The arguments as traps.s pushed them, the first one last.
     #[repr(C)]
     pub(crate) struct Args {
-        r10: usize,
-        r9: usize,
-        r8: usize,
-        rdx: usize,
-        rsi: usize,
-        rdi: usize,
+        r10: u64,
+        r9: u64,
+        r8: u64,
+        rdx: u64,
+        rsi: u64,
+        rdi: u64,
     }
 
     /// One floor call. Numbers are those of Linux on x86-64.
@@ -58,27 +58,29 @@ mod dispatch {
         match number {
             1 => write(a, b, c),
             2 => ENOENT, // open: there are no files (std looks for /proc/self/cgroup)
-            3 => memory::close(a as i32),
+            3 => memory::close(a),
             7 => 0, // poll: std asks at start whether descriptors 0 to 2 are open. They are.
-            8 => memory::lseek(a as i32, b as i64, c as i32),
-            9 => memory::mmap(a, b, c as i32, d as i32, e as i32, f as i64),
-            10 => memory::mprotect(a, b, c as i32),
+            0 => memory::read(a, b, c),
+            8 => memory::lseek(a, b as i64, c),
+            9 => memory::mmap(a, b, c, d, e, f),
+            10 => memory::mprotect(a, b, c),
             11 => memory::munmap(a, b),
             12 => memory::brk(a),
             13 => signals::action(a, b, c, d),
             14 => signals::mask(a, b, c, d),
             16 => ENOTTY,
+            17 => memory::pread(a, b, c, d),
             18 => pwrite(a, b, c, d),
             20 => writev(a, b, c),
             24 => 0, // sched_yield: there is nobody to give way to
-            25 => memory::mremap(a, b, c, d as i32, e),
-            28 => memory::madvise(a, b, c as i32),
+            25 => memory::mremap(a, b, c, d, e),
+            28 => memory::madvise(a, b, c),
             35 => nanosleep(a, false),
             39 | 186 => 1, // getpid, gettid
             56 => EAGAIN,  // clone: one core, no threads
             60 | 231 => exit(a),
-            72 => memory::fcntl(a as i32, b as i32, c),
-            77 => memory::ftruncate(a as i32, b as i64),
+            72 => memory::fcntl(a, b, c),
+            77 => memory::ftruncate(a, b as i64),
             131 => signals::alternate_stack(a, b),
             158 => arch_prctl(a, b),
             200 => kill(b),
@@ -89,7 +91,7 @@ mod dispatch {
             230 => nanosleep(c, b & 1 != 0), // clock_nanosleep, TIMER_ABSTIME
             234 => kill(c),
             318 => getrandom(a, b, c),
-            319 => memory::memfd_create(a, b as u32),
+            319 => memory::memfd_create(a, b),
             _ => unknown(number),
         }
     }
@@ -104,27 +106,27 @@ mod dispatch {
         ENOSYS
     }
 
-    fn write(fd: usize, buf: usize, len: usize) -> isize {
+    fn write(fd: u64, buf: u64, len: u64) -> isize {
         match fd {
             // What std itself prints (a panic before our hook is there) goes to the log.
             1 | 2 => {
                 // SAFETY: the caller's own buffer, as for any function.
-                let bytes = unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(buf), len) };
+                let bytes = unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(buf as usize), len as usize) };
                 let Ok(()) = Channel::Stderr.write_all(bytes);
                 len as isize
             }
-            _ => memory::write(fd as i32, buf, len),
+            _ => memory::write(fd, buf, len),
         }
     }
 
-    fn pwrite(fd: usize, buf: usize, len: usize, offset: usize) -> isize {
-        memory::pwrite(fd as i32, buf, len, offset as i64)
+    fn pwrite(fd: u64, buf: u64, len: u64, offset: u64) -> isize {
+        memory::pwrite(fd, buf, len, offset)
     }
 
-    fn writev(fd: usize, vectors: usize, count: usize) -> isize {
+    fn writev(fd: u64, vectors: u64, count: u64) -> isize {
         // SAFETY: the caller's own array of `struct iovec`.
         let vectors = unsafe {
-            slice::from_raw_parts(core::ptr::with_exposed_provenance::<[usize; 2]>(vectors), count.min(1024))
+            slice::from_raw_parts(core::ptr::with_exposed_provenance::<[u64; 2]>(vectors as usize), count.min(1024) as usize)
         };
         let mut total = 0;
         for &[base, len] in vectors {
@@ -136,36 +138,36 @@ mod dispatch {
         total
     }
 
-    fn exit(code: usize) -> ! {
+    fn exit(code: u64) -> ! {
         // The image ends a run by its farewell; std's own exit is nobody's plan.
         platform::panicked(format_args!("the image's main returned with {code}"))
     }
 
-    fn kill(signal: usize) -> isize {
+    fn kill(signal: u64) -> isize {
         if signal == SIGABRT {
             platform::aborted()
         }
         EINVAL
     }
 
-    fn arch_prctl(what: usize, value: usize) -> isize {
+    fn arch_prctl(what: u64, value: u64) -> isize {
         if what != ARCH_SET_FS {
             return EINVAL;
         }
         // SAFETY: musl sets its thread pointer; nothing in the kernel uses FS.
-        unsafe { cpu::write_msr(IA32_FS_BASE, value as u64) };
+        unsafe { cpu::write_msr(IA32_FS_BASE, value) };
         0
     }
 
     /// Wake-ups have nobody to wake. A wait can only be a deadlock on one core, so it ends with words.
-    fn futex(word: usize, operation: usize, expected: usize) -> isize {
-        const WAIT: usize = 0;
-        const WAIT_BITSET: usize = 9;
+    fn futex(word: u64, operation: u64, expected: u64) -> isize {
+        const WAIT: u64 = 0;
+        const WAIT_BITSET: u64 = 9;
         match operation & 0x7f {
             WAIT | WAIT_BITSET => {
                 // SAFETY: the caller's own futex word.
-                let now = unsafe { core::ptr::with_exposed_provenance::<u32>(word).read_volatile() };
-                if now as usize != expected {
+                let now = unsafe { core::ptr::with_exposed_provenance::<u32>(word as usize).read_volatile() };
+                if u64::from(now) != expected {
                     return EAGAIN;
                 }
                 platform::panicked(format_args!("a lock is waited for that nobody can release"))
@@ -174,16 +176,16 @@ mod dispatch {
         }
     }
 
-    fn sched_getaffinity(len: usize, mask: usize) -> isize {
+    fn sched_getaffinity(len: u64, mask: u64) -> isize {
         if len < 8 {
             return EINVAL;
         }
         // SAFETY: the caller's own mask of at least 8 bytes.
-        unsafe { core::ptr::with_exposed_provenance_mut::<u64>(mask).write_unaligned(1) };
+        unsafe { core::ptr::with_exposed_provenance_mut::<u64>(mask as usize).write_unaligned(1) };
         8
     }
 
-    fn clock_gettime(clock: usize, at: usize) -> isize {
+    fn clock_gettime(clock: u64, at: u64) -> isize {
         let nanos = match clock {
             0 | 5 => time::wall().unwrap_or(0), // realtime, and its coarse sister
             1 | 4 | 6 | 7 => time::monotonic(),
@@ -192,16 +194,16 @@ mod dispatch {
         };
         // SAFETY: the caller's own `struct timespec`.
         unsafe {
-            core::ptr::with_exposed_provenance_mut::<[u64; 2]>(at)
+            core::ptr::with_exposed_provenance_mut::<[u64; 2]>(at as usize)
                 .write_unaligned([nanos / 1_000_000_000, nanos % 1_000_000_000]);
         }
         0
     }
 
     /// Sleeps by the monotonic clock, whichever was named.
-    fn nanosleep(at: usize, absolute: bool) -> isize {
+    fn nanosleep(at: u64, absolute: bool) -> isize {
         // SAFETY: the caller's own `struct timespec`.
-        let [seconds, nanos] = unsafe { core::ptr::with_exposed_provenance::<[u64; 2]>(at).read_unaligned() };
+        let [seconds, nanos] = unsafe { core::ptr::with_exposed_provenance::<[u64; 2]>(at as usize).read_unaligned() };
         if nanos >= 1_000_000_000 {
             return EINVAL;
         }
@@ -213,10 +215,10 @@ mod dispatch {
         0
     }
 
-    fn getrandom(buf: usize, len: usize, flags: usize) -> isize {
-        const GRND_INSECURE: usize = 4;
+    fn getrandom(buf: u64, len: u64, flags: u64) -> isize {
+        const GRND_INSECURE: u64 = 4;
         // SAFETY: the caller's own buffer.
-        let buf = unsafe { slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut::<u8>(buf), len) };
+        let buf = unsafe { slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut::<u8>(buf as usize), len as usize) };
         if flags & GRND_INSECURE != 0 {
             services::insecure_random(buf);
             return len as isize;

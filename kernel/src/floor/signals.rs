@@ -60,16 +60,16 @@ fn state() -> &'static mut State {
     unsafe { &mut *STATE.get() }
 }
 
-fn pointer<T>(address: usize) -> Option<*mut T> {
-    (address != 0).then(|| core::ptr::with_exposed_provenance_mut(address))
+fn pointer<T>(address: u64) -> Option<*mut T> {
+    (address != 0).then(|| core::ptr::with_exposed_provenance_mut(address as usize))
 }
 
 /// rt_sigaction(signal, new, old, sigset size).
-pub(super) fn action(signal: usize, new: usize, old: usize, set_size: usize) -> isize {
-    if set_size != 8 || signal == 0 || signal >= SIGNALS || signal == 9 || signal == 19 {
+pub(super) fn action(signal: u64, new: u64, old: u64, set_size: u64) -> isize {
+    if set_size != 8 || signal == 0 || signal >= SIGNALS as u64 || signal == 9 || signal == 19 {
         return EINVAL;
     }
-    let slot = &mut state().actions[signal];
+    let slot = &mut state().actions[signal as usize];
     // SAFETY: the caller's own structures.
     unsafe {
         if let Some(old) = pointer::<Action>(old) {
@@ -83,7 +83,7 @@ pub(super) fn action(signal: usize, new: usize, old: usize, set_size: usize) -> 
 }
 
 /// rt_sigprocmask(how, new, old, sigset size). Kept and answered; faults are delivered all the same.
-pub(super) fn mask(how: usize, new: usize, old: usize, set_size: usize) -> isize {
+pub(super) fn mask(how: u64, new: u64, old: u64, set_size: u64) -> isize {
     if set_size != 8 {
         return EINVAL;
     }
@@ -107,7 +107,7 @@ pub(super) fn mask(how: usize, new: usize, old: usize, set_size: usize) -> isize
 }
 
 /// sigaltstack(new, old).
-pub(super) fn alternate_stack(new: usize, old: usize) -> isize {
+pub(super) fn alternate_stack(new: u64, old: u64) -> isize {
     let state = state();
     // SAFETY: the caller's own structures.
     unsafe {
