@@ -880,3 +880,6 @@ fn check_relative(path: &str) -> Result<(), BuildProblem> {
 fn probe() -> Result<(), Errno> {
     Vec::<u8>::new().try_reserve_exact(4096).map_err(|_| Errno::Nospc)
 }
+
+#[cfg(test)]
+mod tests;
