@@ -20,10 +20,13 @@ mod errno;
 pub mod farewell;
 mod files;
 mod guest;
+pub mod path;
+pub mod ramfs;
 mod services;
 
 pub use ctx::{Ctx, Preopen};
 pub use errno::Errno;
 pub use files::{DirEntry, FileKind, Files, NewNode, Node, Stat};
 pub use guest::{CodeFrame, Ending, Guest, Limit, Step, Trap, TrapKind, Wait};
+pub use ramfs::{BuildError, BuildProblem, MountId, RamFs};
 pub use services::{Clock, Nanos, Random, Ready, Stdio, Stream};
