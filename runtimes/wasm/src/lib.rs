@@ -3,6 +3,7 @@
 //! - [`start`] makes a [`Guest`](lunette_hostcalls::Guest) of a module: the interpreter, its limits, the
 //!   host calls, backtraces with names.
 //! - [`examine`] says what a module is and needs, or why it can't be run: for `lunette check` and `inspect`.
+//! - [`wasi`] is preview 1, which knows no engine; [`memory`] the checked door to a guest's memory.
 //! - [`engine`] is the one configuration of the engine; [`features`] the same for a validator.
 //!
 //! Not here: components, SIMD, ahead-of-time code.
