@@ -1,1 +1,66 @@
-fn main() {}
+//! The repository's chores, as one program: `cargo xtask COMMAND`.
+//!
+//! Everything a checkout needs is reached from here, so that a laptop and CI do the same. It depends on
+//! no crate of the workspace: it is what builds them.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod foreign;
+mod image;
+mod json;
+mod run;
+mod samples;
+mod setup;
+mod sh;
+mod symbols;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  run [ARGS]      set up, build everything, boot the Rust hello and print its output (ARGS go to the app)
+  test [PHASE…]   all checks and tests; with names, only those phases (`test list` names them)
+  bench           measure; the table goes to standard output, the figures to target/bench.json
+  setup           install what is missing: Rust targets, apt packages
+  image           build target/image/lunette.elf
+  samples         build the samples into target/samples/
+  vendor-tests    fetch the foreign programs that the tests run into target/foreign/
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let done = match command.as_str() {
+        "run" => return run::run(&rest).unwrap_or_else(|error| failed(&*error)),
+        "test" => return test::test(&rest).unwrap_or_else(|error| failed(&*error)),
+        "bench" => bench::bench(),
+        "setup" => setup::setup(),
+        "image" => image::build().map(|image| println!("{image}")),
+        "samples" => samples::build_all().map(|built| {
+            for (name, state) in built {
+                match state {
+                    samples::State::Built(path) => println!("{name}: {}", path.display()),
+                    samples::State::Skipped(why) => println!("{name}: skipped: {why}"),
+                }
+            }
+        }),
+        "vendor-tests" | "fetch" => foreign::fetch().map(|it| println!("{}", it.dir.display())),
+        "" | "help" | "-h" | "--help" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("no command `{other}`\n\n{USAGE}").into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&*error),
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
+}

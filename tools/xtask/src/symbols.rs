@@ -1,0 +1,312 @@
+//! The image's own names, for backtraces in the kernel, and what is left of an ELF file once only the
+//! loader reads it.
+//!
+//! The linker script leaves room for a table in a section `.lunette.symbols` that is a loaded segment of
+//! its own and the last in the file. [`finish`] fills it and cuts off what nobody boots: unused room,
+//! section headers, ELF symbols. The table, all little-endian:
+//!
+//! ```text
+//! 0    "LSYM"
+//! 4    u32 count
+//! 8    u32 bytes of names
+//! 12   count × (u32 address − image base, u32 offset into the names), by address
+//!      the names, each ended by NUL
+//! ```
+//!
+//! Names are demangled, without hashes, and shortened. Does not: read DWARF, keep data symbols.
+
+use std::collections::{BTreeMap, HashMap};
+
+use object::{
+    LittleEndian as LE,
+    elf::{self, FileHeader64, ProgramHeader64},
+    read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _},
+    read::{Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind, SymbolSection},
+};
+
+use crate::sh::Result;
+
+/// Where the table goes.
+const SECTION: &str = ".lunette.symbols";
+/// The linker script's name for where the image begins; the lowest segment's address without it.
+const BASE: &str = "image_start";
+/// Names are cut to this many bytes; to fewer if the room is short.
+const NAME_LIMITS: [usize; 4] = [80, 60, 40, 24];
+
+/// What [`finish`] made.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) symbols: usize,
+    /// Bytes of the table.
+    pub(crate) table: usize,
+}
+
+/// Fills the table of a linked image and strips the rest. Program headers keep their places and
+/// addresses; only the last segment's size changes.
+///
+/// Fails if this is no ELF64, has no section for the table, or the table can't fit.
+pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
+    let file = ElfFile64::<LE>::parse(image).map_err(|e| format!("not an ELF64 image: {e}"))?;
+    let section =
+        file.section_by_name(SECTION).ok_or_else(|| format!("the image has no {SECTION} section"))?;
+    let (offset, room) =
+        section.file_range().ok_or_else(|| format!("{SECTION} takes no room in the file"))?;
+
+    let header = FileHeader64::<LE>::parse(image)?;
+    let headers = header.program_headers(LE, image)?;
+    let segment = headers
+        .iter()
+        .position(|h| h.p_type(LE) == elf::PT_LOAD && h.p_offset(LE) == offset && h.p_filesz(LE) >= room)
+        .ok_or_else(|| format!("{SECTION} is not at the beginning of a loaded segment"))?;
+    // Everything after the table goes, so nothing that is loaded may lie there.
+    if let Some(after) = headers.iter().find(|h| h.p_filesz(LE) > 0 && h.p_offset(LE) > offset) {
+        let at = after.p_offset(LE);
+        return Err(format!("{SECTION} must be last in the file, and a segment at {at:#x} follows").into());
+    }
+
+    let functions = functions(&file)?;
+    let room = usize::try_from(room)?;
+    let table = NAME_LIMITS
+        .iter()
+        .map(|&limit| encode(&functions, limit))
+        .find(|table| table.len() <= room)
+        .ok_or_else(|| {
+            format!("{} functions do not fit into the {room} bytes of {SECTION}", functions.len())
+        })?;
+
+    let mut bytes = image.get(..usize::try_from(offset)?).ok_or("the image is cut short")?.to_vec();
+    bytes.extend_from_slice(&table);
+    let size = (table.len() as u64).to_le_bytes();
+    let entry = usize::try_from(header.e_phoff(LE))? + segment * size_of::<ProgramHeader64<LE>>();
+    // Elf64_Phdr: p_filesz at 32, p_memsz at 40. Elf64_Ehdr: e_shoff at 40, e_shentsize, e_shnum and
+    // e_shstrndx from 58 on.
+    patch(&mut bytes, entry + 32, &size)?;
+    patch(&mut bytes, entry + 40, &size)?;
+    patch(&mut bytes, 40, &[0; 8])?;
+    patch(&mut bytes, 58, &[0; 6])?;
+    Ok(Finished { bytes, symbols: functions.len(), table: table.len() })
+}
+
+fn patch(bytes: &mut [u8], at: usize, with: &[u8]) -> Result<()> {
+    let place = bytes.get_mut(at..at + with.len()).ok_or("the headers lie behind the symbols")?;
+    place.copy_from_slice(with);
+    Ok(())
+}
+
+/// Address from the image's base → demangled name; one name for an address.
+fn functions(file: &ElfFile64<'_, LE>) -> Result<BTreeMap<u32, String>> {
+    let base = match file.symbols().find(|symbol| symbol.name() == Ok(BASE)) {
+        Some(symbol) => symbol.address(),
+        None => file
+            .elf_program_headers()
+            .iter()
+            .filter(|h| h.p_type(LE) == elf::PT_LOAD)
+            .map(|h| h.p_vaddr(LE))
+            .min()
+            .ok_or("the image has no loaded segment")?,
+    };
+    let mut functions = BTreeMap::new();
+    for symbol in file.symbols() {
+        // Labels in assembly have no type; they count if they are in code.
+        let code = match symbol.kind() {
+            SymbolKind::Text => true,
+            SymbolKind::Label | SymbolKind::Unknown => in_code(file, symbol.section()),
+            _ => false,
+        };
+        let name = symbol.name().unwrap_or_default();
+        if !code || symbol.is_undefined() || name.is_empty() || name.starts_with('.') || name.starts_with('$')
+        {
+            continue;
+        }
+        let Some(address) = symbol.address().checked_sub(base).and_then(|a| u32::try_from(a).ok()) else {
+            continue;
+        };
+        let name = format!("{:#}", rustc_demangle::demangle(name)).replace('\0', "");
+        // A function with a size wins over a label at the same place.
+        if symbol.size() > 0 || !functions.contains_key(&address) {
+            functions.insert(address, name);
+        }
+    }
+    Ok(functions)
+}
+
+fn in_code(file: &ElfFile64<'_, LE>, section: SymbolSection) -> bool {
+    let SymbolSection::Section(index) = section else { return false };
+    file.section_by_index(index).is_ok_and(|section| section.kind() == object::SectionKind::Text)
+}
+
+fn encode(functions: &BTreeMap<u32, String>, limit: usize) -> Vec<u8> {
+    let mut names = Vec::new();
+    // Copies of a generic function share one name.
+    let mut known: HashMap<&str, u32> = HashMap::new();
+    let mut pairs = Vec::with_capacity(functions.len() * 8);
+    for (address, name) in functions {
+        let name = shorten(name, limit);
+        let at = *known.entry(name).or_insert_with(|| {
+            let at = names.len() as u32;
+            names.extend_from_slice(name.as_bytes());
+            names.push(0);
+            at
+        });
+        pairs.extend_from_slice(&address.to_le_bytes());
+        pairs.extend_from_slice(&at.to_le_bytes());
+    }
+    let mut table = b"LSYM".to_vec();
+    table.extend_from_slice(&(functions.len() as u32).to_le_bytes());
+    table.extend_from_slice(&(names.len() as u32).to_le_bytes());
+    table.extend_from_slice(&pairs);
+    table.extend_from_slice(&names);
+    table
+}
+
+/// At most `limit` bytes, cut between characters.
+fn shorten(name: &str, limit: usize) -> &str {
+    let mut end = name.len().min(limit);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{finish, shorten};
+
+    const CODE_AT: u64 = 0x10_0000;
+    const TABLE_AT: u64 = 0x20_0000;
+
+    /// A linked image in small: one code segment, room for the table, three functions and a label.
+    fn image(room: usize, section: &str) -> Vec<u8> {
+        let symbols: &[(&str, u8, u64)] = &[
+            ("image_start", 0x10, 0),
+            ("pvh_entry", 0x10, 0x10),
+            ("_RNvCs1234_7lunette5start", 0x12, 0x20),
+            ("_ZN7lunette4stop17h0123456789abcdefE", 0x12, 0x40),
+            ("data_not_code", 0x11, 0x50),
+        ];
+        let code_off = 64 + 2 * 56;
+        let table_off = code_off + 0x60;
+        let strtab_off = table_off + room;
+        let mut strtab = vec![0];
+        let mut symtab = vec![0u8; 24];
+        for &(name, info, at) in symbols {
+            symtab.extend((strtab.len() as u32).to_le_bytes());
+            symtab.extend([info, 0]);
+            symtab.extend(1u16.to_le_bytes());
+            symtab.extend((CODE_AT + at).to_le_bytes());
+            symtab.extend(if info == 0x10 { 0u64 } else { 8 }.to_le_bytes());
+            strtab.extend(name.as_bytes());
+            strtab.push(0);
+        }
+        let symtab_off = strtab_off + strtab.len();
+        let shstr = format!("\0.text\0{section}\0.symtab\0.strtab\0");
+        let name_at = |name: &str| shstr.find(&format!("\0{name}\0")).unwrap() as u32 + 1;
+        let shstr_off = symtab_off + symtab.len();
+        let sh_off = shstr_off + shstr.len();
+
+        let mut out = b"\x7fELF\x02\x01\x01".to_vec();
+        out.resize(16, 0);
+        out.extend(2u16.to_le_bytes());
+        out.extend(62u16.to_le_bytes());
+        out.extend(1u32.to_le_bytes());
+        out.extend((CODE_AT + 0x10).to_le_bytes());
+        out.extend(64u64.to_le_bytes());
+        out.extend((sh_off as u64).to_le_bytes());
+        out.extend(0u32.to_le_bytes());
+        for half in [64u16, 56, 2, 64, 5, 4] {
+            out.extend(half.to_le_bytes());
+        }
+        for (flags, off, addr, size) in [(5u32, code_off, CODE_AT, 0x60), (4, table_off, TABLE_AT, room)] {
+            out.extend(1u32.to_le_bytes());
+            out.extend(flags.to_le_bytes());
+            for word in [off as u64, addr, addr, size as u64, size as u64, 16] {
+                out.extend(word.to_le_bytes());
+            }
+        }
+        out.resize(table_off, 0x90);
+        out.resize(strtab_off, 0);
+        out.extend(&strtab);
+        out.extend(&symtab);
+        out.extend(shstr.as_bytes());
+        out.resize(sh_off + 64, 0);
+        for (name, kind, flags, addr, off, size, link, entsize) in [
+            (".text", 1u32, 6u64, CODE_AT, code_off, 0x60, 0u32, 0u64),
+            (section, 1, 2, TABLE_AT, table_off, room, 0, 0),
+            (".symtab", 2, 0, 0, symtab_off, symtab.len(), 4, 24),
+            (".strtab", 3, 0, 0, strtab_off, shstr_off + shstr.len() - strtab_off, 0, 0),
+        ] {
+            // One string table for both: section names lie behind the symbols' names.
+            out.extend((name_at(name) + (shstr_off - strtab_off) as u32).to_le_bytes());
+            out.extend(kind.to_le_bytes());
+            for word in [flags, addr, off as u64, size as u64] {
+                out.extend(word.to_le_bytes());
+            }
+            out.extend(link.to_le_bytes());
+            out.extend(1u32.to_le_bytes());
+            out.extend(1u64.to_le_bytes());
+            out.extend(entsize.to_le_bytes());
+        }
+        out
+    }
+
+    fn word(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    #[test]
+    fn the_table_names_code_by_address_and_nothing_else() {
+        let image = image(1024, ".lunette.symbols");
+        let done = finish(&image).unwrap();
+        let table = &done.bytes[64 + 112 + 0x60..];
+        assert_eq!(table.len(), done.table);
+        assert_eq!(&table[..4], b"LSYM");
+        let count = word(table, 4) as usize;
+        let names = &table[12 + count * 8..];
+        assert_eq!(word(table, 8) as usize, names.len());
+        let found: Vec<(u32, &str)> = (0..count)
+            .map(|i| {
+                let name = &names[word(table, 16 + i * 8) as usize..];
+                let end = name.iter().position(|&b| b == 0).unwrap();
+                (word(table, 12 + i * 8), str::from_utf8(&name[..end]).unwrap())
+            })
+            .collect();
+        let expected =
+            [(0, "image_start"), (0x10, "pvh_entry"), (0x20, "lunette::start"), (0x40, "lunette::stop")];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn the_rest_of_the_file_is_cut_off_and_the_segment_shrunk() {
+        let image = image(1024, ".lunette.symbols");
+        let done = finish(&image).unwrap();
+        assert!(done.bytes.len() < image.len() - 512);
+        let u64_at = |at: usize| u64::from_le_bytes(done.bytes[at..at + 8].try_into().unwrap());
+        assert_eq!(u64_at(64 + 56 + 32), done.table as u64, "p_filesz");
+        assert_eq!(u64_at(64 + 56 + 40), done.table as u64, "p_memsz");
+        assert_eq!(u64_at(40), 0, "e_shoff");
+        assert_eq!(done.bytes[58..64], [0; 6], "section header counts");
+        // The code and its header are as they were.
+        assert_eq!(done.bytes[64..120], image[64..120]);
+        assert_eq!(done.bytes[176..176 + 0x60], image[176..176 + 0x60]);
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_said() {
+        let error = |image: &[u8]| finish(image).unwrap_err().to_string();
+        assert!(error(b"not an image").contains("not an ELF64"));
+        assert!(error(&image(1024, ".something.else")).contains("no .lunette.symbols"));
+        assert!(error(&image(32, ".lunette.symbols")).contains("do not fit into the 32 bytes"));
+        let good = image(1024, ".lunette.symbols");
+        for cut in [10, 64, 100, 200, good.len() - 1] {
+            assert!(finish(&good[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn names_are_cut_between_characters() {
+        assert_eq!(shorten("häuser", 2), "h");
+        assert_eq!(shorten("häuser", 3), "hä");
+        assert_eq!(shorten("haus", 80), "haus");
+    }
+}
