@@ -1,5 +1,5 @@
 //! A small world for guests: time is pushed by hand, standard input arrives when a test says so.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::{
     collections::VecDeque,
@@ -13,11 +13,11 @@ use lunette_wasm::{Instance, Limits, Problem};
 
 #[derive(Default)]
 pub struct World {
-    now: Mutex<Nanos>,
+    pub now: Mutex<Nanos>,
     /// How far the clock goes each time it is read.
     pub tick: Nanos,
-    input: Mutex<(VecDeque<u8>, bool)>,
-    out: Mutex<Vec<u8>>,
+    pub input: Mutex<(VecDeque<u8>, bool)>,
+    pub out: Mutex<Vec<u8>>,
     pub panics: bool,
 }
 
