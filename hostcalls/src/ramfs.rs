@@ -881,3 +881,5 @@ fn probe() -> Result<(), Errno> {
     Vec::<u8>::new().try_reserve_exact(4096).map_err(|_| Errno::Nospc)
 }
 
+#[cfg(test)]
+mod tests;
