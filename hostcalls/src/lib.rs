@@ -2,7 +2,7 @@
 //! can ask of a guest ([`Guest`]).
 //!
 //! Promises: no pointers, no engine types, no unsafe, no operating system. Hosts (the kernel, the
-//! [`fake`] world, a developer's own machine) implement the small service traits; runtimes (wasm, Lua)
+//! `fake` world, a developer's own machine) implement the small service traits; runtimes (wasm, Lua)
 //! speak them. Hosts and runtimes never meet elsewhere.
 //!
 //! Rules that hold for every service:
@@ -15,15 +15,22 @@
 
 extern crate alloc;
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod ctx;
 mod errno;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 pub mod farewell;
 mod files;
 mod guest;
+pub mod path;
+pub mod ramfs;
 mod services;
 
 pub use ctx::{Ctx, Preopen};
 pub use errno::Errno;
 pub use files::{DirEntry, FileKind, Files, NewNode, Node, Stat};
 pub use guest::{CodeFrame, Ending, Guest, Limit, Step, Trap, TrapKind, Wait};
+pub use ramfs::{BuildError, BuildProblem, MountId, RamFs};
 pub use services::{Clock, Nanos, Random, Ready, Stdio, Stream};

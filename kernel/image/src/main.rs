@@ -1,1 +1,55 @@
-fn main() {}
+//! The composition root: what boots. Knows the kernel and the runtimes, and nothing that either could know.
+
+use std::sync::Arc;
+
+use lunette_app::Services;
+use lunette_hostcalls::farewell::Farewell;
+use lunette_kernel::{
+    boot, mm, platform,
+    services::{self, KernelClock, KernelRandom, KernelStdio},
+    time,
+};
+
+#[global_allocator]
+static HEAP: mm::Heap = mm::Heap;
+
+/// Frames that stay with the kernel when a guest takes all it may: page tables, stacks, the runtime's own
+/// growth.
+const KERNEL_SHARE: u64 = 2 << 20;
+
+fn main() {
+    std::panic::set_hook(Box::new(|info| lunette_kernel::report_panic(&format_args!("{info}"))));
+    let farewell = std::panic::catch_unwind(boot_app)
+        .unwrap_or_else(|_| Farewell::Panic("the kernel panicked: see the lines above".into()));
+    platform::end(&farewell)
+}
+
+fn boot_app() -> Farewell {
+    time::mark("services");
+    let info = boot::info();
+    if info.cmdline.has("probe") {
+        // `lunette run` asks whether this hypervisor runs the kernel at a useful speed.
+        return Farewell::Exit(0);
+    }
+    let Some(payload) = info.payload else {
+        platform::refuse(format_args!(
+            "there is no app: no initrd was handed over; help: lunette run APP, or give QEMU -initrd BUNDLE"
+        ))
+    };
+    let free = mm::free_bytes().saturating_sub(KERNEL_SHARE);
+    let services = Services {
+        clock: Arc::new(KernelClock),
+        random: Arc::new(KernelRandom),
+        stdio: Arc::new(KernelStdio),
+        memory: free,
+        mount_size: free / 2,
+    };
+    time::mark("runtime");
+    match lunette_app::start(payload, &services) {
+        Ok(app) => {
+            time::mark("started");
+            lunette_app::run(app, services::wait)
+        }
+        Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
+    }
+}

@@ -1,1 +1,169 @@
+//! From a bundle to a guest: what the image and `lunette run --host` do alike, so that the same bundle
+//! behaves alike, to the byte of its transcript.
+//!
+//! [`start`] reads the payload, lays out the files, makes the guest's world and starts it; [`run`] steps it
+//! until it ends, and tells what became of it. What it does not do: wait (its caller knows how), boot,
+//! check the bundle's hash (the CLI does).
 #![forbid(unsafe_code)]
+
+use std::{fmt::Write, sync::Arc};
+
+use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, Payload, Plan, Source};
+use lunette_hostcalls::{
+    Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Nanos, Preopen, RamFs, Random, Step, Stdio, Stream,
+    Wait,
+    farewell::Farewell,
+    ramfs::{BuildError, MountId},
+};
+use lunette_wasm::{Instance, Limits};
+
+/// What a host gives.
+#[derive(Clone)]
+pub struct Services {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub stdio: Arc<dyn Stdio>,
+    /// Bytes that a guest may have in linear memory if its manifest does not say. What the manifest says is
+    /// cut to this.
+    pub memory: u64,
+    /// Bytes that can be written to a mount for which nobody gave a size.
+    pub mount_size: u64,
+}
+
+/// A guest that runs, and where its last words go.
+pub struct App {
+    guest: Instance,
+    name: String,
+    timeout: Option<std::time::Duration>,
+    stdio: Arc<dyn Stdio>,
+}
+
+/// Nothing was started: one line that says what, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal(pub String);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Starts the app in `payload`: a bundle or a bare module, and what the launch adds.
+pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
+    let payload = Payload::parse(payload)?;
+    let plan = payload.plan()?;
+    let module = payload.main(&plan)?;
+    let bundle = match &payload.source {
+        Source::Bundle(bundle) => Some(bundle),
+        Source::BareWasm(_) => None,
+    };
+    let ctx = Ctx {
+        name: plan.name.clone(),
+        args: plan.args.clone(),
+        env: plan.env.clone(),
+        clock: services.clock.clone(),
+        random: services.random.clone(),
+        stdio: services.stdio.clone(),
+        preopens: preopens(bundle, &plan, services)?,
+    };
+    let limits = Limits {
+        memory: plan.memory.unwrap_or(services.memory).min(services.memory),
+        table_elements: plan.tables,
+        time: plan.timeout.map(|timeout| Nanos::try_from(timeout.as_nanos()).unwrap_or(Nanos::MAX)),
+        fuel: plan.fuel,
+    };
+    let guest = lunette_wasm::start(module, ctx, limits)
+        .map_err(|problem| Refusal(format!("{}: {problem}{HELP}{}", plan.main, problem.help())))?;
+    Ok(App { guest, name: plan.name, timeout: plan.timeout, stdio: services.stdio.clone() })
+}
+
+/// The guest's directories, in one file system in memory.
+fn preopens(bundle: Option<&Bundle<'static>>, plan: &Plan, services: &Services) -> Result<Vec<Preopen>, Refusal> {
+    let files = Arc::new(RamFs::new());
+    let mut preopens = Vec::with_capacity(plan.mounts.len());
+    for mount in &plan.mounts {
+        let limit = mount.writable.then(|| mount.limit.unwrap_or(services.mount_size));
+        let place = mount.path.starts_with('/').then(|| normal(&mount.path));
+        let refused = |errno: Errno| {
+            let help = "give it a path of its own, absolute and without `.` or `..`";
+            Refusal(format!("the directory {:?} can't be mounted: {errno}{HELP}{help}", mount.path))
+        };
+        let (id, root) = files.add_mount(place.as_deref(), mount.writable, limit).map_err(refused)?;
+        if let (Some(bundle), Some(from)) = (bundle, mount.from.as_deref()) {
+            fill(&files, id, bundle, from)
+                .map_err(|error| Refusal(format!("the bundle's {error}{HELP}make it again with `lunette build`")))?;
+        }
+        preopens.push(Preopen { name: mount.path.clone(), files: files.clone(), root });
+    }
+    Ok(preopens)
+}
+
+/// `/data/` and `/data` are one place.
+fn normal(path: &str) -> String {
+    match path.trim_end_matches('/') {
+        "" => "/".to_owned(),
+        path => path.to_owned(),
+    }
+}
+
+/// Puts a folder of the bundle (`""`: all that a guest may see) into a mount. File data stays in the bundle.
+fn fill(files: &RamFs, mount: MountId, bundle: &Bundle<'static>, from: &str) -> Result<(), BuildError> {
+    let insert = |path: &str, entry: &Entry<'static>| {
+        let modified = entry.modified.saturating_mul(1_000_000_000);
+        match entry.kind {
+            Kind::File(data) => files.insert_file(mount, path, data, modified),
+            Kind::Directory => files.insert_dir(mount, path, modified),
+            Kind::Symlink(target) => files.insert_symlink(mount, path, target, modified),
+        }
+        .map(|_| ())
+    };
+    if from.is_empty() {
+        bundle.visible().try_for_each(|entry| insert(entry.path, entry))
+    } else {
+        bundle.under(from).try_for_each(|(path, entry)| insert(path, entry))
+    }
+}
+
+/// Runs the app to its end. `wait` returns when what it is asked for may have come.
+pub fn run(mut app: App, mut wait: impl FnMut(&Wait)) -> Farewell {
+    let ending = loop {
+        match app.guest.step() {
+            Step::Wait(what) => wait(&what),
+            Step::Ended(ending) => break ending,
+        }
+    };
+    match ending {
+        Ending::Exited(code) => Farewell::Exit(code),
+        Ending::Trapped(trap) => {
+            app.say(&format!("{} trapped: {}", app.name, trap.message), &trap.backtrace);
+            Farewell::Trap
+        }
+        Ending::Stopped(Limit::Time) => {
+            let limit = app.timeout.map(|limit| format!(" of {limit:?}")).unwrap_or_default();
+            app.say(&format!("{} was stopped: its time{limit} is up", app.name), app.guest.backtrace());
+            Farewell::Timeout
+        }
+        Ending::Stopped(Limit::Fuel) => {
+            app.say(&format!("{} was stopped: its fuel is used up", app.name), app.guest.backtrace());
+            Farewell::Fuel
+        }
+    }
+}
+
+impl App {
+    /// Last words on standard error, with where the guest was.
+    fn say(&self, what: &str, backtrace: &[CodeFrame]) {
+        let mut words = format!("error: {what}\n");
+        for (i, frame) in backtrace.iter().enumerate() {
+            let _ = writeln!(words, "  {i:2}: {frame}");
+        }
+        let mut rest = words.as_bytes();
+        while !rest.is_empty() {
+            match self.stdio.write(Stream::Err, rest) {
+                Ok(n) if n > 0 => rest = &rest[n..],
+                // Nobody listens, or not now: the farewell still tells that it trapped.
+                _ => return,
+            }
+        }
+    }
+}

@@ -1,1 +1,64 @@
+//! The box an app travels in, its manifest, and what a launch adds.
+//!
+//! Promises: reading never panics, copies no file data and believes nothing; every error names the
+//! entry, the byte and the remedy. The same inputs give the same bytes. Does not: judge the module
+//! (`lunette-wasm` does), walk symbolic links, compress, sign.
+//!
+//! # The format
+//!
+//! A bundle is an uncompressed POSIX tar (ustar, with pax headers where needed), which `tar tf` lists and
+//! `tar xf` opens. All offsets count from its first byte, and all of it is a multiple of 4 KiB:
+//!
+//! ```text
+//! offset   what
+//! 0        header  lunette.toml                 the manifest, always first
+//! 512      data    …                            padded with zeros to 512
+//!          ┌ for each folder, file and link, in the order below:
+//!          │ pax header + records               only where needed: a long name (`path`), a long link
+//!          │                                    target (`linkpath`), padding (`comment`)
+//!          │ header                             ustar: name ≤ 100 bytes, mode 644 or 755, uid = gid = 0,
+//!          │                                    one mtime for all, type '0' file, '5' folder, '2' link
+//!          └ data    …                          padded with zeros to 512; the data of a file of 4 KiB or
+//!                                               more begins at a multiple of 4 KiB (read in place)
+//! h        header  .lunette/sha256              always last
+//! h+512    data    64 hex digits, line feed     SHA-256 of the bytes 0..h
+//! h+1024   zeros                                two blocks, then up to a multiple of 4 KiB
+//! ```
+//!
+//! * **Order**: by the bytes of the path, `/` before all others; so each folder comes right before what
+//!   is in it, and each folder is there. Nothing appears twice.
+//! * **Names**: UTF-8, relative, no empty component, no `.` or `..`, no NUL, at most 255 bytes a component
+//!   and 4,095 in all. A folder's name ends in `/` on the wire. The header's `prefix` is not used.
+//! * **Reserved**: `.lunette/` is not shown to guests. `.lunette/mounts/N/` holds the files of the N-th
+//!   `--dir`.
+//! * **Nothing else**: no hard links, devices, sparse files or other pax records.
+//!
+//! By hand: `head -c $h app.bundle | sha256sum`, where `tar tRf app.bundle` shows `h / 512` as the block
+//! of `.lunette/sha256`.
+//!
+//! A [`Payload`] is a bundle and what a run adds; [`Plan`] makes one of both. [`manifest`] has the keys
+//! of `lunette.toml`.
 #![forbid(unsafe_code)]
+
+mod error;
+mod keys;
+pub mod manifest;
+mod plan;
+mod read;
+mod tar;
+mod units;
+#[cfg(feature = "write")]
+mod write;
+
+pub use error::{Error, HELP};
+pub use manifest::{Launch, Manifest, MountSpec};
+pub use plan::{DEFAULT_TABLE_ELEMENTS, Mount, Payload, Plan, Source};
+pub use read::{Bundle, Entry, Kind, sha256_hex};
+pub use units::{parse_duration, parse_size};
+#[cfg(feature = "write")]
+pub use write::{Writer, Written};
+
+/// What the manifest is called, in a bundle and in a folder.
+pub const MANIFEST: &str = tar::MANIFEST;
+/// Where the files of `--dir` mounts live: in numbered folders below this one.
+pub const MOUNTS: &str = ".lunette/mounts";

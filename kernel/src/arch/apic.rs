@@ -1,0 +1,148 @@
+//! The local APIC (its timer, and the priority that keeps devices out while code runs) and the I/O APIC
+//! (which line interrupts where).
+//!
+//! Devices interrupt only while the processor is halted: the task priority is raised at all other times.
+//! The timer tick stands above that priority. Intel SDM vol. 3, chapter 11.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::cpu;
+use crate::time;
+
+const LOCAL: usize = 0xfee0_0000;
+const IO: usize = 0xfec0_0000;
+
+/// Vectors: below 0x40 those of traps.s; the tick is in a priority class of its own.
+pub(crate) const DEVICE_VECTORS: u8 = 0x20;
+/// The timer when it wakes a halted processor: a device like others.
+pub(crate) const WAKE_VECTOR: u8 = 0x30;
+pub(crate) const TICK_VECTOR: u8 = 0xf0;
+pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
+
+mod register {
+    pub(super) const EOI: usize = 0xb0;
+    pub(super) const SPURIOUS: usize = 0xf0;
+    pub(super) const LVT_TIMER: usize = 0x320;
+    pub(super) const LVT_LINT0: usize = 0x350;
+    pub(super) const LVT_LINT1: usize = 0x360;
+    pub(super) const INITIAL_COUNT: usize = 0x380;
+    pub(super) const CURRENT_COUNT: usize = 0x390;
+    pub(super) const DIVIDE: usize = 0x3e0;
+}
+
+const MASKED: u32 = 1 << 16;
+const PERIODIC: u32 = 1 << 17;
+
+/// Timer counts in a second, once measured.
+static FREQUENCY: AtomicU64 = AtomicU64::new(0);
+/// The time stamp at which the timer began to count down from `u32::MAX`, for measuring it.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
+fn write(register: usize, value: u32) {
+    // SAFETY: the local APIC's page is mapped uncached by boot; its registers are 32 bits wide.
+    unsafe { core::ptr::with_exposed_provenance_mut::<u32>(LOCAL + register).write_volatile(value) }
+}
+
+fn read(register: usize) -> u32 {
+    // SAFETY: as above.
+    unsafe { core::ptr::with_exposed_provenance::<u32>(LOCAL + register).read_volatile() }
+}
+
+fn io_write(register: u32, value: u32) {
+    // SAFETY: the I/O APIC's page is mapped uncached by boot. Index and window are 32 bits wide.
+    unsafe {
+        core::ptr::with_exposed_provenance_mut::<u32>(IO).write_volatile(register);
+        core::ptr::with_exposed_provenance_mut::<u32>(IO + 0x10).write_volatile(value);
+    }
+}
+
+/// Switches the local APIC on, keeps devices out, and sets its timer off, to be measured later.
+pub(crate) fn init() {
+    set_priority(true);
+    write(register::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+    write(register::LVT_LINT0, MASKED);
+    write(register::LVT_LINT1, 0x400); // NMI: how a hypervisor asks for attention
+    write(register::DIVIDE, 0b1011); // by 1
+    write(register::LVT_TIMER, MASKED);
+    write(register::INITIAL_COUNT, u32::MAX);
+    STARTED.store(cpu::tsc(), Relaxed);
+}
+
+/// Keeps devices out (or lets them in, around a halt).
+#[inline]
+fn set_priority(keep_out: bool) {
+    let class: u64 = if keep_out { 0xe } else { 0 };
+    // SAFETY: CR8 only holds back interrupts.
+    unsafe { core::arch::asm!("mov cr8, {}", in(reg) class, options(nomem, nostack)) };
+}
+
+/// Timer counts in a second: from the counts that passed since [`init`], or anew if those ran out.
+fn frequency() -> u64 {
+    let known = FREQUENCY.load(Relaxed);
+    if known != 0 {
+        return known;
+    }
+    let mut counts = u64::from(u32::MAX - read(register::CURRENT_COUNT));
+    let mut nanos = time::nanos_between(STARTED.load(Relaxed), cpu::tsc());
+    if counts == u64::from(u32::MAX) || nanos < 100_000 {
+        write(register::INITIAL_COUNT, u32::MAX);
+        let start = cpu::tsc();
+        while time::nanos_between(start, cpu::tsc()) < 200_000 {
+            core::hint::spin_loop();
+        }
+        counts = u64::from(u32::MAX - read(register::CURRENT_COUNT));
+        nanos = time::nanos_between(start, cpu::tsc());
+    }
+    let frequency = (u128::from(counts) * 1_000_000_000 / u128::from(nanos.max(1))) as u64;
+    let frequency = frequency.max(1);
+    FREQUENCY.store(frequency, Relaxed);
+    frequency
+}
+
+fn counts(nanos: u64) -> u32 {
+    (u128::from(nanos) * u128::from(frequency()) / 1_000_000_000).clamp(1, u128::from(u32::MAX)) as u32
+}
+
+/// Ticks every `nanos`: [`super::traps::ticks`] counts them.
+pub fn start_tick(nanos: u64) {
+    let counts = counts(nanos);
+    write(register::LVT_TIMER, PERIODIC | u32::from(TICK_VECTOR));
+    write(register::INITIAL_COUNT, counts);
+    x86_64::instructions::interrupts::enable();
+}
+
+/// No more ticks.
+pub fn stop_tick() {
+    x86_64::instructions::interrupts::disable();
+    write(register::LVT_TIMER, MASKED);
+    write(register::INITIAL_COUNT, 0);
+}
+
+/// Halts until a device interrupts or `nanos` have passed, whichever comes first. Call it with interrupts
+/// off and after a last look at what you wait for: nothing that happens in between is lost.
+pub(crate) fn halt(nanos: Option<u64>) {
+    if let Some(nanos) = nanos {
+        // A long wait is cut at what the counter holds; the caller looks again anyway.
+        let counts = counts(nanos);
+        write(register::LVT_TIMER, u32::from(WAKE_VECTOR));
+        write(register::INITIAL_COUNT, counts);
+    }
+    set_priority(false);
+    x86_64::instructions::interrupts::enable_and_hlt();
+    x86_64::instructions::interrupts::disable();
+    set_priority(true);
+    if nanos.is_some() {
+        write(register::LVT_TIMER, MASKED);
+        write(register::INITIAL_COUNT, 0);
+    }
+}
+
+pub(crate) fn end_of_interrupt() {
+    write(register::EOI, 0);
+}
+
+/// Lets an ISA line interrupt, edge-triggered, at vector [`DEVICE_VECTORS`] + line.
+pub(crate) fn enable_isa_line(line: u8) {
+    io_write(0x11 + 2 * u32::from(line), 0);
+    io_write(0x10 + 2 * u32::from(line), u32::from(DEVICE_VECTORS + line));
+}

@@ -1,0 +1,125 @@
+//! From the hypervisor's entry point to `main`: what was found, made once ([`BootInfo`]), and the order in
+//! which the rest is set up. One file an entry protocol; PVH is the first.
+
+pub mod pvh;
+pub(crate) mod tables;
+
+use core::ops::Range;
+
+use crate::{
+    arch,
+    cell::StaticCell,
+    cmdline::Cmdline,
+    console, floor,
+    mm::{self, PhysAddr},
+    platform, time,
+};
+
+/// The most regions of usable memory that are kept; more are ignored (a hypervisor reports one to four).
+const MAX_REGIONS: usize = 16;
+
+/// Below this not even std starts: tables, the heap's first pages, the stack's.
+const LEAST_MEMORY: u64 = 512 * 1024;
+
+/// What the boot protocol told us.
+pub struct BootInfo {
+    /// The time stamp counter at the first instruction.
+    pub entry_tsc: u64,
+    pub cmdline: Cmdline<'static>,
+    /// The bundle: the module (initrd) that the hypervisor put into memory.
+    pub payload: Option<&'static [u8]>,
+    /// Usable RAM, by physical address, without what the image and the payload occupy.
+    pub memory: Regions,
+    /// Physical address of the ACPI RSDP, where the protocol gave one.
+    pub rsdp: Option<u64>,
+}
+
+/// A short list of address ranges.
+#[derive(Clone, Default)]
+pub struct Regions {
+    list: [Range<u64>; MAX_REGIONS],
+    len: usize,
+}
+
+impl Regions {
+    fn push(&mut self, range: Range<u64>) {
+        if range.start < range.end && self.len < MAX_REGIONS {
+            self.list[self.len] = range;
+            self.len += 1;
+        }
+    }
+
+    /// Takes `hole` out of every range.
+    fn remove(&mut self, hole: Range<u64>) {
+        let old = core::mem::take(self);
+        for range in old.iter() {
+            self.push(range.start..range.end.min(hole.start));
+            self.push(range.start.max(hole.end)..range.end);
+        }
+    }
+
+    fn as_slice(&self) -> &[Range<u64>] {
+        &self.list[..self.len]
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
+        self.list[..self.len].iter().cloned()
+    }
+
+    pub fn total(&self) -> u64 {
+        self.iter().map(|r| r.end - r.start).sum()
+    }
+}
+
+static BOOT_INFO: StaticCell<Option<BootInfo>> = StaticCell::new(None);
+
+/// What boot found. Valid from `main` on.
+pub fn info() -> &'static BootInfo {
+    // SAFETY: written once by `start`, before anything that could call this.
+    unsafe { (*BOOT_INFO.get()).as_ref().expect("boot came first") }
+}
+
+unsafe extern "C" {
+    static image_start: u8;
+    static image_end: u8;
+}
+
+/// Where the image lies, bss and symbols included.
+pub(crate) fn image() -> Range<u64> {
+    (&raw const image_start).addr() as u64..(&raw const image_end).addr() as u64
+}
+
+/// Boot, as a list. Ends in the image's `main`.
+fn start(mut info: BootInfo) -> ! {
+    // SAFETY: each is called once, here, in the order in which one needs the other.
+    unsafe {
+        arch::init(); //                      from here on a fault has words
+        tables::unmap_image_page(0); //       and a null pointer faults
+        console::init(&info.cmdline); //      and a place to put them
+        time::init(info.entry_tsc); //        the reference pair: costs nothing, read later
+        arch::apic::init(); //                devices kept out
+        platform::init();
+        info.memory.remove(0..0x10_0000); //  firmware's own, and the start info
+        info.memory.remove(image());
+        if let Some(payload) = info.payload {
+            let start = payload.as_ptr().addr() as u64;
+            info.memory.remove(start & !0xfff..(start + payload.len() as u64).next_multiple_of(4096));
+        }
+        if info.memory.total() < LEAST_MEMORY {
+            platform::refuse(format_args!(
+                "not enough memory: {} KiB are left after the image and the bundle; give the VM more (-m)",
+                info.memory.total() / 1024
+            ));
+        }
+        let mut low = info.memory.clone();
+        low.remove(tables::MAPPED..u64::MAX);
+        mm::init(low.as_slice(), PhysAddr(tables::root()));
+        for high in info.memory.iter().filter(|range| range.start >= tables::MAPPED) {
+            mm::identity_map(high);
+        }
+        time::mark_at("entry", info.entry_tsc, &info.cmdline);
+        (*BOOT_INFO.get()).replace(info);
+        time::mark("mm");
+        floor::start::enter_main()
+    }
+}

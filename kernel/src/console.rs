@@ -1,0 +1,203 @@
+//! The ways in and out of the machine: the console (COM1), and, where the command line names them, one
+//! write-only port for standard error and the log (`lunette.stderr=PORT`) and one for marks and the
+//! farewell (`lunette.report=PORT`). Without those everything goes to the console, as on a bare machine.
+//!
+//! Nothing is buffered: what was written has left the machine.
+
+use core::{
+    fmt,
+    sync::atomic::{AtomicU8, AtomicU16, Ordering::Relaxed},
+};
+
+use embedded_io::Write;
+use x86_64::instructions::port::Port;
+
+use crate::{
+    arch::apic,
+    cell::StaticCell,
+    cmdline::Cmdline,
+    stdin::{Coding, Decoder},
+};
+
+const COM1: u16 = 0x3f8;
+/// COM1's line on every PC.
+const COM1_LINE: u8 = 4;
+
+static STDERR_PORT: AtomicU16 = AtomicU16::new(0);
+static REPORT_PORT: AtomicU16 = AtomicU16::new(0);
+static LOG_LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
+/// A bare console wants `\r\n`; a pipe wants what the guest wrote.
+static RAW: AtomicU8 = AtomicU8::new(0);
+static DECODER: StaticCell<Decoder> = StaticCell::new(Decoder::new(Coding::Terminal));
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// # Safety
+/// Once, at boot.
+pub(crate) unsafe fn init(cmdline: &Cmdline<'_>) {
+    let port = |key| cmdline.number(key).and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
+    STDERR_PORT.store(port("stderr"), Relaxed);
+    REPORT_PORT.store(port("report"), Relaxed);
+    let level = match cmdline.get("log") {
+        Some("error") => Level::Error,
+        Some("info") => Level::Info,
+        Some("debug") => Level::Debug,
+        _ => Level::Warn,
+    };
+    LOG_LEVEL.store(level as u8, Relaxed);
+    if cmdline.get("stdin") == Some("dle") {
+        RAW.store(1, Relaxed);
+        // SAFETY: nobody reads input before boot is over.
+        unsafe { *DECODER.get() = Decoder::new(Coding::Dle) };
+    }
+    // 16550: 115200 8N1, FIFOs on and cleared, DTR RTS OUT2, no interrupts yet.
+    for (register, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 0xb)] {
+        // SAFETY: COM1's registers, or nothing at all where there is no COM1.
+        unsafe { Port::<u8>::new(COM1 + register).write(value) };
+    }
+}
+
+/// Where words can go.
+#[derive(Clone, Copy)]
+pub enum Channel {
+    Console,
+    Stderr,
+    Report,
+}
+
+impl Channel {
+    fn port(self) -> u16 {
+        match self {
+            Self::Console => 0,
+            Self::Stderr => STDERR_PORT.load(Relaxed),
+            Self::Report => REPORT_PORT.load(Relaxed),
+        }
+    }
+}
+
+impl embedded_io::ErrorType for Channel {
+    type Error = core::convert::Infallible;
+}
+
+impl Write for Channel {
+    fn write(&mut self, buf: &[u8]) -> Result<usize, Self::Error> {
+        match self.port() {
+            0 => serial_write(buf),
+            port => {
+                // SAFETY: a debug console's port takes bytes and does nothing else; `buf` is readable.
+                unsafe {
+                    core::arch::asm!("rep outsb", inout("rsi") buf.as_ptr() => _, inout("rcx") buf.len() => _,
+                        in("dx") port, options(nostack, readonly));
+                }
+            }
+        }
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+/// The FIFO takes 16 bytes once it is empty, so the line status is read once for that many.
+fn serial_write(buf: &[u8]) {
+    let raw = RAW.load(Relaxed) != 0;
+    let mut room = 0;
+    let mut put = |byte: u8| {
+        if room == 0 {
+            // A UART that never empties must not hang the machine: after a while, write anyway.
+            for _ in 0..100_000 {
+                // SAFETY: reading COM1's line status has no effect that matters.
+                if unsafe { Port::<u8>::new(COM1 + 5).read() } & 0x20 != 0 {
+                    break;
+                }
+            }
+            room = 16;
+        }
+        room -= 1;
+        // SAFETY: COM1's transmit register.
+        unsafe { Port::<u8>::new(COM1).write(byte) };
+    };
+    for &byte in buf {
+        if byte == b'\n' && !raw {
+            put(b'\r');
+        }
+        put(byte);
+    }
+}
+
+/// Lets COM1 wake a halted processor when it has input.
+fn wake_on_input() {
+    static DONE: AtomicU8 = AtomicU8::new(0);
+    if DONE.swap(1, Relaxed) == 0 {
+        apic::enable_isa_line(COM1_LINE);
+        // SAFETY: interrupt enable: received data.
+        unsafe { Port::<u8>::new(COM1 + 1).write(1) };
+    }
+}
+
+fn decoder() -> &'static mut Decoder {
+    // SAFETY: one core, and no interrupt handler touches it; the borrow ends within each function here.
+    unsafe { &mut *DECODER.get() }
+}
+
+/// Takes what the UART holds into the decoder.
+fn fill() {
+    let decoder = decoder();
+    while decoder.has_room() {
+        // SAFETY: COM1's line status and receive register.
+        let byte = unsafe {
+            if Port::<u8>::new(COM1 + 5).read() & 1 == 0 {
+                break;
+            }
+            Port::<u8>::new(COM1).read()
+        };
+        if let Some(echo) = decoder.push(byte) {
+            serial_write(echo);
+        }
+    }
+}
+
+/// How much standard input could be read now, and whether it has ended. Also arms the wake-up.
+pub(crate) fn input_ready() -> (usize, bool) {
+    wake_on_input();
+    fill();
+    (decoder().available(), decoder().ended())
+}
+
+/// Takes decoded input.
+pub(crate) fn read_input(buf: &mut [u8]) -> usize {
+    decoder().take(buf)
+}
+
+/// For [`log!`]: one line to the log.
+pub fn log_line(level: Level, words: fmt::Arguments<'_>) {
+    if level as u8 > LOG_LEVEL.load(Relaxed) {
+        return;
+    }
+    let name = match level {
+        Level::Error => "error",
+        Level::Warn => "warning",
+        Level::Info => "info",
+        Level::Debug => "debug",
+    };
+    let Ok(()) = Channel::Stderr.write_fmt(format_args!("lunette: {name}: {words}\n")).or(Ok::<_, ()>(())) else {
+        return;
+    };
+}
+
+/// `log!(warn, "…")`: a line of the kernel's own.
+macro_rules! log {
+    (error, $($words:tt)*) => { $crate::console::log_line($crate::console::Level::Error, format_args!($($words)*)) };
+    (warn, $($words:tt)*) => { $crate::console::log_line($crate::console::Level::Warn, format_args!($($words)*)) };
+    (info, $($words:tt)*) => { $crate::console::log_line($crate::console::Level::Info, format_args!($($words)*)) };
+    (debug, $($words:tt)*) => { $crate::console::log_line($crate::console::Level::Debug, format_args!($($words)*)) };
+}
+pub(crate) use log;

@@ -1,0 +1,132 @@
+//! The end of a run: last words, then power off, on whatever machine this is.
+//!
+//! Written so that it can be reached from anywhere, a fault handler included: no allocation, no locks.
+
+use core::{
+    convert::Infallible,
+    fmt::{self, Write as _},
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use embedded_io::Write;
+use lunette_hostcalls::farewell::Farewell;
+use x86_64::instructions::port::Port;
+
+use crate::console::{Channel, log};
+
+/// QEMU's `isa-debug-exit`: the process ends with `value << 1 | 1`.
+const DEBUG_EXIT: u16 = 0xf4;
+/// What we write there: QEMU then ends with 33 after a guest's exit 0, with 35 after anything else.
+const WELL: u32 = 0x10;
+const ILL: u32 = 0x11;
+
+/// Where machines without ACPI tables of their own mind have their PM1a control register, by convention:
+/// QEMU pc and q35 (0x604), Cloud Hypervisor's sleep register (0x600).
+const PM1A_CONTROL: u16 = 0x604;
+const CLOUD_HYPERVISOR_SLEEP: u16 = 0x600;
+/// SLP_EN with QEMU's S5 type, 0.
+const S5: u16 = 0x2000;
+
+/// # Safety
+/// Once, at boot.
+pub(crate) unsafe fn init() {
+    // The legacy interrupt controllers: masked for good, the APICs do their work.
+    // SAFETY: the two PICs' mask registers.
+    unsafe {
+        Port::<u8>::new(0x21).write(0xff);
+        Port::<u8>::new(0xa1).write(0xff);
+    }
+}
+
+/// Says the farewell and switches the machine off.
+pub fn end(farewell: &Farewell) -> ! {
+    let Ok(()) = Channel::Report.write_fmt(format_args!("{farewell}\n")).or(Ok::<_, Infallible>(()));
+    power_off(matches!(farewell, Farewell::Exit(0)))
+}
+
+fn power_off(well: bool) -> ! {
+    x86_64::instructions::interrupts::disable();
+    // Each is tried in turn; what isn't there does nothing.
+    // SAFETY: the ports of the machines' power switches; this run is over.
+    unsafe {
+        Port::<u32>::new(DEBUG_EXIT).write(if well { WELL } else { ILL });
+        Port::<u16>::new(PM1A_CONTROL).write(S5);
+        Port::<u8>::new(CLOUD_HYPERVISOR_SLEEP).write(0x34);
+        // The keyboard controller's reset line: Firecracker ends, QEMU too with -no-reboot (microvm).
+        Port::<u8>::new(0x64).write(0xfe);
+    }
+    halt_for_ever()
+}
+
+pub(crate) fn halt_for_ever() -> ! {
+    loop {
+        x86_64::instructions::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}
+
+/// A line of text of bounded length: last words are put together without the heap.
+struct Line {
+    bytes: [u8; 400],
+    len: usize,
+}
+
+impl fmt::Write for Line {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        for c in s.chars() {
+            let c = if c == '\n' || c == '\r' { ' ' } else { c };
+            let mut utf8 = [0; 4];
+            let bytes = c.encode_utf8(&mut utf8).as_bytes();
+            let Some(room) = self.bytes.get_mut(self.len..self.len + bytes.len()) else { break };
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+        Ok(())
+    }
+}
+
+/// As [`end`], for the two farewells with words, from where the heap can't be trusted.
+fn end_with(word: &str, why: fmt::Arguments<'_>) -> ! {
+    let mut line = Line { bytes: [0; 400], len: 0 };
+    let _ = write!(line, "{}{word} {why}", lunette_hostcalls::farewell::PREFIX);
+    let Ok(()) = Channel::Report.write_all(&line.bytes[..line.len]);
+    let Ok(()) = Channel::Report.write_all(b"\n");
+    power_off(false)
+}
+
+/// Nothing is started, and this is why.
+pub fn refuse(why: fmt::Arguments<'_>) -> ! {
+    end_with("refused", why)
+}
+
+/// The kernel broke an invariant of its own.
+pub fn panicked(why: fmt::Arguments<'_>) -> ! {
+    end_with("panic", why)
+}
+
+/// Memory ran out where nobody can be told: the guest ends, with words.
+pub fn out_of_memory(what: &str) -> ! {
+    log!(error, "out of memory: {what}");
+    end(&Farewell::OutOfMemory)
+}
+
+/// Set once an allocation has failed: std then aborts without saying why.
+static ALLOCATION_FAILED: AtomicUsize = AtomicUsize::new(0);
+
+/// The global allocator had no memory for `bytes`.
+pub fn note_allocation_failure(bytes: usize) {
+    ALLOCATION_FAILED.store(bytes, Relaxed);
+}
+
+/// std or musl aborted.
+pub(crate) fn aborted() -> ! {
+    match ALLOCATION_FAILED.load(Relaxed) {
+        0 => panicked(format_args!("abort: see the lines above")),
+        _ => end(&Farewell::OutOfMemory),
+    }
+}
+
+/// The hypervisor asked for attention (NMI): `lunette run` does so on Ctrl-C.
+pub(crate) fn stop_requested() -> ! {
+    end(&Farewell::Stopped)
+}

@@ -1,0 +1,129 @@
+//! The kernel's side of the contract: clock, random numbers and standard streams as guests are given them,
+//! and the one place where the processor waits.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use embedded_io::Write;
+use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait};
+
+use crate::{
+    arch::cpu,
+    cell::StaticCell,
+    console::{self, Channel, log},
+    drivers,
+    entropy::Generator,
+    time,
+};
+
+pub struct KernelClock;
+
+impl Clock for KernelClock {
+    fn monotonic(&self) -> Nanos {
+        time::monotonic()
+    }
+
+    fn wall(&self) -> Option<Nanos> {
+        time::wall()
+    }
+}
+
+pub struct KernelRandom;
+
+impl Random for KernelRandom {
+    fn fill(&self, buf: &mut [u8]) -> Result<(), Errno> {
+        if random(buf) { Ok(()) } else { Err(Errno::Again) }
+    }
+}
+
+pub struct KernelStdio;
+
+impl Stdio for KernelStdio {
+    fn read(&self, buf: &mut [u8]) -> Result<usize, Errno> {
+        match console::input_ready() {
+            (0, true) => Ok(0),
+            (0, false) => Err(Errno::Again),
+            _ => Ok(console::read_input(buf)),
+        }
+    }
+
+    fn input(&self) -> Ready {
+        let (bytes, ended) = console::input_ready();
+        Ready { bytes: bytes as u64, hangup: ended }
+    }
+
+    fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        static SPOKE: AtomicBool = AtomicBool::new(false);
+        if !SPOKE.swap(true, Relaxed) {
+            time::mark("first-output");
+        }
+        let mut channel = match stream {
+            Stream::Out => Channel::Console,
+            Stream::Err => Channel::Stderr,
+        };
+        let Ok(()) = channel.write_all(buf);
+        Ok(buf.len())
+    }
+}
+
+/// Halts until what `wait` asks for may have come.
+pub fn wait(wait: &Wait) {
+    if wait.stdin {
+        let (bytes, ended) = console::input_ready();
+        if bytes > 0 || ended {
+            return;
+        }
+    }
+    if wait.until.is_none() && !wait.stdin {
+        return; // nothing to wait for: let the guest look again
+    }
+    time::sleep(wait.until);
+}
+
+static GENERATOR: StaticCell<Generator> = StaticCell::new(Generator::new());
+
+fn generator() -> &'static mut Generator {
+    // SAFETY: one core, no interrupt handler draws random numbers; the borrow ends within each function here.
+    unsafe { &mut *GENERATOR.get() }
+}
+
+/// Asks every source of entropy that there is, once.
+#[cold]
+fn gather_entropy(generator: &mut Generator) {
+    for _ in 0..8 {
+        // Each RDRAND word is good for keys as long as nobody doubts the processor; RDSEED more so.
+        if let Some(word) = cpu::rdseed().or_else(cpu::rdrand) {
+            generator.mix(&word.to_le_bytes(), true);
+        }
+    }
+    // In the heap's small classes, so in the identity map: a device can write to it.
+    let mut from_device = alloc::boxed::Box::new([0; 64]);
+    let n = drivers::virtio_entropy(&mut from_device[..]);
+    generator.mix(&from_device[..n], true);
+    generator.mix(&cpu::tsc().to_le_bytes(), false);
+}
+
+/// Fills `buf` with bytes fit for keys; false while there is no good entropy.
+pub(crate) fn random(buf: &mut [u8]) -> bool {
+    let generator = generator();
+    if !generator.seeded() {
+        gather_entropy(generator);
+        if !generator.seeded() {
+            log!(warn, "no entropy: the machine has neither RDRAND nor a virtio-rng device; random bytes are refused");
+            return false;
+        }
+    }
+    generator.fill(buf);
+    true
+}
+
+/// For hash tables: different at each boot, that is all.
+pub(crate) fn insecure_random(buf: &mut [u8]) {
+    let generator = generator();
+    if !generator.seeded() {
+        generator.mix(&cpu::tsc().to_le_bytes(), false);
+        if let Some(word) = cpu::rdrand() {
+            generator.mix(&word.to_le_bytes(), true);
+        }
+    }
+    generator.fill(buf);
+}

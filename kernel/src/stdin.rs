@@ -1,0 +1,147 @@
+//! Standard input over a serial line, which by itself knows no end of file.
+//!
+//! Two codings: [`Coding::Dle`] for a program at the other end (`tools/lunette`), and [`Coding::Terminal`]
+//! for a person: echo, return is a new line, backspace takes back, Ctrl-D ends.
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10; all else as it is.
+    Dle,
+    /// A line at a time, as a terminal driver does it.
+    Terminal,
+}
+
+const DLE: u8 = 0x10;
+const EOT: u8 = 0x04;
+
+/// How much is kept before the line has to wait (the UART then holds back its sender).
+const CAPACITY: usize = 16 * 1024;
+
+pub struct Decoder {
+    coding: Coding,
+    ready: VecDeque<u8>,
+    /// The line being typed (terminal only).
+    line: Vec<u8>,
+    escaped: bool,
+    ended: bool,
+}
+
+impl Decoder {
+    pub const fn new(coding: Coding) -> Self {
+        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false }
+    }
+
+    pub fn has_room(&self) -> bool {
+        !self.ended && self.ready.len() + self.line.len() < CAPACITY
+    }
+
+    /// Takes a byte from the wire and says what to echo.
+    pub fn push(&mut self, byte: u8) -> Option<&'static [u8]> {
+        match self.coding {
+            Coding::Dle => {
+                match (core::mem::take(&mut self.escaped), byte) {
+                    (false, DLE) => self.escaped = true,
+                    (true, EOT) => self.ended = true,
+                    (true, DLE) | (false, _) => self.ready.push_back(byte),
+                    // No such code: the other end is at fault; what it sent is kept.
+                    (true, other) => self.ready.extend([DLE, other]),
+                }
+                None
+            }
+            Coding::Terminal => match byte {
+                EOT if self.line.is_empty() => {
+                    self.ended = true;
+                    None
+                }
+                EOT => {
+                    self.ready.extend(self.line.drain(..));
+                    None
+                }
+                b'\r' | b'\n' => {
+                    self.ready.extend(self.line.drain(..));
+                    self.ready.push_back(b'\n');
+                    Some(b"\n")
+                }
+                0x08 | 0x7f => self.line.pop().map(|_| &b"\x08 \x08"[..]),
+                _ => {
+                    self.line.push(byte);
+                    Some(core::slice::from_ref(&BYTES[usize::from(byte)]))
+                }
+            },
+        }
+    }
+
+    pub fn available(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// No more will come, though some may still be there.
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    pub fn take(&mut self, buf: &mut [u8]) -> usize {
+        let n = buf.len().min(self.ready.len());
+        for (slot, byte) in buf.iter_mut().zip(self.ready.drain(..n)) {
+            *slot = byte;
+        }
+        n
+    }
+}
+
+/// Every byte, to lend one for an echo.
+static BYTES: [u8; 256] = {
+    let mut all = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        all[i] = i as u8;
+        i += 1;
+    }
+    all
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(decoder: &mut Decoder) -> Vec<u8> {
+        let mut buf = [0; 300];
+        let n = decoder.take(&mut buf);
+        buf[..n].to_vec()
+    }
+
+    #[test]
+    fn dle_carries_every_byte_and_an_end() {
+        let mut decoder = Decoder::new(Coding::Dle);
+        for byte in 0..=255 {
+            if byte == DLE {
+                decoder.push(DLE);
+            }
+            assert_eq!(decoder.push(byte), None);
+        }
+        assert!(!decoder.ended());
+        decoder.push(DLE);
+        decoder.push(EOT);
+        assert!(decoder.ended() && !decoder.has_room());
+        assert_eq!(read(&mut decoder), (0..=255).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_terminal_edits_lines() {
+        let mut decoder = Decoder::new(Coding::Terminal);
+        for &byte in b"ab\x7fc" {
+            decoder.push(byte);
+        }
+        assert_eq!(decoder.available(), 0, "a line comes whole");
+        assert_eq!(decoder.push(b'\r'), Some(&b"\n"[..]));
+        assert_eq!(read(&mut decoder), b"ac\n");
+        assert_eq!(decoder.push(0x7f), None, "nothing to take back");
+        decoder.push(b'x');
+        decoder.push(EOT);
+        assert_eq!((read(&mut decoder), decoder.ended()), (b"x".to_vec(), false));
+        decoder.push(EOT);
+        assert!(decoder.ended());
+    }
+}

@@ -1,0 +1,179 @@
+//! Time: a monotonic clock in nanoseconds over the time stamp counter, and the date.
+//!
+//! Nothing is calibrated at boot. The frequency comes from the hypervisor (kvmclock, the VMware timing leaf)
+//! or the processor (CPUID leaf 15h) where one of them tells; else the PIT is started at entry, and the first
+//! reading compares how far both have come. A later reading, when more time has passed, refines it.
+//! The clock starts at 0 at kernel entry and is never set back.
+
+pub mod scale;
+
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod date;
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod kvmclock;
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod pit;
+
+#[cfg(any(target_env = "musl", target_os = "none"))]
+pub use machine::*;
+
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod machine {
+    use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use embedded_io::Write;
+
+    use super::{date, kvmclock, pit, scale::Scale};
+    use crate::{
+        arch::cpu::{self, tsc},
+        boot,
+        cell::StaticCell,
+        cmdline::Cmdline,
+        console::Channel,
+    };
+
+    /// How the clock got its frequency.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Source {
+        Unknown,
+        /// Told by somebody who knows.
+        Told(&'static str),
+        /// Compared with the PIT over too short a time to be the last word.
+        Estimated,
+        Measured,
+    }
+
+    struct State {
+        source: Source,
+        scale: Scale,
+        /// The last reading, for "never set back" across a refinement.
+        last: u64,
+    }
+
+    static STATE: StaticCell<State> =
+        StaticCell::new(State { source: Source::Unknown, scale: Scale::new(0, 0, 1_000_000_000), last: 0 });
+    static ENTRY: AtomicU64 = AtomicU64::new(0);
+
+    /// Takes the reference pair. # Safety: once, at boot.
+    pub(crate) unsafe fn init(entry_tsc: u64) {
+        ENTRY.store(entry_tsc, Relaxed);
+        pit::start();
+    }
+
+    fn state() -> &'static mut State {
+        // SAFETY: one core; no interrupt handler reads the clock; the borrow ends within each function here.
+        unsafe { &mut *STATE.get() }
+    }
+
+    /// Hertz of the TSC as told by the hypervisor or the processor.
+    fn told() -> Option<(u64, &'static str)> {
+        if let Some(hz) = kvmclock::tsc_frequency() {
+            return Some((hz, "kvmclock"));
+        }
+        if let Some([khz, ..]) = cpu::hypervisor_signature().and_then(|_| cpu::cpuid(0x4000_0010))
+            && khz != 0
+        {
+            return Some((u64::from(khz) * 1000, "the hypervisor's timing leaf"));
+        }
+        // Intel SDM vol. 2, CPUID leaf 15h: TSC = crystal * EBX / EAX.
+        let [denominator, numerator, crystal, _] = cpu::cpuid(0x15)?;
+        (denominator != 0 && numerator != 0 && crystal != 0).then(|| {
+            (u64::from(crystal) * u64::from(numerator) / u64::from(denominator), "CPUID leaf 15h")
+        })
+    }
+
+    /// Finds or refines the frequency. Rare: not on the path of a settled clock.
+    #[cold]
+    fn settle(state: &mut State) {
+        let entry = ENTRY.load(Relaxed);
+        if state.source == Source::Unknown
+            && let Some((hz, who)) = told()
+        {
+            state.scale = Scale::new(entry, 0, hz);
+            state.source = Source::Told(who);
+            return;
+        }
+        let (hz, exact) = pit::tsc_frequency();
+        let now = tsc();
+        // From now on with the new frequency, from where the old one has led.
+        let base = match state.source {
+            Source::Unknown => {
+                state.scale = Scale::new(entry, 0, hz);
+                state.scale.nanos(now)
+            }
+            _ => state.scale.nanos(now).max(state.last),
+        };
+        state.scale = Scale::new(now, base, hz);
+        state.source = if exact { Source::Measured } else { Source::Estimated };
+    }
+
+    /// Nanoseconds since kernel entry.
+    pub fn monotonic() -> u64 {
+        let state = state();
+        if matches!(state.source, Source::Unknown) || (state.source == Source::Estimated && pit::due()) {
+            settle(state);
+        }
+        let nanos = state.scale.nanos(tsc()).max(state.last);
+        state.last = nanos;
+        nanos
+    }
+
+    /// Nanoseconds between two time stamps.
+    pub(crate) fn nanos_between(start: u64, end: u64) -> u64 {
+        let state = state();
+        if state.source == Source::Unknown {
+            settle(state);
+        }
+        state.scale.span(end.saturating_sub(start))
+    }
+
+    /// Nanoseconds since 1970-01-01T00:00:00Z, if the machine knows the date.
+    pub fn wall() -> Option<u64> {
+        static OFFSET: AtomicU64 = AtomicU64::new(0);
+        let now = monotonic();
+        match OFFSET.load(Relaxed) {
+            0 => {
+                let date = kvmclock::wall_at_boot().or_else(date::read_rtc)?;
+                OFFSET.store(date.saturating_sub(now).max(1), Relaxed);
+                Some(date)
+            }
+            offset => Some(offset + now),
+        }
+    }
+
+    /// Where the time comes from, for whoever asks.
+    pub fn source() -> &'static str {
+        match state().source {
+            Source::Unknown => "not read yet",
+            Source::Told(who) => who,
+            Source::Estimated => "the PIT (estimated)",
+            Source::Measured => "the PIT",
+        }
+    }
+
+    /// Halts until a device interrupts or the monotonic clock reaches `until`.
+    pub(crate) fn sleep(until: Option<u64>) {
+        match until {
+            None => crate::arch::apic::halt(None),
+            Some(until) => {
+                let now = monotonic();
+                if until > now {
+                    crate::arch::apic::halt(Some(until - now));
+                }
+            }
+        }
+    }
+
+    /// With `lunette.marks` on the command line: says on the report channel that boot has come this far.
+    pub fn mark(name: &str) {
+        mark_at(name, tsc(), &boot::info().cmdline);
+    }
+
+    pub(crate) fn mark_at(name: &str, when: u64, cmdline: &Cmdline<'_>) {
+        if cmdline.has("marks") {
+            let Ok(()) = Channel::Report
+                .write_fmt(format_args!("lunette: mark {name} {when}\n"))
+                .or(Ok::<_, core::convert::Infallible>(()));
+        }
+    }
+}

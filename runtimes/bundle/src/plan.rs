@@ -1,0 +1,209 @@
+//! What is to be run, and with what: the manifest and the launch made one.
+
+use std::time::Duration;
+
+use crate::{Bundle, Error, Kind, Launch, Manifest, MountSpec, tar};
+
+/// What the initrd (or `run --host`) holds: an app, and what this run adds to it.
+///
+/// Layout: a bundle, then nothing, zeros, or a launch: a tar like the bundle's with the one file
+/// `launch.toml`, which begins where the bundle ends (a multiple of 4 KiB). So the bundle is the same to
+/// the byte wherever it runs. A bare module (`\0asm`) in place of the bundle is run as it is; nothing can
+/// follow it, so the CLI wraps modules that need a launch into a bundle.
+#[derive(Clone, Debug)]
+pub struct Payload<'a> {
+    pub source: Source<'a>,
+    pub manifest: Manifest,
+    pub launch: Launch,
+}
+
+#[derive(Clone, Debug)]
+pub enum Source<'a> {
+    Bundle(Bundle<'a>),
+    BareWasm(&'a [u8]),
+}
+
+/// What a bare module is called.
+const BARE: &str = "app.wasm";
+
+/// Everything that whoever starts the guest must know. Nothing in it refers to the payload's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub name: String,
+    /// A file of the bundle ([`Payload::main`] has its bytes).
+    pub main: String,
+    /// With the program's name, `main` without its folder, as the first.
+    pub args: Vec<String>,
+    /// Each name once.
+    pub env: Vec<(String, String)>,
+    /// Cap on the guest's linear memories, in bytes; `None`: what the host has.
+    pub memory: Option<u64>,
+    pub timeout: Option<Duration>,
+    pub fuel: Option<u64>,
+    /// Cap on the elements of all the guest's tables.
+    pub tables: u64,
+    /// The preopens in order: `/`, `/tmp`, then the manifest's and the launch's. Each path once.
+    pub mounts: Vec<Mount>,
+}
+
+/// One directory that the guest is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The guest's name for it, to the letter. One without `/` in front is not visible under `/`.
+    pub path: String,
+    /// What it shows: `Some("")` all of the bundle but the reserved folder ([`Bundle::visible`]), another
+    /// name a folder of the bundle ([`Bundle::under`]), `None` nothing: it begins empty.
+    pub from: Option<String>,
+    pub writable: bool,
+    /// How many bytes can be written to it; `None`: the host chooses, and must choose something.
+    pub limit: Option<u64>,
+}
+
+/// How many table elements a guest may have whose manifest does not say.
+pub const DEFAULT_TABLE_ELEMENTS: u64 = 1_000_000;
+
+impl<'a> Payload<'a> {
+    /// Reads what a host was handed. Everything is checked but the bundle's hash and the module.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        if bytes.starts_with(b"\0asm") {
+            let manifest = Manifest { name: "app".into(), ..Manifest::bare(BARE) };
+            return Ok(Self { source: Source::BareWasm(bytes), manifest, launch: Launch::default() });
+        }
+        if bytes.is_empty() {
+            return Err(Error::new(
+                "there is no app: the payload is empty",
+                "",
+                "hand the VM a bundle or a .wasm as its initrd",
+            ));
+        }
+        if bytes.get(tar::field::MAGIC) != Some(tar::MAGIC) {
+            return Err(Error::new(
+                "the app is neither a bundle nor a wasm module",
+                "byte 0",
+                "hand over a .wasm, or what `lunette build` made",
+            ));
+        }
+        let (bundle, rest) = Bundle::parse_front(bytes)?;
+        let manifest = Manifest::parse(bundle.manifest()?)?;
+        let launch = if rest.iter().all(|&b| b == 0) { Launch::default() } else { launch(rest)? };
+        Ok(Self { source: Source::Bundle(bundle), manifest, launch })
+    }
+
+    /// The module of `plan`.
+    pub fn main(&self, plan: &Plan) -> Result<&'a [u8], Error> {
+        match &self.source {
+            Source::BareWasm(bytes) => Ok(bytes),
+            Source::Bundle(bundle) => bundle.file(&plan.main).ok_or_else(|| no_main(bundle, &plan.main)),
+        }
+    }
+
+    /// The manifest and the launch made one; what they name is in the bundle.
+    pub fn plan(&self) -> Result<Plan, Error> {
+        let bundle = match &self.source {
+            Source::Bundle(bundle) => Some(bundle),
+            Source::BareWasm(_) => None,
+        };
+        Plan::new(bundle, &self.manifest, &self.launch)
+    }
+}
+
+impl Plan {
+    /// Makes one of `manifest` and `launch`, for an app in `bundle` (`None`: a bare module).
+    pub fn new(bundle: Option<&Bundle<'_>>, manifest: &Manifest, launch: &Launch) -> Result<Self, Error> {
+        if let Some(bundle) = bundle
+            && bundle.file(&manifest.main).is_none()
+        {
+            return Err(no_main(bundle, &manifest.main));
+        }
+        let program = manifest.main.rsplit_once('/').map_or(&*manifest.main, |(_, file)| file);
+        let mut args = vec![program.to_owned()];
+        args.extend_from_slice(launch.args.as_ref().unwrap_or(&manifest.args));
+
+        let mut env = manifest.env.clone();
+        for (name, value) in &launch.env {
+            match env.iter_mut().find(|(known, _)| known == name) {
+                Some((_, old)) => value.clone_into(old),
+                None => env.push((name.clone(), value.clone())),
+            }
+        }
+
+        let mount = |path: &str, from: Option<&str>, writable| Mount {
+            path: path.to_owned(),
+            from: from.map(str::to_owned),
+            writable,
+            limit: None,
+        };
+        let mut mounts =
+            vec![mount("/", Some("").filter(|_| bundle.is_some()), false), mount("/tmp", None, true)];
+        for spec in manifest.mounts.iter().chain(&launch.mounts) {
+            let new = resolve(bundle, spec)?;
+            match mounts.iter_mut().find(|old| same_path(&old.path, &new.path)) {
+                Some(old) => *old = new,
+                None => mounts.push(new),
+            }
+        }
+
+        Ok(Self {
+            name: manifest.name.clone(),
+            main: manifest.main.clone(),
+            args,
+            env,
+            memory: launch.memory.or(manifest.memory),
+            timeout: launch.timeout.or(manifest.timeout),
+            fuel: launch.fuel.or(manifest.fuel),
+            tables: manifest.table_elements.unwrap_or(DEFAULT_TABLE_ELEMENTS),
+            mounts,
+        })
+    }
+}
+
+/// `/data` and `/data/` are one place.
+fn same_path(a: &str, b: &str) -> bool {
+    a == b || a.trim_end_matches('/') == b.trim_end_matches('/')
+}
+
+fn resolve(bundle: Option<&Bundle<'_>>, spec: &MountSpec) -> Result<Mount, Error> {
+    if let Some(from) = &spec.from {
+        let there = bundle.and_then(|bundle| bundle.get(from)).map(|entry| entry.kind);
+        if there != Some(Kind::Directory) {
+            let what = match there {
+                Some(_) => format!("{from:?}, which {:?} is to show, is no folder", spec.path),
+                None => format!("the bundle has no folder {from:?}, which {:?} is to show", spec.path),
+            };
+            let help = "put the folder beside lunette.toml, or correct `from` in its [[mount]]";
+            return Err(Error::new(what, tar::MANIFEST, help));
+        }
+    }
+    Ok(Mount { path: spec.path.clone(), from: spec.from.clone(), writable: spec.writable, limit: spec.size })
+}
+
+fn no_main(bundle: &Bundle<'_>, main: &str) -> Error {
+    let what = match bundle.get(main).map(|entry| entry.kind) {
+        Some(Kind::Directory) => format!("{main:?}, which `app.main` names, is a folder"),
+        Some(_) => format!("{main:?}, which `app.main` names, is a link"),
+        None => format!("the bundle has no {main:?}, which `app.main` names"),
+    };
+    Error::new(what, tar::MANIFEST, "put the module beside lunette.toml, or correct `main` in its [app]")
+}
+
+/// Reads the tar that follows the bundle.
+fn launch(bytes: &[u8]) -> Result<Launch, Error> {
+    let wrong = |what: String| Error::new(what, "launch", "start it with `lunette run`");
+    let damaged = |e: Error| wrong(format!("what follows the bundle is no launch: {}", e.what));
+    let Some((entry, next)) = crate::read::entry(bytes, 0).map_err(damaged)? else {
+        return Err(wrong("what follows the bundle is no launch".into()));
+    };
+    let Kind::File(text) = entry.kind else {
+        return Err(wrong(format!("what follows the bundle is no launch: {:?} is no file", entry.path)));
+    };
+    if entry.path != tar::LAUNCH {
+        return Err(wrong(format!("what follows the bundle is no launch: it begins with {:?}", entry.path)));
+    }
+    // Whoever loaded the payload may have padded it: more zeros do no harm.
+    let (_, rest) = crate::read::end(bytes, next).map_err(damaged)?;
+    if rest.iter().any(|&b| b != 0) {
+        return Err(wrong(format!("{} bytes follow the launch", rest.len())));
+    }
+    let text = std::str::from_utf8(text).map_err(|_| wrong(format!("{} is not UTF-8", tar::LAUNCH)))?;
+    Launch::parse(text)
+}

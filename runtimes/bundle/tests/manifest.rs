@@ -1,0 +1,180 @@
+//! What a manifest's author hears.
+
+use std::time::Duration;
+
+use lunette_bundle::{Launch, Manifest};
+
+/// The first complaint about `[app] main` and these lines: `what (where)` and the help.
+fn complaint(lines: &str) -> (String, String) {
+    let e = Manifest::parse(&format!("[app]\nmain = \"a.wasm\"\n{lines}")).expect_err(lines);
+    (format!("{} ({})", e.what, e.place), e.help)
+}
+
+#[test]
+fn the_smallest_manifest_and_its_defaults() {
+    let manifest = Manifest::parse("[app]\nmain = \"bin/hello.v2.wasm\"").unwrap();
+    assert_eq!(manifest, Manifest::bare("bin/hello.v2.wasm"));
+    assert_eq!(manifest.name, "hello.v2");
+    let manifest =
+        Manifest::parse("app.main = \"a.wasm\"\nmount = [{path = \"/x\"}, {path = \"/y\", from = \"y\"}]")
+            .unwrap();
+    assert_eq!((manifest.mounts[0].writable, manifest.mounts[1].writable), (true, false));
+}
+
+#[test]
+fn unknown_keys_are_named_with_their_place_and_the_nearest_key() {
+    for (lines, what, help) in [
+        ("mian = 1", "unknown key `app.mian` (lunette.toml:3:1)", "did you mean `main`?"),
+        ("[resource]", "unknown key `resource` (lunette.toml:3:2)", "did you mean `resources`?"),
+        (
+            "[resources]\nmemroy = 1",
+            "unknown key `resources.memroy` (lunette.toml:4:1)",
+            "did you mean `memory`?",
+        ),
+        (
+            "[resources]\ncpu = 1",
+            "unknown key `resources.cpu` (lunette.toml:4:1)",
+            "known here: memory, timeout, fuel, table-elements",
+        ),
+        (
+            "[[mount]]\npath = \"/a\"\n\n[[mount]]\npath = \"/b\"\n  wriable = true",
+            "unknown key `mount.wriable` (lunette.toml:8:3)",
+            "did you mean `writable`?",
+        ),
+        (
+            "[[listen]]\nhttp = 80",
+            "unknown key `listen` (lunette.toml:3:3)",
+            "known here: app, env, resources, mount",
+        ),
+    ] {
+        assert_eq!(complaint(lines), (what.to_owned(), help.to_owned()));
+    }
+}
+
+#[test]
+fn wrong_types_are_named_with_their_place() {
+    for (lines, what) in [
+        ("name = 3", "`app.name` must be a string in quotes, not an integer (lunette.toml:3:8)"),
+        (
+            "args = \"-v\"",
+            "`app.args` must be an array of strings, [\"a\", \"b\"], not a string (lunette.toml:3:8)",
+        ),
+        ("args = [\"a\", true]", "`app.args` must be a string in quotes, not a boolean (lunette.toml:3:14)"),
+        ("[env]\nA = 1", "`env.A` must be a string in quotes, not an integer (lunette.toml:4:5)"),
+        (
+            "[resources]\nmemory = true",
+            "`resources.memory` must be a size such as \"64MiB\", not a boolean (lunette.toml:4:10)",
+        ),
+        (
+            "[resources]\nmemory = \"64 apples\"",
+            "`resources.memory`: \"64 apples\" is not a size such as \"64MiB\", \"512K\" or \"1G\" (lunette.toml:4:10)",
+        ),
+        ("[resources]\nmemory = -1", "`resources.memory`: -1 is not a size (lunette.toml:4:10)"),
+        ("[resources]\nmemory = 0", "`resources.memory` is 0 (lunette.toml:4:10)"),
+        (
+            "[resources]\ntimeout = 30",
+            "`resources.timeout` must be a duration such as \"30s\", not an integer (lunette.toml:4:11)",
+        ),
+        ("[resources]\ntimeout = \"0s\"", "`resources.timeout` is 0 (lunette.toml:4:11)"),
+        ("[resources]\nfuel = -5", "`resources.fuel` must be a whole number above 0 (lunette.toml:4:8)"),
+        (
+            "[resources]\nfuel = 1.5",
+            "`resources.fuel` must be a whole number above 0, not a float (lunette.toml:4:8)",
+        ),
+        (
+            "[resources]\ntable-elements = 99999999999999999999",
+            "`resources.table-elements` must be a whole number above 0 (lunette.toml:4:18)",
+        ),
+        (
+            "[mount]\npath = \"/x\"",
+            "`mount` must be an array of tables, [[mount]], not a table (lunette.toml:3:1)",
+        ),
+        ("[[mount]]\nfrom = \"x\"", "a [[mount]] has no `path` (lunette.toml:3:1)"),
+        ("[[mount]]\npath = \"\"", "`mount.path` is empty (lunette.toml:4:8)"),
+        (
+            "[[mount]]\npath = \"/x\"\nfrom = \"../y\"",
+            "`mount.from`: \"../y\" has the component \"..\" (lunette.toml:5:8)",
+        ),
+        (
+            "[[mount]]\npath = \"/x\"\nwritable = \"yes\"",
+            "`mount.writable` must be true or false, not a string (lunette.toml:5:12)",
+        ),
+        (
+            "[[mount]]\npath = \"/x\"\nfrom = \"y\"\nsize = \"1M\"",
+            "`mount.size` limits what is written, and this mount is read-only (lunette.toml:6:8)",
+        ),
+        ("name = \"a\\u0000b\"", "`app.name` contains a NUL (lunette.toml:3:8)"),
+        ("[env]\n\"A=B\" = \"c\"", "`env.A=B` is no name of a variable (lunette.toml:4:1)"),
+    ] {
+        let (got, help) = complaint(lines);
+        assert_eq!(got, what);
+        assert!(!help.is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn the_main_module_must_be_named_and_inside() {
+    for (text, what) in [
+        ("", "`app.main` is missing"),
+        ("[app]", "`app.main` is missing"),
+        ("app = 1", "`app` must be a table, [app], not an integer"),
+        ("[app]\nmain = \"/a.wasm\"", "`app.main`: \"/a.wasm\" is absolute"),
+        ("[app]\nmain = \"../a.wasm\"", "`app.main`: \"../a.wasm\" has the component \"..\""),
+        ("[app]\nmain = \".lunette/a\"", "`app.main`: .lunette is reserved"),
+        ("[app]\nmain = 1", "`app.main` must be a string in quotes, not an integer"),
+    ] {
+        assert_eq!(Manifest::parse(text).unwrap_err().what, what);
+    }
+}
+
+#[test]
+fn broken_toml_is_placed() {
+    for (lines, place) in [
+        ("[env", "lunette.toml:3:5"),
+        ("x = ", "lunette.toml:3:5"),
+        ("name = \"a\"\nname = \"b\"", "lunette.toml:4:1"),
+    ] {
+        let e = Manifest::parse(&format!("[app]\nmain = \"a.wasm\"\n{lines}")).unwrap_err();
+        assert_eq!(e.place, place, "{e}");
+        assert!(e.what.starts_with("not TOML: ") && !e.what.contains('\n'), "{e}");
+    }
+}
+
+#[test]
+fn check_hears_of_everything_at_once() {
+    let errors = Manifest::parse_all("nope = 1\n[app]\nargs = 2\n[resources]\nfuel = 0\n").unwrap_err();
+    let what: Vec<_> = errors.iter().map(|e| &*e.what).collect();
+    assert_eq!(
+        what,
+        [
+            "unknown key `nope`",
+            "`app.args` must be an array of strings, [\"a\", \"b\"], not an integer",
+            "`app.main` is missing",
+            "`resources.fuel` must be a whole number above 0",
+        ]
+    );
+}
+
+#[test]
+fn launches_are_read_as_strictly() {
+    let launch = Launch::parse("timeout = \"2s\"\nargs = []\n[env]\nA = \"\"").unwrap();
+    assert_eq!((launch.timeout, launch.args), (Some(Duration::from_secs(2)), Some(vec![])));
+    let e = Launch::parse("tiemout = \"2s\"").unwrap_err();
+    assert_eq!((&*e.what, &*e.place), ("unknown key `tiemout`", "launch.toml:1:1"));
+}
+
+/// Text that nests, repeats or lies costs time in proportion to its length, and never a panic.
+#[test]
+fn hostile_text_is_an_error_and_no_more() {
+    for text in [
+        "[".repeat(20_000),
+        format!("a = {}", "[".repeat(20_000)),
+        format!("a = {}", "{a=".repeat(20_000)),
+        "a.".repeat(20_000),
+        "\u{feff}\0\u{7f}".into(),
+        "\"".repeat(9_999),
+        format!("[app]\nmain = \"{}\"", "x".repeat(70_000)),
+    ] {
+        assert!(Manifest::parse(&text).is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! WASI preview 1: all 46 functions of `wasi_snapshot_preview1`, decoded, done on a [`Ctx`], and answered.
+//! Knows no engine: an engine hands over the guest's memory and the arguments, and does what the [`Stop`] says.
+//!
+//! Promises:
+//! - **Nothing blocks.** What can't be done now is a [`Stop::Wait`] and has changed nothing that the guest can
+//!   see; once the wait is over the engine makes the same call again with the same arguments. A timeout counts
+//!   from the first time.
+//! - **Nothing panics, and no work is by the guest's word.** A pointer that leads nowhere is a
+//!   [`Trap`]; flags and numbers that mean nothing are [`Errno::Inval`], text that is none is
+//!   [`Errno::Ilseq`]. No buffer of a size that a guest names is ever made: bytes go straight between its
+//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, to a stream at most [`MAX_STREAM`] bytes.
+//!   Less than was asked for is a short read or write, as ever.
+//! - **All that a call will write to is checked before it does anything**, so that a bad pointer leaves no
+//!   half-done work behind.
+//!
+//! Where the specification is silent this does what wasmtime 48 does, and on these points:
+//! - *Rights* are kept and enforced, as the specification says; wasmtime keeps only reading and writing.
+//!   [`Errno::Notcapable`] is the answer, but for reading or writing a descriptor that is not open for it:
+//!   [`Errno::Badf`], as in POSIX and wasmtime. `path_open` gives the rights that were asked for, as far as
+//!   they mean something for what was opened and the directory may pass them on. Only where reading or writing
+//!   was asked for and may not be passed on, it fails. `fd_fdstat_set_rights` narrows.
+//! - *Synchronised writing* (`fdflags::sync` and its kin) is taken and reported: memory is its own disk.
+//! - `fd_fdstat_set_flags` works on standard input and output too: `nonblock` makes them answer
+//!   [`Errno::Again`].
+//! - `poll_oneoff` reports what is wrong with one subscription in that one's event; only what can't be decoded
+//!   fails the call. It tells the true number of bytes where that is known.
+//! - `clock_res_get` and `clock_time_get` answer [`Errno::Inval`] for a clock that is not there: CPU time, and
+//!   the date where the host does not know it.
+//! - Of several buffers as many as possible are filled or written, not only the first.
+//! - A descriptor gets the lowest free number; more than [`MAX_DESCRIPTORS`] are [`Errno::Mfile`].
+//!
+//! Does not: sockets (every descriptor is [`Errno::Notsock`]), signals (`proc_raise` is [`Errno::Notsup`]),
+//! reserving space (`fd_allocate`: [`Errno::Notsup`], as wasmtime: no file system here keeps space for a file
+//! that it has not got).
+
+mod env;
+mod fd;
+mod io;
+mod path;
+mod poll;
+mod sock;
+mod table;
+mod types;
+
+use core::fmt;
+
+use lunette_hostcalls::{Ctx, Errno, Nanos, Stream, Trap, Wait};
+
+use self::{
+    table::{Descriptor, Held, Kind, Table},
+    types::{Fdflags, Rights},
+};
+use crate::memory::{BadPointer, GuestMemory};
+
+pub use self::{
+    io::{MAX_IOVECS, MAX_STREAM},
+    table::MAX_DESCRIPTORS,
+};
+
+/// The module that a guest imports these functions from.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// All functions with their parameters, for whatever is to be made from the list: hands it to the macro named.
+/// Every function returns its errno as an `i32`, but `proc_exit`, which returns nothing (and never).
+#[macro_export]
+macro_rules! for_each_preview1 {
+    ($callback:ident) => {
+        $callback! {
+            args_get(argv: u32, argv_buf: u32);
+            args_sizes_get(argc: u32, argv_buf_size: u32);
+            clock_res_get(id: u32, resolution: u32);
+            clock_time_get(id: u32, precision: u64, time: u32);
+            environ_get(environ: u32, environ_buf: u32);
+            environ_sizes_get(environc: u32, environ_buf_size: u32);
+            fd_advise(fd: u32, offset: u64, len: u64, advice: u32);
+            fd_allocate(fd: u32, offset: u64, len: u64);
+            fd_close(fd: u32);
+            fd_datasync(fd: u32);
+            fd_fdstat_get(fd: u32, stat: u32);
+            fd_fdstat_set_flags(fd: u32, flags: u32);
+            fd_fdstat_set_rights(fd: u32, rights_base: u64, rights_inheriting: u64);
+            fd_filestat_get(fd: u32, stat: u32);
+            fd_filestat_set_size(fd: u32, size: u64);
+            fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, fst_flags: u32);
+            fd_pread(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nread: u32);
+            fd_prestat_dir_name(fd: u32, path: u32, path_len: u32);
+            fd_prestat_get(fd: u32, prestat: u32);
+            fd_pwrite(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nwritten: u32);
+            fd_read(fd: u32, iovs: u32, iovs_len: u32, nread: u32);
+            fd_readdir(fd: u32, buf: u32, buf_len: u32, cookie: u64, bufused: u32);
+            fd_renumber(fd: u32, to: u32);
+            fd_seek(fd: u32, offset: u64, whence: u32, newoffset: u32);
+            fd_sync(fd: u32);
+            fd_tell(fd: u32, offset: u32);
+            fd_write(fd: u32, iovs: u32, iovs_len: u32, nwritten: u32);
+            path_create_directory(fd: u32, path: u32, path_len: u32);
+            path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
+            path_filestat_set_times(
+                fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, fst_flags: u32
+            );
+            path_link(
+                old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32,
+                new_fd: u32, new_path: u32, new_path_len: u32
+            );
+            path_open(
+                fd: u32, dirflags: u32, path: u32, path_len: u32, oflags: u32,
+                rights_base: u64, rights_inheriting: u64, fdflags: u32, opened: u32
+            );
+            path_readlink(fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, bufused: u32);
+            path_remove_directory(fd: u32, path: u32, path_len: u32);
+            path_rename(
+                old_fd: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
+            );
+            path_symlink(old_path: u32, old_path_len: u32, fd: u32, new_path: u32, new_path_len: u32);
+            path_unlink_file(fd: u32, path: u32, path_len: u32);
+            poll_oneoff(subscriptions: u32, events: u32, nsubscriptions: u32, nevents: u32);
+            proc_exit(code: u32);
+            proc_raise(signal: u32);
+            random_get(buf: u32, buf_len: u32);
+            sched_yield();
+            sock_accept(fd: u32, flags: u32, accepted: u32);
+            sock_recv(fd: u32, ri_data: u32, ri_data_len: u32, ri_flags: u32, ro_datalen: u32, ro_flags: u32);
+            sock_send(fd: u32, si_data: u32, si_data_len: u32, si_flags: u32, so_datalen: u32);
+            sock_shutdown(fd: u32, how: u32);
+        }
+    };
+}
+
+/// The types of parameters that occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ValueType {
+    I32,
+    I64,
+}
+
+/// What a guest has to import a function as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signature {
+    pub name: &'static str,
+    pub params: &'static [ValueType],
+    /// Is there a result (always one `i32`)?
+    pub result: bool,
+}
+
+macro_rules! signatures {
+    ($($name:ident($($param:ident: $type:ident),*);)*) => {
+        /// All functions, sorted by name.
+        pub const FUNCTIONS: &[Signature] = &[$(Signature {
+            name: stringify!($name),
+            params: &[$(signatures!($type)),*],
+            result: !matches!(stringify!($name).as_bytes(), b"proc_exit"),
+        }),*];
+    };
+    (u32) => { ValueType::I32 };
+    (u64) => { ValueType::I64 };
+}
+
+crate::for_each_preview1!(signatures);
+
+impl Signature {
+    /// The function of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        let at = FUNCTIONS.binary_search_by(|function| function.name.cmp(name)).ok()?;
+        Some(&FUNCTIONS[at])
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}(", self.name)?;
+        for (n, param) in self.params.iter().enumerate() {
+            let comma = if n == 0 { "" } else { ", " };
+            write!(f, "{comma}{}", if *param == ValueType::I32 { "i32" } else { "i64" })?;
+        }
+        f.write_str(if self.result { ") -> i32" } else { ")" })
+    }
+}
+
+/// Why a call did not succeed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    /// The guest is told: this is the call's result. (Success is 0.)
+    Errno(Errno),
+    /// Not yet: wait, then make the same call again.
+    Wait(Wait),
+    /// The guest is done.
+    Exit(u32),
+    /// The guest is at an end by its own fault.
+    Trap(Trap),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<BadPointer> for Stop {
+    #[cold]
+    fn from(bad: BadPointer) -> Self {
+        Self::Trap(bad.into())
+    }
+}
+
+/// What every function answers.
+pub type Answer = Result<(), Stop>;
+
+/// Preview 1 for one guest: its world, its descriptors, and a call that waits, if one does.
+///
+/// One method a function, with the parameters of [`for_each_preview1`](crate::for_each_preview1) after the memory.
+pub struct Wasi {
+    ctx: Ctx,
+    table: Table,
+    /// When the `poll_oneoff` that now waits was first called.
+    began: Option<Nanos>,
+    /// Has the `sched_yield` that is being made given way already?
+    yielded: bool,
+}
+
+impl Wasi {
+    /// Descriptors 0, 1 and 2 are the standard streams; `ctx.preopens` follow.
+    pub fn new(ctx: Ctx) -> Self {
+        let stream = |kind, rights| Descriptor { kind, rights, inheriting: rights, flags: Fdflags::NONE };
+        let streams = [
+            stream(Kind::Stdin, Rights::STDIN),
+            stream(Kind::Output(Stream::Out), Rights::STDOUT),
+            stream(Kind::Output(Stream::Err), Rights::STDOUT),
+        ];
+        let preopens = ctx.preopens.iter().map(|preopen| Descriptor {
+            kind: Kind::Directory {
+                held: Held::new(&preopen.files, preopen.root),
+                preopen: Some(preopen.name.as_str().into()),
+            },
+            rights: Rights::DIRECTORY,
+            inheriting: Rights::DIRECTORY.or(Rights::FILE),
+            flags: Fdflags::NONE,
+        });
+        let table = Table::new(streams.into_iter().chain(preopens));
+        Self { ctx, table, began: None, yielded: false }
+    }
+
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+}
+
+macro_rules! call_by_name {
+    ($($name:ident($($param:ident: $type:ident),*);)*) => {
+        impl Wasi {
+            /// Makes the call of that name: for what picks its functions at run time (tests, fuzzers).
+            /// An `i32` is the lower half of its argument. `None` if there is no such function or the number of
+            /// arguments is wrong.
+            pub fn call(&mut self, name: &str, memory: &mut [u8], arguments: &[u64]) -> Option<Answer> {
+                match name {
+                    $(stringify!($name) => {
+                        let [$($param),*] = arguments else { return None };
+                        let memory = &mut GuestMemory::new(stringify!($name), memory);
+                        Some(self.$name(memory $(, *$param as $type)*))
+                    })*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+crate::for_each_preview1!(call_by_name);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_46_functions_sorted() {
+        assert_eq!(FUNCTIONS.len(), 46);
+        assert!(FUNCTIONS.is_sorted_by_key(|function| function.name));
+        assert_eq!(FUNCTIONS.iter().filter(|function| !function.result).count(), 1);
+        assert!(!Signature::find("proc_exit").unwrap().result);
+        assert_eq!(Signature::find("fd_reed"), None);
+    }
+
+    #[test]
+    fn a_signature_reads_as_wasm() {
+        let seek = Signature::find("fd_seek").unwrap();
+        assert_eq!(seek.to_string(), "fd_seek(i32, i64, i32, i32) -> i32");
+        assert_eq!(Signature::find("proc_exit").unwrap().to_string(), "proc_exit(i32)");
+        assert_eq!(Signature::find("sched_yield").unwrap().to_string(), "sched_yield() -> i32");
+    }
+}

@@ -1,0 +1,67 @@
+//! Sockets: none yet. Every descriptor that is open is none ([`Errno::Notsock`]), as in wasmtime; the numbers
+//! are decoded all the same.
+
+use lunette_hostcalls::Errno;
+
+use super::{
+    Answer, Wasi,
+    types::{Fdflags, Riflags, Sdflags},
+};
+use crate::memory::GuestMemory;
+
+impl Wasi {
+    /// [`Errno::Badf`], [`Errno::Notsock`]; [`Errno::Inval`] for unknown flags.
+    pub fn sock_accept(
+        &mut self,
+        _memory: &mut GuestMemory<'_>,
+        fd: u32,
+        flags: u32,
+        _accepted: u32,
+    ) -> Answer {
+        Fdflags::decode(flags)?;
+        self.no_socket(fd)
+    }
+
+    /// As [`Wasi::sock_accept`].
+    #[expect(clippy::too_many_arguments, reason = "as the specification has it")]
+    pub fn sock_recv(
+        &mut self,
+        _memory: &mut GuestMemory<'_>,
+        fd: u32,
+        _ri_data: u32,
+        _ri_data_len: u32,
+        ri_flags: u32,
+        _ro_datalen: u32,
+        _ro_flags: u32,
+    ) -> Answer {
+        Riflags::decode(ri_flags)?;
+        self.no_socket(fd)
+    }
+
+    /// As [`Wasi::sock_accept`]; there is no flag that would mean something.
+    pub fn sock_send(
+        &mut self,
+        _memory: &mut GuestMemory<'_>,
+        fd: u32,
+        _si_data: u32,
+        _si_data_len: u32,
+        si_flags: u32,
+        _so_datalen: u32,
+    ) -> Answer {
+        if si_flags != 0 {
+            return Err(Errno::Inval.into());
+        }
+        self.no_socket(fd)
+    }
+
+    /// As [`Wasi::sock_accept`].
+    pub fn sock_shutdown(&mut self, _memory: &mut GuestMemory<'_>, fd: u32, how: u32) -> Answer {
+        Sdflags::decode(how)?;
+        self.no_socket(fd)
+    }
+
+    fn no_socket(&self, fd: u32) -> Answer {
+        self.table.get(fd)?;
+        Err(Errno::Notsock.into())
+    }
+}
