@@ -16,10 +16,10 @@ while argv and argv[0].startswith("--"):
     option, value = argv.pop(0), argv.pop(0)
     if option == "--dir":
         host, guest = value.split("::", 1)
-        perms = (wasmtime.DirPerms.READ_WRITE, wasmtime.FilePerms.READ_WRITE)
+        writable = True
         if guest.endswith(":ro"):
-            guest, perms = guest[:-3], (wasmtime.DirPerms.READ_ONLY, wasmtime.FilePerms.READ_ONLY)
-        wasi.preopen_dir(host, guest, *perms)
+            guest, writable = guest[:-3], False
+        wasi.preopen_dir(host, guest, writable)
     elif option == "--env":
         env.append(tuple(value.split("=", 1)))
     else:
