@@ -19,6 +19,7 @@ use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,
     ptr::{self, NonNull},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use super::{
@@ -446,13 +447,13 @@ unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see `One`.
-        unsafe { (*HEAP.0.get()).alloc(layout) }
+        noted(unsafe { (*HEAP.0.get()).alloc(layout) })
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see `One`.
-        unsafe { (*HEAP.0.get()).alloc_zeroed(layout) }
+        noted(unsafe { (*HEAP.0.get()).alloc_zeroed(layout) })
     }
 
     #[inline]
@@ -463,7 +464,7 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: exclusive, see `One`; the block by the caller's word.
-        unsafe { (*HEAP.0.get()).realloc(block, layout, size) }
+        noted(unsafe { (*HEAP.0.get()).realloc(block, layout, size) })
     }
 }
 
@@ -674,4 +675,19 @@ mod tests {
         }
         assert!(heap.source.mapped.is_empty());
     }
+}
+
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Has an allocation failed? std aborts without telling why when one that it needed did.
+pub fn failed() -> bool {
+    FAILED.load(Relaxed)
+}
+
+#[inline(always)]
+fn noted(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        FAILED.store(true, Relaxed);
+    }
+    block
 }
