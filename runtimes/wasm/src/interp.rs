@@ -13,7 +13,7 @@ use std::{collections::VecDeque, mem};
 use lunette_hostcalls::{CodeFrame, Ctx, Ending, Guest, Limit, Nanos, Step, Trap, TrapKind, Wait};
 use wasmi::{
     Error, Extern, ExternType, Func, Instance as Instantiated, Module, ResumableCall, ResumableCallHostTrap,
-    ResumableCallOutOfFuel, Store, Val,
+    ResumableCallOutOfFuel, Store, TrapCode, Val,
     errors::{ErrorKind, InstantiationError},
 };
 
@@ -330,6 +330,12 @@ fn not_set_up(error: &Error, size: usize, store: &Store<State>) -> Refusal {
             Some(needs) => Problem::Table { needs, allowed: book.table().allowed },
             None => Problem::Setup("the host has no memory left for the module's tables".into()),
         },
+        ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
+            Problem::Setup("an element segment does not fit into its table".into())
+        }
+        ErrorKind::TrapCode(TrapCode::MemoryOutOfBounds) => {
+            Problem::Setup("a data segment does not fit into its memory".into())
+        }
         _ => refused(error, size),
     }
 }

@@ -262,6 +262,7 @@ impl Feature {
             ("shared reference types", Feature::Threads),
             ("shared composite types", Feature::Threads),
             ("function references", Feature::FunctionReferences),
+            ("function-references proposal", Feature::FunctionReferences),
             ("memory64 must be enabled", Feature::Memory64),
             ("custom page sizes", Feature::CustomPageSizes),
             ("wide arithmetic support", Feature::WideArithmetic),
@@ -271,8 +272,8 @@ impl Feature {
             ("gc support", Feature::Gc),
             ("gc proposal", Feature::Gc),
             ("`gc` proposal", Feature::Gc),
-            ("indexed types not supported without the gc feature", Feature::Gc),
             ("without the gc feature", Feature::Gc),
+            ("global.get of locally defined global", Feature::Gc),
         ];
         WORDS.iter().find(|(part, _)| words.contains(part)).map(|(_, feature)| *feature)
     }
