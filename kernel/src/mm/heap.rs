@@ -468,6 +468,21 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Has an allocation failed? std aborts without telling why when one that it needed did.
+pub fn failed() -> bool {
+    FAILED.load(Relaxed)
+}
+
+#[inline(always)]
+fn noted(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        FAILED.store(true, Relaxed);
+    }
+    block
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashMap, vec::Vec};
@@ -675,19 +690,4 @@ mod tests {
         }
         assert!(heap.source.mapped.is_empty());
     }
-}
-
-static FAILED: AtomicBool = AtomicBool::new(false);
-
-/// Has an allocation failed? std aborts without telling why when one that it needed did.
-pub fn failed() -> bool {
-    FAILED.load(Relaxed)
-}
-
-#[inline(always)]
-fn noted(block: *mut u8) -> *mut u8 {
-    if block.is_null() {
-        FAILED.store(true, Relaxed);
-    }
-    block
 }
