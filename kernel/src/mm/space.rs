@@ -293,7 +293,12 @@ impl<T: Tlb> Space<T> {
         self.make_room(2)?;
         self.committed = self.committed + more - less;
         self.resident = self.resident + more_resident - less_resident;
-        self.carve(range.clone());
+        // What has the protection already is not split, so that nothing has to be joined again after.
+        for at in [range.start, range.end] {
+            if self.areas.find(at).is_some_and(|area| area.prot != prot) {
+                self.split(at);
+            }
+        }
         let mut at = range.start;
         while at < range.end {
             let Some(area) = self.areas.find(at) else { break };
@@ -309,9 +314,6 @@ impl<T: Tlb> Space<T> {
                 paging::leaf(paging::frame_of(entry), prot, borrowed, borrowed && private)
             });
             self.put_back(Area { prot, ..area });
-        }
-        for at in [range.start, range.end] {
-            self.join_at(at);
         }
         Ok(())
     }
@@ -621,13 +623,13 @@ impl<T: Tlb> Space<T> {
 
     /// Makes the range's ends borders between areas. Room for two must have been reserved.
     fn carve(&mut self, range: Range<u64>) {
-        for at in [range.start, range.end] {
-            if self.areas.split_at(at)
-                && let Some(area) = self.areas.find(at)
-            {
-                self.hold(area.object, 1);
-            }
-        }
+        self.split(range.start);
+        self.split(range.end);
+    }
+
+    fn split(&mut self, at: u64) {
+        let object = self.areas.split_at(at);
+        self.hold(object.unwrap_or(0), 1);
     }
 
     /// Removes all areas of a range with their pages. Room for two must have been reserved.
@@ -661,13 +663,6 @@ impl<T: Tlb> Space<T> {
         let joined = self.areas.insert(area);
         if area.object != 0 {
             self.objects.get_mut(area.object).refs -= joined;
-        }
-    }
-
-    /// Joins the areas on both sides of a border if they are alike.
-    fn join_at(&mut self, at: u64) {
-        if let Some(area) = self.take_out(at) {
-            self.put_back(area);
         }
     }
 
