@@ -37,8 +37,8 @@ pub(crate) fn path() -> PathBuf {
 
 /// The command that links the image. Its flags are its own: those of the user's environment would end
 /// up in the kernel.
-pub(crate) fn command() -> Result<std::process::Command> {
-    let mut command = cargo(&["build", "-p", "lunette-image", "--profile", "image", "--target", TARGET]);
+pub(crate) fn command(package: &str) -> Result<std::process::Command> {
+    let mut command = cargo(&["build", "-p", package, "--profile", "image", "--target", TARGET]);
     command.arg("--target-dir").arg(target().join("image-build"));
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"));
     Ok(command)
@@ -53,16 +53,16 @@ fn flags() -> Result<Vec<String>> {
 }
 
 pub(crate) fn build() -> Result<Image> {
-    run(&mut command()?)?;
-    finish()
+    run(&mut command("lunette-image")?)?;
+    finish("lunette-image", "lunette")
 }
 
-/// Strips what cargo built, and puts both forms into their place.
-pub(crate) fn finish() -> Result<Image> {
-    let built = target().join("image-build").join(TARGET).join("image/lunette-image");
+/// Strips what cargo built as `binary`, and puts both forms into their place as `name`.
+pub(crate) fn finish(binary: &str, name: &str) -> Result<Image> {
+    let built = target().join("image-build").join(TARGET).join("image").join(binary);
     let linked = fs::read(&built).map_err(|e| format!("{}: {e}", built.display()))?;
     let done = symbols::finish(&linked)?;
-    let path = path();
+    let path = target().join("image").join(format!("{name}.elf"));
     put(&path.with_extension("debug.elf"), &linked)?;
     put(&path, &done.bytes)?;
     Ok(Image { path, bytes: done.bytes.len(), symbols: done.symbols, table: done.table })

@@ -1,3 +1,333 @@
-pub(crate) fn test(_: &[String]) -> crate::sh::Result<std::process::ExitCode> {
-    Err("".into())
+//! `cargo xtask test`: everything that can be checked, on one page, with one verdict.
+//!
+//! Each phase prints one line and its time; its own output goes to `target/test-logs/NAME.log`, and is
+//! shown only if it failed. A chore counts as one test, a test runner as what it counted. What this
+//! machine lacks is skipped by name; it never counts as passed.
+
+use std::{
+    process::{Command, ExitCode},
+    time::Instant,
+};
+
+use crate::{
+    foreign, image, samples, setup,
+    sh::{Result, cargo, command, logged, root, succeeds, target, which},
+};
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// What one phase came to: its numbers, and words for the line (for a failure: the reason).
+struct Verdict {
+    count: Count,
+    words: String,
+}
+
+impl Verdict {
+    fn passed(words: impl Into<String>) -> Self {
+        Self { count: Count { passed: 1, ..Count::default() }, words: words.into() }
+    }
+
+    fn failed(words: impl Into<String>) -> Self {
+        Self { count: Count { failed: 1, ..Count::default() }, words: words.into() }
+    }
+
+    fn skipped(words: impl Into<String>) -> Self {
+        Self { count: Count { skipped: 1, ..Count::default() }, words: words.into() }
+    }
+}
+
+type Phase = (&'static str, fn() -> Result<Vec<Verdict>>);
+
+const PHASES: &[Phase] = &[
+    ("setup", || setup::setup().map(|()| vec![Verdict::passed("")])),
+    ("fmt", || chore("fmt", &mut cargo(&["fmt", "--all", "--check"]))),
+    ("clippy", clippy),
+    ("unit", unit),
+    ("image", build_image),
+    ("samples", build_samples),
+    ("foreign", fetch_foreign),
+    ("selftest", selftest),
+    ("stories", stories),
+    ("fuzz", fuzz),
+];
+
+pub(crate) fn test(only: &[String]) -> Result<ExitCode> {
+    if only.iter().any(|name| name == "list") {
+        PHASES.iter().for_each(|(name, _)| println!("{name}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(wrong) = only.iter().find(|name| PHASES.iter().all(|(phase, _)| phase != name)) {
+        return Err(format!("no phase `{wrong}`; `cargo xtask test list` names them").into());
+    }
+    let begun = Instant::now();
+    let mut sum = Count::default();
+    let mut skipped = Vec::new();
+    for (name, phase) in PHASES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|n| n == name)) {
+        let started = Instant::now();
+        let verdicts = phase().unwrap_or_else(|error| vec![Verdict::failed(error.to_string())]);
+        let mut count = Count::default();
+        let mut words = Vec::new();
+        for Verdict { count: more, words: said } in verdicts {
+            count.passed += more.passed;
+            count.failed += more.failed;
+            count.skipped += more.skipped;
+            if more.passed + more.failed == 0 && more.skipped > 0 {
+                skipped.push(format!("{name}: {said}"));
+            } else if !said.is_empty() {
+                words.push(said);
+            }
+        }
+        sum.passed += count.passed;
+        sum.failed += count.failed;
+        sum.skipped += count.skipped;
+        let state = match count {
+            Count { failed: 1.., .. } => "FAILED",
+            Count { passed: 0, skipped: 1.., .. } => "skipped",
+            _ => "ok",
+        };
+        let Count { passed, failed, skipped } = count;
+        let seconds = started.elapsed().as_secs_f64();
+        println!(
+            "{state:<8}{name:<10}{seconds:>7.1} s   {passed} passed, {failed} failed, {skipped} skipped   {}",
+            words.join("; ")
+        );
+    }
+    for what in &skipped {
+        println!("skipped: {what}");
+    }
+    println!("{:.0} s in all; logs are in target/test-logs", begun.elapsed().as_secs_f64());
+    println!("{} passed, {} failed, {} skipped", sum.passed, sum.failed, sum.skipped);
+    // A run in which nothing was tested is no success.
+    Ok(if sum.failed == 0 && sum.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a command that is right or wrong as a whole.
+fn chore(name: &str, command: &mut Command) -> Result<Vec<Verdict>> {
+    let (ok, log) = logged(command, &log_of(name))?;
+    Ok(vec![if ok { Verdict::passed("") } else { failure(&log, 60) }])
+}
+
+/// Runs a command that prints cargo's or libtest's lines, and counts them.
+fn runner(name: &str, command: &mut Command) -> Result<Vec<Verdict>> {
+    let (ok, log) = logged(command, &log_of(name))?;
+    let mut count = Count::default();
+    for line in log.lines() {
+        if let Some(more) = result_line(line) {
+            count.passed += more.passed;
+            count.failed += more.failed;
+            count.skipped += more.skipped;
+        }
+    }
+    if !ok && count.failed == 0 {
+        // It did not build, or a test took the runner down with it.
+        count.failed = 1;
+    }
+    if count.failed > 0 {
+        show(&log, 200);
+    }
+    let mut verdicts = vec![Verdict { count: Count { skipped: 0, ..count }, words: String::new() }];
+    // Each by its name: `test [why] name ... ignored`.
+    let ignored: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.split_once(" ... ignored"))
+        .map(|(what, _)| what.trim())
+        .collect();
+    verdicts.extend(ignored.iter().map(|what| Verdict::skipped(*what)));
+    let unnamed = count.skipped.saturating_sub(ignored.len() as u64);
+    if unnamed > 0 {
+        let count = Count { skipped: unnamed, ..Count::default() };
+        verdicts.push(Verdict { count, words: format!("{unnamed} more; see the log") });
+    }
+    Ok(verdicts)
+}
+
+/// `test result: ok. 4 passed; 0 failed; 1 ignored; …`
+fn result_line(line: &str) -> Option<Count> {
+    let (_, numbers) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let of = |word: &str| {
+        numbers.split("; ").find_map(|part| part.trim().strip_suffix(word)?.trim().parse::<u64>().ok())
+    };
+    Some(Count { passed: of("passed")?, failed: of("failed")?, skipped: of("ignored").unwrap_or(0) })
+}
+
+/// `12 passed, 0 failed`, as the self-test says it in the VM.
+fn plain_line(line: &str) -> Option<Count> {
+    let (passed, failed) = line.trim().split_once(" passed, ")?;
+    Some(Count {
+        passed: passed.parse().ok()?,
+        failed: failed.strip_suffix(" failed")?.parse().ok()?,
+        skipped: 0,
+    })
+}
+
+fn failure(log: &str, lines: usize) -> Verdict {
+    show(log, lines);
+    Verdict::failed("see above")
+}
+
+/// The end of a log, where the reason is.
+fn show(log: &str, lines: usize) {
+    let all: Vec<&str> = log.lines().collect();
+    for line in &all[all.len().saturating_sub(lines)..] {
+        println!("    {line}");
+    }
+}
+
+fn log_of(name: &str) -> std::path::PathBuf {
+    target().join("test-logs").join(format!("{name}.log"))
+}
+
+fn clippy() -> Result<Vec<Verdict>> {
+    let strict = ["--", "-D", "warnings"];
+    let mut all = cargo(&["clippy", "--quiet", "--workspace", "--all-targets"]);
+    let mut verdicts = chore("clippy", all.args(strict))?;
+    // The kernel must stay free of std, which only a target without one can tell.
+    let mut kernel = cargo(&["clippy", "--quiet", "-p", "lunette-kernel", "--target", "x86_64-unknown-none"]);
+    verdicts.extend(chore("clippy-kernel", kernel.args(strict))?);
+    Ok(verdicts)
+}
+
+/// All that needs no VM. The stories have a phase of their own.
+fn unit() -> Result<Vec<Verdict>> {
+    runner(
+        "unit",
+        &mut cargo(&["test", "--no-fail-fast"]).args(["--exclude", "lunette-tests", "--workspace"]).args([
+            "--exclude",
+            "lunette-image",
+            "--exclude",
+            "lunette-vm-tests",
+        ]),
+    )
+}
+
+fn build_image() -> Result<Vec<Verdict>> {
+    let mut verdicts = chore("image", &mut image::command("lunette-image")?)?;
+    if verdicts.iter().all(|verdict| verdict.count.failed == 0) {
+        verdicts = vec![Verdict::passed(image::finish("lunette-image", "lunette")?.to_string())];
+    }
+    Ok(verdicts)
+}
+
+fn build_samples() -> Result<Vec<Verdict>> {
+    let built = samples::build_all()?;
+    Ok(built
+        .into_iter()
+        .map(|(name, state)| match state {
+            samples::State::Built(_) => Verdict::passed(""),
+            samples::State::Skipped(why) => Verdict::skipped(format!("{name}: {why}")),
+        })
+        .collect())
+}
+
+fn fetch_foreign() -> Result<Vec<Verdict>> {
+    Ok(vec![match foreign::fetch() {
+        Ok(_) => Verdict::passed(""),
+        Err(error) => {
+            let line = error.to_string();
+            Verdict::skipped(format!(
+                "the foreign programs can't be fetched: {}",
+                line.lines().next_back().unwrap_or("")
+            ))
+        }
+    }])
+}
+
+/// The image of tests/vm: checks that only a machine can make, in the machine.
+fn selftest() -> Result<Vec<Verdict>> {
+    if which("qemu-system-x86_64").is_none() {
+        return Ok(vec![Verdict::skipped("QEMU is not installed")]);
+    }
+    let (ok, log) = logged(&mut image::command("lunette-vm-tests")?, &log_of("selftest-build"))?;
+    if !ok {
+        return Ok(vec![failure(&log, 60)]);
+    }
+    let built = image::finish("lunette-selftest", "selftest")?;
+    let mut verdicts = Vec::new();
+    for machine in ["microvm", "pc"] {
+        let name = format!("selftest-{machine}");
+        // `timeout`, for an image that hangs must not hang this.
+        let mut qemu =
+            command("timeout", &["120", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"]);
+        qemu.args(["-m", "256M", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        qemu.args(["-M", machine, "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        qemu.args(["-device", if machine == "microvm" { "virtio-rng-device" } else { "virtio-rng-pci" }]);
+        qemu.arg("-kernel").arg(&built.path);
+        let (_, log) = logged(&mut qemu, &log_of(&name))?;
+        // Its own count, and its farewell: a crash after the count is one all the same.
+        let count = log.lines().find_map(plain_line);
+        match count {
+            Some(count) if count.failed == 0 && log.contains("lunette: farewell exit 0") => {
+                verdicts.push(Verdict { count, words: String::new() });
+            }
+            Some(count) => {
+                show(&log, 60);
+                let count = Count { failed: count.failed.max(1), ..count };
+                verdicts.push(Verdict { count, words: format!("{machine}: see above") });
+            }
+            None => verdicts.push(failure(&log, 60)),
+        }
+    }
+    Ok(verdicts)
+}
+
+/// The stories of tests/: real images, booted through the CLI. Two at a time, for a VM takes a core.
+fn stories() -> Result<Vec<Verdict>> {
+    let mut stories = cargo(&["test", "-p", "lunette-tests", "--no-fail-fast"]);
+    stories.args(["--", "--test-threads", "2"]);
+    if image::path().is_file() {
+        stories.env("LUNETTE_IMAGE", image::path());
+    }
+    stories.env("LUNETTE_SAMPLES", samples::out());
+    let foreign = target().join("foreign");
+    if foreign.join("installed.txt").is_file() {
+        stories.env("LUNETTE_FOREIGN", foreign);
+    }
+    runner("stories", &mut stories)
+}
+
+const FUZZ: [(&str, &str); 2] = [("runtimes/bundle", "parse"), ("runtimes/wasm", "preview1")];
+
+/// Half a minute each: enough to notice that a decoder was broken, not to prove that it is whole.
+fn fuzz() -> Result<Vec<Verdict>> {
+    let nightly = |args: &[&str]| {
+        let mut command = command("rustup", &["run", "nightly", "cargo"]);
+        command.args(args).env_remove("RUSTUP_TOOLCHAIN");
+        command
+    };
+    let tool = succeeds(&mut nightly(&["fuzz", "--version"]));
+    FUZZ.iter()
+        .map(|(dir, name)| {
+            if !tool {
+                return Ok(Verdict::skipped(format!(
+                    "{dir} {name}: needs a nightly toolchain and cargo-fuzz"
+                )));
+            }
+            let mut run = nightly(&["fuzz", "run", name, "--", "-max_total_time=30", "-rss_limit_mb=2048"]);
+            run.current_dir(root().join(dir));
+            let (ok, log) = logged(&mut run, &log_of(&format!("fuzz-{name}")))?;
+            Ok(if ok { Verdict::passed("") } else { failure(&log, 40) })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{plain_line, result_line};
+
+    #[test]
+    fn result_lines_are_read() {
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 4 ignored; 0 measured; 0 filtered out; finished in 1s";
+        let count = result_line(line).unwrap();
+        assert_eq!((count.passed, count.failed, count.skipped), (12, 3, 4));
+        assert!(result_line("running 3 tests").is_none());
+        let count = plain_line("7 passed, 2 failed\r").unwrap();
+        assert_eq!((count.passed, count.failed), (7, 2));
+        assert!(plain_line("7 passed").is_none());
+    }
 }

@@ -1,3 +1,0 @@
-pub(crate) fn bench() -> crate::sh::Result<()> {
-    Ok(())
-}
