@@ -1,6 +1,8 @@
 //! The kernel's side of the contract: clock, random numbers and standard streams as guests are given them,
 //! and the one place where the processor waits.
 
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use embedded_io::Write;
 use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait};
 
@@ -50,6 +52,10 @@ impl Stdio for KernelStdio {
     }
 
     fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        static SPOKE: AtomicBool = AtomicBool::new(false);
+        if !SPOKE.swap(true, Relaxed) {
+            time::mark("first-output");
+        }
         let mut channel = match stream {
             Stream::Out => Channel::Console,
             Stream::Err => Channel::Stderr,

@@ -117,6 +117,7 @@ fn start(mut info: BootInfo) -> ! {
         for high in info.memory.iter().filter(|range| range.start >= tables::MAPPED) {
             mm::identity_map(high);
         }
+        time::mark_at("entry", info.entry_tsc, &info.cmdline);
         (*BOOT_INFO.get()).replace(info);
         time::mark("mm");
         floor::start::enter_main()

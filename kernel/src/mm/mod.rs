@@ -27,6 +27,8 @@ mod object;
 pub mod paging;
 mod slab;
 pub mod space;
+#[cfg(test)]
+mod space_tests;
 
 use core::ops::Range;
 
@@ -106,6 +108,7 @@ pub unsafe fn map_mmio(phys: PhysAddr, len: u64) -> Option<*mut u8> {
     if pages == 0 || first.checked_add(pages * PAGE)? > 1 << 52 {
         return None;
     }
+    have_stack();
     let mut memory = MEMORY.try_lock()?;
     let at = memory.devices;
     let end = pages.checked_mul(PAGE).and_then(|bytes| at.checked_add(bytes))?;
@@ -202,6 +205,7 @@ pub fn statistics() -> Statistics {
 
 /// Runs `f` on the machine's address space. Not while it runs already: nothing below calls back.
 pub(crate) fn with<R>(f: impl FnOnce(&mut Space<Cpu>) -> R) -> R {
+    have_stack();
     let Some(mut memory) = MEMORY.try_lock() else { panic!("mm: entered twice") };
     f(&mut memory.space)
 }
@@ -210,4 +214,22 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut Space<Cpu>) -> R) -> R {
 pub fn free_bytes() -> u64 {
     let s = statistics();
     (s.free.saturating_sub(s.committed.saturating_sub(s.resident))) * FRAME
+}
+
+/// Touches the next 16 KiB of stack. Stacks are demand-zero too: a page of one that is missing must fault
+/// before the space is held, not while.
+#[inline(always)]
+fn have_stack() {
+    #[cfg(all(target_arch = "x86_64", any(target_env = "musl", target_os = "none")))]
+    // SAFETY: below the stack pointer and the red zone there is nothing that anybody relies on, and every
+    // stack that calls this (boot's, main's, guests' fibers) has that much left, or ends in a guard page.
+    unsafe {
+        core::arch::asm!(
+            "mov byte ptr [rsp - 0x1000], 0",
+            "mov byte ptr [rsp - 0x2000], 0",
+            "mov byte ptr [rsp - 0x3000], 0",
+            "mov byte ptr [rsp - 0x4000], 0",
+            options(nostack, preserves_flags)
+        );
+    }
 }

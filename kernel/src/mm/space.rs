@@ -156,6 +156,12 @@ impl<T: Tlb> Space<T> {
         (&mut self.tables, &mut self.frames)
     }
 
+    /// Area nodes looked at so far.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.areas.steps.get()
+    }
+
     pub fn statistics(&self) -> Statistics {
         Statistics {
             total: self.frames.total(),
@@ -290,8 +296,13 @@ impl<T: Tlb> Space<T> {
         self.carve(range.clone());
         let mut at = range.start;
         while at < range.end {
-            let Some(area) = self.take_out(at) else { break };
+            let Some(area) = self.areas.find(at) else { break };
             at = area.end;
+            if area.prot == prot {
+                // Has it already, or was joined to what was just changed: its leaves are right.
+                continue;
+            }
+            self.take_out(area.start);
             let private = area.flags & SHARED == 0;
             self.tables.update(area.start..area.end, &mut self.frames, &mut self.tlb, &mut |_, _, entry| {
                 let borrowed = entry & BORROWED != 0;
@@ -299,7 +310,9 @@ impl<T: Tlb> Space<T> {
             });
             self.put_back(Area { prot, ..area });
         }
-        self.join_at(range.end);
+        for at in [range.start, range.end] {
+            self.join_at(at);
+        }
         Ok(())
     }
 
@@ -487,10 +500,16 @@ impl<T: Tlb> Space<T> {
     /// An empty object with these seals, held by its maker until [`Self::release`].
     pub fn make_object(&mut self, seals: u32) -> Result<ObjectId, Error> {
         if !self.objects.reserve(1, &mut self.frames) {
+            self.objects.trim(&mut self.frames);
             return Err(Error::NoMem);
         }
-        let object = Object::make(seals, &mut self.frames).ok_or(Error::NoMem)?;
-        Ok(ObjectId(self.objects.insert(object)))
+        match Object::make(seals, &mut self.frames) {
+            Some(object) => Ok(ObjectId(self.objects.insert(object))),
+            None => {
+                self.objects.trim(&mut self.frames);
+                Err(Error::NoMem)
+            }
+        }
     }
 
     /// Lets go of an object; it goes with the last area that maps it.

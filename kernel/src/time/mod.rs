@@ -28,6 +28,7 @@ mod machine {
         arch::cpu::{self, tsc},
         boot,
         cell::StaticCell,
+        cmdline::Cmdline,
         console::Channel,
     };
 
@@ -165,10 +166,13 @@ mod machine {
 
     /// With `lunette.marks` on the command line: says on the report channel that boot has come this far.
     pub fn mark(name: &str) {
-        let now = tsc();
-        if boot::info().cmdline.has("marks") {
+        mark_at(name, tsc(), &boot::info().cmdline);
+    }
+
+    pub(crate) fn mark_at(name: &str, when: u64, cmdline: &Cmdline<'_>) {
+        if cmdline.has("marks") {
             let Ok(()) = Channel::Report
-                .write_fmt(format_args!("lunette: mark {name} {now}\n"))
+                .write_fmt(format_args!("lunette: mark {name} {when}\n"))
                 .or(Ok::<_, core::convert::Infallible>(()));
         }
     }

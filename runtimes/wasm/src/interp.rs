@@ -39,7 +39,8 @@ pub fn start(wasm: &[u8], ctx: Ctx, limits: Limits) -> Result<Instance, Refusal>
     examine::header(wasm)?;
     let engine = engine(limits.metering());
     let module = Module::new(&engine, wasm).map_err(|error| refused(&error, wasm))?;
-    let now = ctx.clock.monotonic();
+    // Only read where it matters: the first reading has a price.
+    let deadline = limits.time.map(|time| ctx.clock.monotonic().saturating_add(time));
     let mut store =
         Store::new(&engine, State { wasi: Wasi::new(ctx), book: Book::new(&limits), memory: None });
     store.limiter(|state| &mut state.book);
@@ -54,7 +55,7 @@ pub fn start(wasm: &[u8], ctx: Ctx, limits: Limits) -> Result<Instance, Refusal>
         wasm: wasm.into(),
         run: Run::Next,
         left: start.into_iter().chain(entry).collect(),
-        deadline: limits.time.map(|time| now.saturating_add(time)),
+        deadline,
         fuel: limits.fuel,
         metering: limits.metering(),
         backtrace: Vec::new(),
