@@ -48,7 +48,7 @@ unsafe extern "C" {
 /// Room for the names (see `symbols`): zeros until `cargo xtask image` writes them.
 #[used]
 #[unsafe(link_section = ".lunette.symbols")]
-static TABLE: StaticCell<[u8; 512 * 1024]> = StaticCell::new([0; 512 * 1024]);
+static TABLE: StaticCell<[u8; 256 * 1024]> = StaticCell::new([0; 256 * 1024]);
 
 /// Prints the backtrace of interrupted code.
 pub(crate) fn print_from(frame: &Frame) {

@@ -42,7 +42,9 @@ mod tests {
 
     #[test]
     fn finds_what_is_ours_and_only_that() {
-        let line = Cmdline::new(b"console=ttyS0 lunette.log=info  lunette.probe lunette.report=0xe8 lunette.log=debug");
+        let line = Cmdline::new(
+            b"console=ttyS0 lunette.log=info  lunette.probe lunette.report=0xe8 lunette.log=debug",
+        );
         assert_eq!(line.get("log"), Some("debug"), "the last one counts");
         assert_eq!(line.get("probe"), Some(""));
         assert_eq!(line.number("report"), Some(0xe8));

@@ -188,7 +188,8 @@ pub fn log_line(level: Level, words: fmt::Arguments<'_>) {
         Level::Info => "info",
         Level::Debug => "debug",
     };
-    let Ok(()) = Channel::Stderr.write_fmt(format_args!("lunette: {name}: {words}\n")).or(Ok::<_, ()>(())) else {
+    let Ok(()) = Channel::Stderr.write_fmt(format_args!("lunette: {name}: {words}\n")).or(Ok::<_, ()>(()))
+    else {
         return;
     };
 }

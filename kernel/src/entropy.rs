@@ -13,6 +13,7 @@ use rand_chacha::{
 /// Bytes of good entropy before anything is handed out.
 const ENOUGH: usize = 32;
 
+#[derive(Default)]
 pub struct Generator {
     key: [u8; 32],
     good_bytes: usize,

@@ -108,7 +108,10 @@ pub(crate) fn random(buf: &mut [u8]) -> bool {
     if !generator.seeded() {
         gather_entropy(generator);
         if !generator.seeded() {
-            log!(warn, "no entropy: the machine has neither RDRAND nor a virtio-rng device; random bytes are refused");
+            log!(
+                warn,
+                "no entropy: the machine has neither RDRAND nor a virtio-rng device; random bytes are refused"
+            );
             return false;
         }
     }

@@ -13,9 +13,10 @@ use lunette_kernel::{
 #[global_allocator]
 static HEAP: mm::Heap = mm::Heap;
 
-/// Frames that stay with the kernel when a guest takes all it may: page tables, stacks, the runtime's own
-/// growth.
-const KERNEL_SHARE: u64 = 2 << 20;
+/// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.
+fn kernel_share(free: u64) -> u64 {
+    (free / 4).min(4 << 20)
+}
 
 fn main() {
     std::panic::set_hook(Box::new(|info| lunette_kernel::report_panic(&format_args!("{info}"))));
@@ -36,7 +37,8 @@ fn boot_app() -> Farewell {
             "there is no app: no initrd was handed over; help: lunette run APP, or give QEMU -initrd BUNDLE"
         ))
     };
-    let free = mm::free_bytes().saturating_sub(KERNEL_SHARE);
+    let free = mm::free_bytes();
+    let free = free - kernel_share(free);
     let services = Services {
         clock: Arc::new(KernelClock),
         random: Arc::new(KernelRandom),

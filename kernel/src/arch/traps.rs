@@ -93,7 +93,11 @@ static IDT: StaticCell<[u128; 256]> = StaticCell::new([0; 256]);
 
 /// A 64-bit interrupt gate (Intel SDM vol. 3, figure 7-8).
 const fn gate(handler: u64, ist: Ist) -> u128 {
-    let low = (handler & 0xffff) | (8 << 16) | ((ist as u64 + 1) << 32) | (0x8e << 40) | ((handler >> 16 & 0xffff) << 48);
+    let low = (handler & 0xffff)
+        | (8 << 16)
+        | ((ist as u64 + 1) << 32)
+        | (0x8e << 40)
+        | ((handler >> 16 & 0xffff) << 48);
     low as u128 | ((handler >> 32) as u128) << 64
 }
 
@@ -108,7 +112,7 @@ pub(super) unsafe fn init() {
             vector::PAGE_FAULT => Ist::PageFault,
             vector::DOUBLE_FAULT => Ist::DoubleFault,
             vector::NMI => Ist::Nmi,
-            0..32 => Ist::Exception,
+            v if v < 32 => Ist::Exception,
             _ => Ist::Device,
         };
         *entry = gate(entries + 16 * i as u64, ist);
@@ -116,7 +120,8 @@ pub(super) unsafe fn init() {
     idt[usize::from(apic::TICK_VECTOR)] = gate(tick_entry as *const () as u64, Ist::Tick);
     // A spurious interrupt asks for nothing, not even an acknowledgement: the wake vector's path will do.
     idt[usize::from(apic::SPURIOUS_VECTOR)] = gate(entries + 16 * 0x3f, Ist::Device);
-    let pointer = DescriptorTablePointer { limit: (size_of_val(idt) - 1) as u16, base: VirtAddr::from_ptr(idt) };
+    let pointer =
+        DescriptorTablePointer { limit: (size_of_val(idt) - 1) as u16, base: VirtAddr::from_ptr(idt) };
     // SAFETY: the table is static and its gates lead to traps.s; the floor's entry likewise. Both selectors
     // in STAR are ours; SYSRET, which alone uses the upper one, is never executed.
     unsafe {
@@ -136,7 +141,7 @@ extern "C" fn trap(frame: &mut Frame, fx: &mut FxState) {
         vector::DIVIDE => signal(frame, fx, signals::SIGFPE, 1, frame.rip),
         vector::INVALID_OPCODE => signal(frame, fx, signals::SIGILL, 2, frame.rip),
         vector::GENERAL_PROTECTION => signal(frame, fx, signals::SIGSEGV, 128, 0),
-        0..32 => die(frame, "exception"),
+        v if v < 32 => die(frame, "exception"),
         0x3f => {}
         _ => apic::end_of_interrupt(),
     }
@@ -168,7 +173,11 @@ fn signal(frame: &mut Frame, fx: &mut FxState, number: u32, code: i32, address: 
 impl fmt::Display for Frame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
-        writeln!(f, "  rip {:016x}  rflags {:x}  vector {}  error {:x}", self.rip, self.rflags, self.vector, self.error)?;
+        writeln!(
+            f,
+            "  rip {:016x}  rflags {:x}  vector {}  error {:x}",
+            self.rip, self.rflags, self.vector, self.error
+        )?;
         writeln!(f, "  rax {rax:016x}  rbx {rbx:016x}  rcx {rcx:016x}  rdx {rdx:016x}")?;
         writeln!(f, "  rsi {rsi:016x}  rdi {rdi:016x}  rbp {rbp:016x}  rsp {rsp:016x}")?;
         writeln!(f, "  r8  {r8:016x}  r9  {r9:016x}  r10 {r10:016x}  r11 {r11:016x}")?;
@@ -192,7 +201,9 @@ pub(crate) fn die(frame: &Frame, what: &str) -> ! {
     static DYING: AtomicBool = AtomicBool::new(false);
     if DYING.swap(true, Relaxed) {
         // The words themselves failed. Be short.
-        platform::end(&lunette_hostcalls::farewell::Farewell::Panic("a second fault while reporting the first".into()));
+        platform::end(&lunette_hostcalls::farewell::Farewell::Panic(
+            "a second fault while reporting the first".into(),
+        ));
     }
     let address = Cr2::read_raw();
     log!(error, "kernel: {what}: {} at {:#x}, address {address:#x}\n{frame}", name(frame.vector), frame.rip);

@@ -85,7 +85,10 @@ extern "C" fn entered(start_info: u64, entry_tsc: u64) -> ! {
         // SAFETY: the module's memory is mapped (below 4 GiB in every hypervisor we know), and taken out of
         // the usable memory before anything is handed out, so nobody ever writes to it.
         unsafe {
-            slice::from_raw_parts(core::ptr::with_exposed_provenance::<u8>(m.address as usize), m.size as usize)
+            slice::from_raw_parts(
+                core::ptr::with_exposed_provenance::<u8>(m.address as usize),
+                m.size as usize,
+            )
         }
     });
     // SAFETY: this runs once, and nothing else knows the buffer.

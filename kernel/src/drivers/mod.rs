@@ -24,7 +24,10 @@ pub(crate) fn virtio_entropy(buf: &mut [u8]) -> usize {
 }
 
 /// One request to an entropy device (virtio 1.3, 5.4): one queue, one buffer that the device writes.
-fn entropy_from(mut transport: SomeTransport<'static>, buf: &mut [u8]) -> Result<usize, virtio_drivers::Error> {
+fn entropy_from(
+    mut transport: SomeTransport<'static>,
+    buf: &mut [u8],
+) -> Result<usize, virtio_drivers::Error> {
     transport.begin_init(virtio::VERSION_1);
     let mut queue = VirtQueue::<KernelHal, 2>::new(&mut transport, 0, false, false)?;
     transport.finish_init();

@@ -38,7 +38,8 @@ pub(crate) fn find(kind: DeviceType) -> Option<SomeTransport<'static>> {
         return PciTransport::new::<KernelHal, _>(&mut root, at).ok().map(SomeTransport::Pci);
     }
     (0..MMIO_SLOTS).find_map(|slot| {
-        let header = core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(MMIO_BASE + slot * MMIO_SLOT_BYTES);
+        let header =
+            core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(MMIO_BASE + slot * MMIO_SLOT_BYTES);
         // SAFETY: the slot is mapped uncached by boot; where there is no device the magic number isn't either,
         // and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
         let transport = unsafe { MmioTransport::new(NonNull::new(header)?, MMIO_SLOT_BYTES) }.ok()?;

@@ -111,7 +111,9 @@ mod dispatch {
             // What std itself prints (a panic before our hook is there) goes to the log.
             1 | 2 => {
                 // SAFETY: the caller's own buffer, as for any function.
-                let bytes = unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(buf as usize), len as usize) };
+                let bytes = unsafe {
+                    slice::from_raw_parts(core::ptr::with_exposed_provenance(buf as usize), len as usize)
+                };
                 let Ok(()) = Channel::Stderr.write_all(bytes);
                 len as isize
             }
@@ -126,7 +128,10 @@ mod dispatch {
     fn writev(fd: u64, vectors: u64, count: u64) -> isize {
         // SAFETY: the caller's own array of `struct iovec`.
         let vectors = unsafe {
-            slice::from_raw_parts(core::ptr::with_exposed_provenance::<[u64; 2]>(vectors as usize), count.min(1024) as usize)
+            slice::from_raw_parts(
+                core::ptr::with_exposed_provenance::<[u64; 2]>(vectors as usize),
+                count.min(1024) as usize,
+            )
         };
         let mut total = 0;
         for &[base, len] in vectors {
@@ -203,7 +208,8 @@ mod dispatch {
     /// Sleeps by the monotonic clock, whichever was named.
     fn nanosleep(at: u64, absolute: bool) -> isize {
         // SAFETY: the caller's own `struct timespec`.
-        let [seconds, nanos] = unsafe { core::ptr::with_exposed_provenance::<[u64; 2]>(at as usize).read_unaligned() };
+        let [seconds, nanos] =
+            unsafe { core::ptr::with_exposed_provenance::<[u64; 2]>(at as usize).read_unaligned() };
         if nanos >= 1_000_000_000 {
             return EINVAL;
         }
@@ -218,12 +224,16 @@ mod dispatch {
     fn getrandom(buf: u64, len: u64, flags: u64) -> isize {
         const GRND_INSECURE: u64 = 4;
         // SAFETY: the caller's own buffer.
-        let buf = unsafe { slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut::<u8>(buf as usize), len as usize) };
+        let buf = unsafe {
+            slice::from_raw_parts_mut(
+                core::ptr::with_exposed_provenance_mut::<u8>(buf as usize),
+                len as usize,
+            )
+        };
         if flags & GRND_INSECURE != 0 {
             services::insecure_random(buf);
             return len as isize;
         }
         if services::random(buf) { len as isize } else { EAGAIN }
     }
-
 }

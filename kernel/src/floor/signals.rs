@@ -162,9 +162,29 @@ pub(crate) fn deliver(frame: &mut Frame, fx: &FxState, number: u32, code: i32, a
         }
     }
     let gregs: [u64; 23] = [
-        frame.r8, frame.r9, frame.r10, frame.r11, frame.r12, frame.r13, frame.r14, frame.r15, frame.rdi, frame.rsi,
-        frame.rbp, frame.rbx, frame.rdx, frame.rax, frame.rcx, frame.rsp, frame.rip, frame.rflags,
-        frame.cs | frame.ss << 48, frame.error, frame.vector, state.mask, address,
+        frame.r8,
+        frame.r9,
+        frame.r10,
+        frame.r11,
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15,
+        frame.rdi,
+        frame.rsi,
+        frame.rbp,
+        frame.rbx,
+        frame.rdx,
+        frame.rax,
+        frame.rcx,
+        frame.rsp,
+        frame.rip,
+        frame.rflags,
+        frame.cs | frame.ss << 48,
+        frame.error,
+        frame.vector,
+        state.mask,
+        address,
     ];
     // SAFETY: from `bottom` to `top` is memory below the interrupted code's stack pointer and red zone, or the
     // alternate stack that was set aside for this; its pages are there (above).

@@ -84,7 +84,9 @@ pub(crate) unsafe fn enter_main() -> ! {
         ),
     ];
     let Ok(top) = mm::map_stack(STACK) else {
-        crate::platform::refuse(format_args!("not enough memory for the kernel's stack; give the VM more (-m)"))
+        crate::platform::refuse(format_args!(
+            "not enough memory for the kernel's stack; give the VM more (-m)"
+        ))
     };
     STACK_BOTTOM.store(top - STACK, Relaxed);
     // musl's stack protector value: not a secret in ring 0, only different each time.
@@ -95,10 +97,25 @@ pub(crate) unsafe fn enter_main() -> ! {
     let random_at = top - 32;
     let name_at = top - 64;
     let vector: [u64; 19] = [
-        1, name_at, 0, // argc, argv
+        1,
+        name_at,
+        0, // argc, argv
         0, // environment
-        AT_PHDR, headers_at, AT_PHENT, size_of::<ProgramHeader>() as u64, AT_PHNUM, headers.len() as u64,
-        AT_PAGESZ, 4096, AT_SECURE, 0, AT_RANDOM, random_at, AT_NULL, 0, 0,
+        AT_PHDR,
+        headers_at,
+        AT_PHENT,
+        size_of::<ProgramHeader>() as u64,
+        AT_PHNUM,
+        headers.len() as u64,
+        AT_PAGESZ,
+        4096,
+        AT_SECURE,
+        0,
+        AT_RANDOM,
+        random_at,
+        AT_NULL,
+        0,
+        0,
     ];
     let stack = (headers_at - size_of_val(&vector) as u64) & !15;
     // SAFETY: all of it lies in the stack that was mapped just now; `_start` is musl's and finds what it wants.

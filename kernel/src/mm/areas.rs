@@ -203,22 +203,23 @@ impl Areas {
     pub(crate) fn insert(&mut self, area: Area) -> u32 {
         let mut area = area;
         let mut joined = 0;
-        if let Some(before) = self.find(area.start.wrapping_sub(1)).filter(|b| b.continues_in(&area)) {
-            self.remove(before.start);
-            area = Area { end: area.end, ..before };
-            joined += 1;
-        }
-        if let Some(after) = self.find(area.end).filter(|a| area.continues_in(a)) {
+        if let Some(after) = self.find(area.end).filter(|after| area.continues_in(after)) {
             self.remove(after.start);
             area.end = after.end;
             joined += 1;
         }
-        self.insert_alone(area);
+        match self.find(area.start.wrapping_sub(1)).filter(|before| before.continues_in(&area)) {
+            Some(before) => {
+                self.set_end(before.start, area.end);
+                joined += 1;
+            }
+            None => self.insert_alone(area),
+        }
         joined
     }
 
     /// Adds an area without looking at its neighbours.
-    pub(crate) fn insert_alone(&mut self, area: Area) {
+    fn insert_alone(&mut self, area: Area) {
         debug_assert!(area.start < area.end);
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
@@ -248,13 +249,29 @@ impl Areas {
         Some(found)
     }
 
-    /// Makes `at` a border between areas. Room for one must have been reserved. `true` if it split one.
-    pub(crate) fn split_at(&mut self, at: u64) -> bool {
-        let Some(area) = self.find(at).filter(|area| area.start < at) else { return false };
-        self.remove(area.start);
-        self.insert_alone(area.cut(area.start..at));
+    /// Makes `at` a border between areas. Room for one must have been reserved. If it split one, the
+    /// answer is its object.
+    pub(crate) fn split_at(&mut self, at: u64) -> Option<u32> {
+        let area = self.find(at).filter(|area| area.start < at)?;
+        self.set_end(area.start, at);
         self.insert_alone(area.cut(at..area.end));
-        true
+        Some(area.object)
+    }
+
+    /// Moves the end of the area that starts here, to where nothing is in the way.
+    fn set_end(&mut self, start: u64, end: u64) {
+        self.set_end_below(self.root, start, end);
+    }
+
+    fn set_end_below(&mut self, at: u32, start: u64, end: u64) {
+        let node = self.node(at);
+        let (here, left, right) = (node.start, node.left, node.right);
+        if start == here {
+            self.nodes.get_mut(at).end = end;
+        } else {
+            self.set_end_below(if start < here { left } else { right }, start, end);
+        }
+        self.pull(at);
     }
 
     #[inline]
@@ -273,20 +290,21 @@ impl Areas {
         if at == 0 {
             return new;
         }
-        let key = self.node(new).start;
-        let here = *self.node(at);
-        if self.node(new).priority > here.priority {
+        let &Node { start: key, priority, .. } = self.node(new);
+        let here = self.node(at);
+        let (start, left, right) = (here.start, here.left, here.right);
+        if priority > here.priority {
             let (left, right) = self.split(at, key);
             let node = self.nodes.get_mut(new);
             (node.left, node.right) = (left, right);
             self.pull(new);
             return new;
         }
-        if key < here.start {
-            let left = self.insert_below(here.left, new);
+        if key < start {
+            let left = self.insert_below(left, new);
             self.nodes.get_mut(at).left = left;
         } else {
-            let right = self.insert_below(here.right, new);
+            let right = self.insert_below(right, new);
             self.nodes.get_mut(at).right = right;
         }
         self.pull(at);
@@ -294,16 +312,17 @@ impl Areas {
     }
 
     fn remove_below(&mut self, at: u32, start: u64) -> u32 {
-        let here = *self.node(at);
-        if start == here.start {
+        let node = self.node(at);
+        let (here, left, right) = (node.start, node.left, node.right);
+        if start == here {
             self.nodes.remove(at);
-            return self.merge(here.left, here.right);
+            return self.merge(left, right);
         }
-        if start < here.start {
-            let left = self.remove_below(here.left, start);
+        if start < here {
+            let left = self.remove_below(left, start);
             self.nodes.get_mut(at).left = left;
         } else {
-            let right = self.remove_below(here.right, start);
+            let right = self.remove_below(right, start);
             self.nodes.get_mut(at).right = right;
         }
         self.pull(at);
@@ -315,14 +334,15 @@ impl Areas {
         if at == 0 {
             return (0, 0);
         }
-        let here = *self.node(at);
+        let here = self.node(at);
+        let (left, right) = (here.left, here.right);
         if here.start < key {
-            let (left, right) = self.split(here.right, key);
+            let (left, right) = self.split(right, key);
             self.nodes.get_mut(at).right = left;
             self.pull(at);
             (at, right)
         } else {
-            let (left, right) = self.split(here.left, key);
+            let (left, right) = self.split(left, key);
             self.nodes.get_mut(at).left = right;
             self.pull(at);
             (left, at)
@@ -334,14 +354,15 @@ impl Areas {
         if first == 0 || second == 0 {
             return first | second;
         }
-        let (a, b) = (*self.node(first), *self.node(second));
+        let (a, b) = (self.node(first), self.node(second));
+        let (inner_right, inner_left) = (a.right, b.left);
         if a.priority > b.priority {
-            let right = self.merge(a.right, second);
+            let right = self.merge(inner_right, second);
             self.nodes.get_mut(first).right = right;
             self.pull(first);
             first
         } else {
-            let left = self.merge(first, b.left);
+            let left = self.merge(first, inner_left);
             self.nodes.get_mut(second).left = left;
             self.pull(second);
             second
@@ -350,7 +371,7 @@ impl Areas {
 
     /// Works out a node's span and gap from its children.
     fn pull(&mut self, at: u32) {
-        let here = *self.node(at);
+        let here = self.node(at);
         let (mut low, mut high, mut gap) = (here.start, here.end, 0);
         if here.left != 0 {
             let left = self.node(here.left);

@@ -19,6 +19,7 @@ use core::{
     alloc::{GlobalAlloc, Layout},
     cell::UnsafeCell,
     ptr::{self, NonNull},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use super::{
@@ -243,19 +244,28 @@ impl<S: Source> Core<S> {
     /// A block came back to a page that had none free, or that is all free now.
     #[cold]
     fn page_changed(&mut self, page: *mut Page) {
-        // SAFETY: a live page of ours, by both callers' word.
+        // One empty page is kept, the first of its list, or a single block's coming and going would cost
+        // a frame each time. So whatever is empty and not first goes.
+        // SAFETY: a live page of ours, by both callers' word; so is the first of its list.
         unsafe {
+            let first = self.pages[usize::from((*page).class)];
             if !(*page).listed {
                 self.list(page);
-            }
-            // The page that blocks are taken from is kept, or a single block's coming and going would
-            // cost a frame each time.
-            let class = usize::from((*page).class);
-            if (*page).used == 0 && self.pages[class] != page {
-                self.unlist(page);
-                self.source.give(PhysAddr(page.expose_provenance() as u64));
+                if !first.is_null() && (*first).used == 0 {
+                    self.free_page(first);
+                }
+            } else if (*page).used == 0 && first != page {
+                self.free_page(page);
             }
         }
+    }
+
+    /// # Safety
+    /// A live page of this heap on its list, with no block in use.
+    unsafe fn free_page(&mut self, page: *mut Page) {
+        self.unlist(page);
+        // SAFETY: ours, unused by the caller's word, and off its list.
+        unsafe { self.source.give(PhysAddr(page.expose_provenance() as u64)) };
     }
 
     /// Puts a page in front of its class's list.
@@ -437,13 +447,13 @@ unsafe impl GlobalAlloc for Heap {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see `One`.
-        unsafe { (*HEAP.0.get()).alloc(layout) }
+        noted(unsafe { (*HEAP.0.get()).alloc(layout) })
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: exclusive, see `One`.
-        unsafe { (*HEAP.0.get()).alloc_zeroed(layout) }
+        noted(unsafe { (*HEAP.0.get()).alloc_zeroed(layout) })
     }
 
     #[inline]
@@ -454,6 +464,230 @@ unsafe impl GlobalAlloc for Heap {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: exclusive, see `One`; the block by the caller's word.
-        unsafe { (*HEAP.0.get()).realloc(block, layout, size) }
+        noted(unsafe { (*HEAP.0.get()).realloc(block, layout, size) })
+    }
+}
+
+static FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Has an allocation failed? std aborts without telling why when one that it needed did.
+pub fn failed() -> bool {
+    FAILED.load(Relaxed)
+}
+
+#[inline(always)]
+fn noted(block: *mut u8) -> *mut u8 {
+    if block.is_null() {
+        FAILED.store(true, Relaxed);
+    }
+    block
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, vec::Vec};
+
+    use super::*;
+    use crate::mm::{arena::Arena, frames::Frames};
+
+    /// Frames from an arena; large blocks from the host, counted.
+    struct Fake {
+        frames: Frames,
+        mapped: HashMap<usize, usize>,
+        map_fails: bool,
+    }
+
+    const PAGES: usize = FRAME as usize;
+
+    fn pages(len: usize) -> Layout {
+        Layout::from_size_align(len.next_multiple_of(PAGES), 1 << 16).unwrap()
+    }
+
+    impl Source for Fake {
+        fn frame(&mut self) -> Option<PhysAddr> {
+            self.frames.take(Floor::Half)
+        }
+        unsafe fn give(&mut self, frame: PhysAddr) {
+            // SAFETY: by the caller's word.
+            unsafe { self.frames.give(frame) };
+        }
+        fn block(&mut self, frames: u64) -> Option<PhysAddr> {
+            self.frames.take_contiguous(frames, FRAME, Floor::Reserve)
+        }
+        fn map(&mut self, len: usize, align: usize) -> *mut u8 {
+            assert!(align <= 1 << 16);
+            if self.map_fails {
+                return ptr::null_mut();
+            }
+            // SAFETY: the layout is not empty.
+            let at = unsafe { std::alloc::alloc_zeroed(pages(len)) };
+            self.mapped.insert(at.addr(), len);
+            at
+        }
+        unsafe fn unmap(&mut self, at: *mut u8, len: usize) {
+            assert_eq!(self.mapped.remove(&at.addr()), Some(len));
+            // SAFETY: from `map`, with this length.
+            unsafe { std::alloc::dealloc(at, pages(len)) };
+        }
+        unsafe fn remap(&mut self, at: *mut u8, old: usize, new: usize) -> *mut u8 {
+            let to = self.map(new, 1);
+            if !to.is_null() {
+                // SAFETY: both live, both at least that long.
+                unsafe {
+                    ptr::copy_nonoverlapping(at, to, old.min(new));
+                    self.unmap(at, old);
+                }
+            }
+            to
+        }
+        fn is_mapped(&self, at: *mut u8) -> bool {
+            self.mapped.contains_key(&at.addr())
+        }
+    }
+
+    fn heap(arena: &Arena) -> Core<Fake> {
+        Core::new(Fake { frames: arena.frames(), mapped: HashMap::new(), map_fails: false })
+    }
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    #[test]
+    fn classes_fit_every_small_size_and_waste_little() {
+        for size in 1..=SMALL_MAX {
+            let block = usize::from(SIZES[class_of(size)]);
+            assert!(block >= size && block % 16 == 0);
+            assert!(block - size <= 15 + size / 2, "{size} in {block}");
+        }
+        assert!(SIZES.is_sorted());
+    }
+
+    #[test]
+    fn random_blocks_keep_their_contents_and_alignment() {
+        for seed in 1..=4u64 {
+            std::println!("seed {seed}");
+            let arena = Arena::new(4096);
+            let mut heap = heap(&arena);
+            let mut state = seed;
+            let mut random = |n: usize| {
+                state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                (state >> 33) as usize % n
+            };
+            let size = |random: &mut dyn FnMut(usize) -> usize| match random(20) {
+                0 => 1 + random(200_000),
+                1..=3 => 1 + random(MIDDLE_MAX + 100),
+                4..=8 => 1 + random(SMALL_MAX + 100),
+                _ => 1 + random(200),
+            };
+            let mut live: Vec<(*mut u8, Layout, u8)> = Vec::new();
+            let holds = |&(at, layout, tag): &(*mut u8, Layout, u8)| {
+                // SAFETY: live blocks of this heap.
+                let bytes = unsafe { core::slice::from_raw_parts(at, layout.size()) };
+                assert!(bytes.iter().all(|&byte| byte == tag), "{layout:?} was written by another");
+                assert_eq!(at.addr() % layout.align(), 0);
+            };
+            for step in 0..30_000 {
+                let tag = 1 + (step % 255) as u8;
+                if live.len() < 300 && random(2) == 0 {
+                    let size = size(&mut random);
+                    let align = if random(4) == 0 { 1 << random(14) } else { 8 };
+                    let layout = layout(size, align);
+                    let zeroed = random(3) == 0;
+                    let at = if zeroed { heap.alloc_zeroed(layout) } else { heap.alloc(layout) };
+                    assert!(!at.is_null());
+                    // SAFETY: just allocated.
+                    unsafe {
+                        if zeroed {
+                            holds(&(at, layout, 0));
+                        }
+                        at.write_bytes(tag, size);
+                    }
+                    live.push((at, layout, tag));
+                } else if !live.is_empty() {
+                    let index = random(live.len());
+                    holds(&live[index]);
+                    let (at, old, tag) = live[index];
+                    // SAFETY: live, with this layout.
+                    unsafe {
+                        if random(3) == 0 {
+                            let size = size(&mut random);
+                            let to = heap.realloc(at, old, size);
+                            assert!(!to.is_null());
+                            holds(&(to, layout(old.size().min(size), old.align()), tag));
+                            to.write_bytes(tag, size);
+                            live[index] = (to, layout(size, old.align()), tag);
+                        } else {
+                            heap.dealloc(at, old);
+                            live.swap_remove(index);
+                        }
+                    }
+                }
+            }
+            for (at, layout, tag) in live {
+                holds(&(at, layout, tag));
+                // SAFETY: live, with this layout.
+                unsafe { heap.dealloc(at, layout) };
+            }
+            assert!(heap.source.mapped.is_empty());
+            assert!(heap.arenas.iter().all(|arena| arena.used() == 0));
+            let kept: u64 = heap.pages.iter().filter(|page| !page.is_null()).count() as u64;
+            let arenas: usize = heap.arenas.iter().map(|arena| arena.size().div_ceil(PAGES)).sum();
+            let frames = &heap.source.frames;
+            assert_eq!(frames.free() + kept + arenas as u64, frames.total(), "nothing is lost");
+            for page in heap.pages.iter().filter(|page| !page.is_null()) {
+                // SAFETY: the list's first is a live page.
+                assert!(unsafe { (**page).next.is_null() && (**page).used == 0 });
+            }
+        }
+    }
+
+    #[test]
+    fn out_of_memory_is_null_and_what_lives_stays() {
+        let arena = Arena::new(40);
+        let mut heap = heap(&arena);
+        heap.source.map_fails = true;
+        let small = layout(100, 8);
+        let mut live = Vec::new();
+        loop {
+            let at = heap.alloc(small);
+            if at.is_null() {
+                break;
+            }
+            // SAFETY: just allocated.
+            unsafe { at.write_bytes(7, 100) };
+            live.push(at);
+        }
+        assert_eq!(live.len(), 32 * 36, "40 frames less a reserve of 8, 36 blocks a frame");
+        for size in [2000, 5000, 100_000] {
+            assert!(heap.alloc(layout(size, 8)).is_null());
+            // SAFETY: live, with this layout; null leaves it alone.
+            assert!(unsafe { heap.realloc(live[0], small, size) }.is_null());
+        }
+        for at in live {
+            // SAFETY: live, with this layout.
+            unsafe {
+                assert!(core::slice::from_raw_parts(at, 100).iter().all(|&byte| byte == 7));
+                heap.dealloc(at, small);
+            }
+        }
+        assert_eq!(heap.source.frames.free(), 39, "all but the page that is kept");
+    }
+
+    #[test]
+    fn middle_blocks_fall_back_to_areas() {
+        let arena = Arena::new(40);
+        let mut heap = heap(&arena);
+        let at = heap.alloc(layout(5000, 8));
+        assert!(heap.source.is_mapped(at));
+        // SAFETY: live, with these layouts.
+        unsafe {
+            at.write_bytes(3, 5000);
+            let at = heap.realloc(at, layout(5000, 8), 100);
+            assert!(!heap.source.is_mapped(at));
+            assert_eq!(at.add(99).read(), 3);
+            heap.dealloc(at, layout(100, 8));
+        }
+        assert!(heap.source.mapped.is_empty());
     }
 }

@@ -27,6 +27,8 @@ mod object;
 pub mod paging;
 mod slab;
 pub mod space;
+#[cfg(test)]
+mod space_tests;
 
 use core::ops::Range;
 

@@ -156,6 +156,12 @@ impl<T: Tlb> Space<T> {
         (&mut self.tables, &mut self.frames)
     }
 
+    /// Area nodes looked at so far.
+    #[cfg(test)]
+    pub(crate) fn steps(&self) -> u64 {
+        self.areas.steps.get()
+    }
+
     pub fn statistics(&self) -> Statistics {
         Statistics {
             total: self.frames.total(),
@@ -287,11 +293,21 @@ impl<T: Tlb> Space<T> {
         self.make_room(2)?;
         self.committed = self.committed + more - less;
         self.resident = self.resident + more_resident - less_resident;
-        self.carve(range.clone());
+        // What has the protection already is not split, so that nothing has to be joined again after.
+        for at in [range.start, range.end] {
+            if self.areas.find(at).is_some_and(|area| area.prot != prot) {
+                self.split(at);
+            }
+        }
         let mut at = range.start;
         while at < range.end {
-            let Some(area) = self.take_out(at) else { break };
+            let Some(area) = self.areas.find(at) else { break };
             at = area.end;
+            if area.prot == prot {
+                // Has it already, or was joined to what was just changed: its leaves are right.
+                continue;
+            }
+            self.take_out(area.start);
             let private = area.flags & SHARED == 0;
             self.tables.update(area.start..area.end, &mut self.frames, &mut self.tlb, &mut |_, _, entry| {
                 let borrowed = entry & BORROWED != 0;
@@ -299,7 +315,6 @@ impl<T: Tlb> Space<T> {
             });
             self.put_back(Area { prot, ..area });
         }
-        self.join_at(range.end);
         Ok(())
     }
 
@@ -487,10 +502,16 @@ impl<T: Tlb> Space<T> {
     /// An empty object with these seals, held by its maker until [`Self::release`].
     pub fn make_object(&mut self, seals: u32) -> Result<ObjectId, Error> {
         if !self.objects.reserve(1, &mut self.frames) {
+            self.objects.trim(&mut self.frames);
             return Err(Error::NoMem);
         }
-        let object = Object::make(seals, &mut self.frames).ok_or(Error::NoMem)?;
-        Ok(ObjectId(self.objects.insert(object)))
+        match Object::make(seals, &mut self.frames) {
+            Some(object) => Ok(ObjectId(self.objects.insert(object))),
+            None => {
+                self.objects.trim(&mut self.frames);
+                Err(Error::NoMem)
+            }
+        }
     }
 
     /// Lets go of an object; it goes with the last area that maps it.
@@ -602,13 +623,13 @@ impl<T: Tlb> Space<T> {
 
     /// Makes the range's ends borders between areas. Room for two must have been reserved.
     fn carve(&mut self, range: Range<u64>) {
-        for at in [range.start, range.end] {
-            if self.areas.split_at(at)
-                && let Some(area) = self.areas.find(at)
-            {
-                self.hold(area.object, 1);
-            }
-        }
+        self.split(range.start);
+        self.split(range.end);
+    }
+
+    fn split(&mut self, at: u64) {
+        let object = self.areas.split_at(at);
+        self.hold(object.unwrap_or(0), 1);
     }
 
     /// Removes all areas of a range with their pages. Room for two must have been reserved.
@@ -642,13 +663,6 @@ impl<T: Tlb> Space<T> {
         let joined = self.areas.insert(area);
         if area.object != 0 {
             self.objects.get_mut(area.object).refs -= joined;
-        }
-    }
-
-    /// Joins the areas on both sides of a border if they are alike.
-    fn join_at(&mut self, at: u64) {
-        if let Some(area) = self.take_out(at) {
-            self.put_back(area);
         }
     }
 

@@ -5,14 +5,16 @@
 use core::{
     convert::Infallible,
     fmt::{self, Write as _},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
 use embedded_io::Write;
 use lunette_hostcalls::farewell::Farewell;
 use x86_64::instructions::port::Port;
 
-use crate::console::{Channel, log};
+use crate::{
+    console::{Channel, log},
+    mm,
+};
 
 /// QEMU's `isa-debug-exit`: the process ends with `value << 1 | 1`.
 const DEBUG_EXIT: u16 = 0xf4;
@@ -110,20 +112,13 @@ pub fn out_of_memory(what: &str) -> ! {
     end(&Farewell::OutOfMemory)
 }
 
-/// Set once an allocation has failed: std then aborts without saying why.
-static ALLOCATION_FAILED: AtomicUsize = AtomicUsize::new(0);
-
-/// The global allocator had no memory for `bytes`.
-pub fn note_allocation_failure(bytes: usize) {
-    ALLOCATION_FAILED.store(bytes, Relaxed);
-}
-
-/// std or musl aborted.
+/// std or musl aborted: for want of memory, or because it found itself broken.
 pub(crate) fn aborted() -> ! {
-    match ALLOCATION_FAILED.load(Relaxed) {
-        0 => panicked(format_args!("abort: see the lines above")),
-        _ => end(&Farewell::OutOfMemory),
+    if mm::heap::failed() {
+        out_of_memory("an allocation that could not be refused");
     }
+    crate::backtrace::print_here();
+    panicked(format_args!("abort: see the lines above"))
 }
 
 /// The hypervisor asked for attention (NMI): `lunette run` does so on Ctrl-C.

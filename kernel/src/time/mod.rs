@@ -77,9 +77,8 @@ mod machine {
         }
         // Intel SDM vol. 2, CPUID leaf 15h: TSC = crystal * EBX / EAX.
         let [denominator, numerator, crystal, _] = cpu::cpuid(0x15)?;
-        (denominator != 0 && numerator != 0 && crystal != 0).then(|| {
-            (u64::from(crystal) * u64::from(numerator) / u64::from(denominator), "CPUID leaf 15h")
-        })
+        (denominator != 0 && numerator != 0 && crystal != 0)
+            .then(|| (u64::from(crystal) * u64::from(numerator) / u64::from(denominator), "CPUID leaf 15h"))
     }
 
     /// Finds or refines the frequency. Rare: not on the path of a settled clock.
@@ -171,9 +170,12 @@ mod machine {
 
     pub(crate) fn mark_at(name: &str, when: u64, cmdline: &Cmdline<'_>) {
         if cmdline.has("marks") {
-            let Ok(()) = Channel::Report
-                .write_fmt(format_args!("lunette: mark {name} {when}\n"))
-                .or(Ok::<_, core::convert::Infallible>(()));
+            let Ok(()) = Channel::Report.write_fmt(format_args!("lunette: mark {name} {when}\n")).or(Ok::<
+                _,
+                core::convert::Infallible,
+            >(
+                ()
+            ));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{fmt::Write, sync::Arc};
 
 use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, Payload, Plan, Source};
 use lunette_hostcalls::{
-    Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Nanos, Preopen, RamFs, Random, Step, Stdio, Stream,
+    Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Nanos, Preopen, RamFs, Random, Stdio, Step, Stream,
     Wait,
     farewell::Farewell,
     ramfs::{BuildError, MountId},
@@ -78,7 +78,11 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
 }
 
 /// The guest's directories, in one file system in memory.
-fn preopens(bundle: Option<&Bundle<'static>>, plan: &Plan, services: &Services) -> Result<Vec<Preopen>, Refusal> {
+fn preopens(
+    bundle: Option<&Bundle<'static>>,
+    plan: &Plan,
+    services: &Services,
+) -> Result<Vec<Preopen>, Refusal> {
     let files = Arc::new(RamFs::new());
     let mut preopens = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
@@ -90,8 +94,9 @@ fn preopens(bundle: Option<&Bundle<'static>>, plan: &Plan, services: &Services) 
         };
         let (id, root) = files.add_mount(place.as_deref(), mount.writable, limit).map_err(refused)?;
         if let (Some(bundle), Some(from)) = (bundle, mount.from.as_deref()) {
-            fill(&files, id, bundle, from)
-                .map_err(|error| Refusal(format!("the bundle's {error}{HELP}make it again with `lunette build`")))?;
+            fill(&files, id, bundle, from).map_err(|error| {
+                Refusal(format!("the bundle's {error}{HELP}make it again with `lunette build`"))
+            })?;
         }
         preopens.push(Preopen { name: mount.path.clone(), files: files.clone(), root });
     }

@@ -70,7 +70,8 @@ pub(crate) fn perform(call: &Call, memory: &mut [u8], wasi: &mut Wasi) -> Result
             let words = (panic.downcast_ref::<&str>().copied())
                 .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
                 .unwrap_or("without a message");
-            let message = format!("a bug in the host: {} panicked: {}", function.signature.name, one_line(words, 200));
+            let message =
+                format!("a bug in the host: {} panicked: {}", function.signature.name, one_line(words, 200));
             Err(Halt::Trap(Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() }))
         }
     }
@@ -151,7 +152,8 @@ macro_rules! functions {
 crate::for_each_preview1!(functions);
 
 static FUNCTIONS: [Function; CALLS.len()] = {
-    let mut table = [const { Function { signature: &crate::wasi::FUNCTIONS[0], call: CALLS[0] } }; CALLS.len()];
+    let mut table =
+        [const { Function { signature: &crate::wasi::FUNCTIONS[0], call: CALLS[0] } }; CALLS.len()];
     let mut n = 0;
     while n < CALLS.len() {
         table[n] = Function { signature: &crate::wasi::FUNCTIONS[n], call: CALLS[n] };
@@ -172,7 +174,8 @@ impl Function {
 
     /// Is this the type that an import asks for?
     pub(crate) fn has_type(&self, params: &[ValType], results: &[ValType]) -> bool {
-        let results_match = if self.returns() { matches!(results, [ValType::I32]) } else { results.is_empty() };
+        let results_match =
+            if self.returns() { matches!(results, [ValType::I32]) } else { results.is_empty() };
         let wanted = self.signature.params.iter().map(|ty| match ty {
             ValueType::I32 => ValType::I32,
             ValueType::I64 => ValType::I64,
@@ -194,8 +197,9 @@ impl fmt::Debug for Function {
 
 /// A function's type in words, as those of [`Signature`]: `(i32, i64) -> i32`.
 pub(crate) fn type_words(params: &[ValType], results: &[ValType]) -> String {
-    let list =
-        |types: &[ValType]| types.iter().map(|ty| format!("{ty:?}").to_lowercase()).collect::<Vec<_>>().join(", ");
+    let list = |types: &[ValType]| {
+        types.iter().map(|ty| format!("{ty:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+    };
     match results {
         [] => format!("({})", list(params)),
         [one] => format!("({}) -> {}", list(params), list(&[*one])),

@@ -100,7 +100,7 @@ pub struct Section {
 /// or exports has a report: [`Report::check`] tells.
 pub fn examine(bytes: &[u8]) -> Result<Report, Problem> {
     header(bytes)?;
-    let problem = |error| Problem::from_parser(&error, bytes.len());
+    let problem = |error| Problem::from_parser(&error, bytes);
     Validator::new_with_features(features()).validate_all(bytes).map_err(problem)?;
     report(bytes).map_err(problem)
 }
@@ -110,7 +110,9 @@ pub(crate) fn header(bytes: &[u8]) -> Result<(), Problem> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Err(Problem::Component),
-        [b'\0', b'a', b's', b'm', a, b, c, d, ..] => Err(Problem::Version(u32::from_le_bytes([*a, *b, *c, *d]))),
+        [b'\0', b'a', b's', b'm', a, b, c, d, ..] => {
+            Err(Problem::Version(u32::from_le_bytes([*a, *b, *c, *d])))
+        }
         other => Err(Problem::NotWasm(LooksLike::guess(other))),
     }
 }
@@ -150,7 +152,10 @@ pub(crate) fn entry<'a>(exports: impl Iterator<Item = (&'a str, &'a str)> + Clon
         Some(other) => Err(Problem::EntryType { found: other.to_owned() }),
         None => Err(Problem::NoEntry {
             reactor: ty_of("_initialize").is_some(),
-            exports: exports.filter(|(_, ty)| ty.starts_with('(')).map(|(name, _)| one_line(name, 100)).collect(),
+            exports: exports
+                .filter(|(_, ty)| ty.starts_with('('))
+                .map(|(name, _)| one_line(name, 100))
+                .collect(),
         }),
     }
 }
@@ -214,7 +219,8 @@ fn report(bytes: &[u8]) -> wasmparser::Result<Report> {
                     let export = export?;
                     let ty = match export.kind {
                         ExternalKind::Func => {
-                            let ty = functions.get(export.index as usize).and_then(|ty| types.get(*ty as usize));
+                            let ty =
+                                functions.get(export.index as usize).and_then(|ty| types.get(*ty as usize));
                             ty.map_or_else(|| "a function".into(), func_words)
                         }
                         ExternalKind::Table => "a table".into(),
@@ -291,8 +297,19 @@ fn table(ty: &TableType) -> Table {
 
 fn section_name(id: u8) -> &'static str {
     const NAMES: [&str; 13] = [
-        "custom", "type", "import", "function", "table", "memory", "global", "export", "start", "element", "code",
-        "data", "data count",
+        "custom",
+        "type",
+        "import",
+        "function",
+        "table",
+        "memory",
+        "global",
+        "export",
+        "start",
+        "element",
+        "code",
+        "data",
+        "data count",
     ];
     NAMES.get(usize::from(id)).copied().unwrap_or("unknown")
 }

@@ -66,7 +66,8 @@ fn readable(name: &str) -> String {
 
 /// Text from a module, fit for a line on a console: no control characters, at most `max` characters.
 pub(crate) fn one_line(text: &str, max: usize) -> String {
-    let mut line: String = text.chars().take(max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let mut line: String =
+        text.chars().take(max).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(max).is_some() {
         line.push('…');
     }

@@ -55,17 +55,14 @@ pub struct BadImport {
 }
 
 impl Problem {
-    /// From an error of the parser or validator, about a file of `size` bytes.
-    pub(crate) fn from_parser(error: &BinaryReaderError, size: usize) -> Self {
-        Self::from_words(error.message(), error.offset(), size)
-    }
-
-    pub(crate) fn from_words(words: &str, offset: usize, size: usize) -> Self {
+    /// From an error of the parser or validator about this file.
+    pub(crate) fn from_parser(error: &BinaryReaderError, wasm: &[u8]) -> Self {
+        let (words, offset) = (error.message(), error.offset());
         if let Some(feature) = Feature::of_message(words) {
             return Self::Unsupported { feature, offset, words: one_line(words, 200) };
         }
-        if words.starts_with("unexpected end") && offset >= size {
-            return Self::Truncated { size, offset };
+        if cut_short(wasm) {
+            return Self::Truncated { size: wasm.len(), offset };
         }
         Self::Invalid { offset, words: one_line(words, 200) }
     }
@@ -74,29 +71,41 @@ impl Problem {
     pub fn help(&self) -> String {
         match self {
             Self::NotWasm(looks) => looks.help().into(),
-            Self::Truncated { .. } => "copy or build the file again; the download or the copy was cut short".into(),
-            Self::Component => "components come with `lunette build --aot`, which is not there yet; until then \
+            Self::Truncated { .. } => {
+                "copy or build the file again; the download or the copy was cut short".into()
+            }
+            Self::Component => {
+                "components come with `lunette build --aot`, which is not there yet; until then \
                 build a core module: `cargo build --target wasm32-wasip1`, or clang with \
                 `--target=wasm32-wasip1`"
-                .into(),
+                    .into()
+            }
             Self::Version(_) => "build it with a toolchain that writes WebAssembly version 1".into(),
             Self::Unsupported { feature, .. } => feature.help().into(),
             Self::Invalid { .. } => {
-                "the file is damaged or its producer has a bug: build it again, and try `wasm-tools validate`".into()
+                "the file is damaged or its producer has a bug: build it again, and try `wasm-tools validate`"
+                    .into()
             }
             Self::Imports(bad) => imports_help(bad),
             Self::NoEntry { reactor: true, .. } => "this is a reactor, a library for a host that calls its \
                 exports. Build a command instead: a Rust binary crate rather than a cdylib, clang without \
                 `-mexec-model=reactor`, Go without `-buildmode=c-shared`"
                 .into(),
-            Self::NoEntry { reactor: false, .. } => "export a function `_start` without parameters and results: \
+            Self::NoEntry { reactor: false, .. } => {
+                "export a function `_start` without parameters and results: \
                 a `main` does, built for wasm32-wasip1"
-                .into(),
-            Self::EntryType { .. } => "`_start` takes nothing and returns nothing; the exit code is given with \
+                    .into()
+            }
+            Self::EntryType { .. } => {
+                "`_start` takes nothing and returns nothing; the exit code is given with \
                 `proc_exit`"
-                .into(),
-            Self::Memory { needs, .. } => format!("give it more memory (`-m {}Mi` or more), or link it with a \
-                smaller initial memory or stack", (needs >> 20).saturating_add(1)),
+                    .into()
+            }
+            Self::Memory { needs, .. } => format!(
+                "give it more memory (`-m {}Mi` or more), or link it with a \
+                smaller initial memory or stack",
+                (needs >> 20).saturating_add(1)
+            ),
             Self::Table { .. } => "raise the limit on table elements".into(),
             Self::Setup(_) => "try `lunette check` on it".into(),
         }
@@ -107,15 +116,27 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotWasm(looks) => write!(f, "not a WebAssembly module: {}", looks.words()),
-            Self::Truncated { size, .. } => write!(f, "the module is cut short: it ends in the middle, after {size} bytes"),
+            Self::Truncated { size, .. } => {
+                write!(f, "the module is cut short: it ends in the middle, after {size} bytes")
+            }
             Self::Component => f.write_str("a component, not a core module"),
             Self::Version(version) => write!(f, "WebAssembly format version {version}, where 1 is expected"),
             Self::Unsupported { feature, offset, words } => {
-                write!(f, "the module uses {}, which is not supported (at byte {offset:#x}: {words})", feature.name())
+                write!(
+                    f,
+                    "the module uses {}, which is not supported (at byte {offset:#x}: {words})",
+                    feature.name()
+                )
             }
-            Self::Invalid { offset, words } => write!(f, "the module is not valid: {words} (at byte {offset:#x})"),
+            Self::Invalid { offset, words } => {
+                write!(f, "the module is not valid: {words} (at byte {offset:#x})")
+            }
             Self::Imports(bad) => {
-                f.write_str(if bad.len() == 1 { "an import can't be met: " } else { "imports can't be met: " })?;
+                f.write_str(if bad.len() == 1 {
+                    "an import can't be met: "
+                } else {
+                    "imports can't be met: "
+                })?;
                 for (n, import) in bad.iter().enumerate() {
                     if n > 0 {
                         f.write_str("; ")?;
@@ -161,6 +182,36 @@ impl fmt::Display for BadImport {
             None => write!(f, "{module}::{name} {wanted} is provided by nobody"),
         }
     }
+}
+
+/// Does the file end before its last section does, or where functions still lack their code?
+fn cut_short(wasm: &[u8]) -> bool {
+    const FUNCTION: u8 = 3;
+    const CODE: u8 = 10;
+    let (mut rest, mut functions, mut code) = (wasm.get(8..).unwrap_or_default(), false, false);
+    while let [id, size @ ..] = rest {
+        // LEB128, as all sizes.
+        let (mut len, mut shift) = (0_u64, 0);
+        let mut bytes = size.iter();
+        loop {
+            let Some(byte) = bytes.next() else { return true };
+            len |= u64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+            if shift > 28 {
+                return false;
+            }
+        }
+        functions |= *id == FUNCTION;
+        code |= *id == CODE;
+        match usize::try_from(len).ok().and_then(|len| bytes.as_slice().get(len..)) {
+            Some(after) => rest = after,
+            None => return true,
+        }
+    }
+    functions && !code
 }
 
 /// Import modules that give away what a file was built for.
@@ -262,6 +313,7 @@ impl Feature {
             ("shared reference types", Feature::Threads),
             ("shared composite types", Feature::Threads),
             ("function references", Feature::FunctionReferences),
+            ("function-references proposal", Feature::FunctionReferences),
             ("memory64 must be enabled", Feature::Memory64),
             ("custom page sizes", Feature::CustomPageSizes),
             ("wide arithmetic support", Feature::WideArithmetic),
@@ -271,8 +323,8 @@ impl Feature {
             ("gc support", Feature::Gc),
             ("gc proposal", Feature::Gc),
             ("`gc` proposal", Feature::Gc),
-            ("indexed types not supported without the gc feature", Feature::Gc),
             ("without the gc feature", Feature::Gc),
+            ("global.get of locally defined global", Feature::Gc),
         ];
         WORDS.iter().find(|(part, _)| words.contains(part)).map(|(_, feature)| *feature)
     }
@@ -353,7 +405,8 @@ impl LooksLike {
 
     fn guess_text(text: &str) -> Self {
         let code = text.lines().map(str::trim_start);
-        let starts = |prefixes: &[&str]| code.clone().any(|line| prefixes.iter().any(|p| line.starts_with(p)));
+        let starts =
+            |prefixes: &[&str]| code.clone().any(|line| prefixes.iter().any(|p| line.starts_with(p)));
         if let Some(shebang) = text.strip_prefix("#!") {
             let first = shebang.lines().next().unwrap_or_default();
             return if first.contains("lua") {
@@ -370,8 +423,16 @@ impl LooksLike {
             Self::Html
         } else if text.starts_with(['{', '[']) {
             Self::Json
-        } else if starts(&["local ", "--[[", "print(", "print\"", "print \"", "require(", "return function", "function "])
-            && !text.contains("function (")
+        } else if starts(&[
+            "local ",
+            "--[[",
+            "print(",
+            "print\"",
+            "print \"",
+            "require(",
+            "return function",
+            "function ",
+        ]) && !text.contains("function (")
         {
             Self::Lua
         } else {
@@ -410,7 +471,9 @@ impl LooksLike {
             Self::Elf | Self::Pe | Self::MachO => {
                 "build it for WebAssembly: `cargo build --target wasm32-wasip1`, or clang with `--target=wasm32-wasip1`"
             }
-            Self::LlvmBitcode | Self::Archive => "link it into a module, for example with `clang --target=wasm32-wasip1`",
+            Self::LlvmBitcode | Self::Archive => {
+                "link it into a module, for example with `clang --target=wasm32-wasip1`"
+            }
             Self::Gzip => "unpack it first: `gunzip`, or `tar xzf`",
             Self::Zip => "unpack it first: `unzip`",
             Self::Xz => "unpack it first: `xz -d`, or `tar xJf`",
@@ -418,7 +481,9 @@ impl LooksLike {
             Self::Tar => "unpack it first (`tar xf`); a bundle made by `lunette build` is run as it is",
             Self::Wat => "translate it first: `wat2wasm`, or `wasm-tools parse`",
             Self::Lua => "Lua scripts are not run yet",
-            Self::Html => "this is probably an error page that was downloaded instead of the file: look into it",
+            Self::Html => {
+                "this is probably an error page that was downloaded instead of the file: look into it"
+            }
             Self::Shell | Self::Script | Self::Json | Self::Text | Self::Unknown => {
                 "give it a `.wasm` file, built for wasm32-wasip1"
             }

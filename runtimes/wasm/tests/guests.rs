@@ -189,7 +189,9 @@ fn fuel_is_counted_the_same_each_time_and_across_slices() {
 #[test]
 fn a_start_function_is_held_too() {
     let text = |code: &str| {
-        format!(r#"(module (memory 1) (func $init {code}) (start $init) (func (export "_start") unreachable))"#)
+        format!(
+            r#"(module (memory 1) (func $init {code}) (start $init) (func (export "_start") unreachable))"#
+        )
     };
     let limits = Limits { fuel: Some(3_000_000), ..Limits::default() };
     let mut guest = try_start(&text("(loop $l (br $l))"), limits).unwrap();
@@ -251,25 +253,7 @@ fn tables_stop_growing_at_the_limit() {
 }
 
 /// Reads standard input, byte by byte, 50 calls down, and exits with the sum.
-const READER: &str = r#"(module
-    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "\40\00\00\00\01\00\00\00")
-    (func $byte (result i32)
-        (if (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 16)) (then unreachable))
-        (if (result i32) (i32.load (i32.const 16)) (then (i32.load8_u (i32.const 64))) (else (i32.const -1))))
-    (func $down (param $n i32) (result i32)
-        (if (result i32) (local.get $n)
-            (then (i32.sub (i32.add (call $down (i32.sub (local.get $n) (i32.const 1))) (local.get $n)) (local.get $n)))
-            (else (call $byte))))
-    (func (export "_start") (local $sum i32) (local $b i32)
-        (loop $l
-            (local.set $b (call $down (i32.const 50)))
-            (if (i32.ge_s (local.get $b) (i32.const 0)) (then
-                (local.set $sum (i32.add (local.get $sum) (local.get $b)))
-                (br $l))))
-        (call $exit (local.get $sum))))"#;
+const READER: &str = include_str!("reader.wat");
 
 #[test]
 fn a_guest_waits_for_input_and_goes_on_where_it_was() {
@@ -317,14 +301,19 @@ fn a_timer_wakes_a_guest() {
     let mut guest = lunette_wasm::start(&wasm(text), world.ctx(), Limits::default()).unwrap();
     assert_eq!(guest.step(), Step::Wait(Wait { stdin: false, until: Some(5 * MS) }));
     world.advance(3 * MS);
-    assert_eq!(guest.step(), Step::Wait(Wait { stdin: false, until: Some(5 * MS) }), "from the first time on");
+    assert_eq!(
+        guest.step(),
+        Step::Wait(Wait { stdin: false, until: Some(5 * MS) }),
+        "from the first time on"
+    );
     world.advance(2 * MS);
     assert_eq!(guest.step(), Step::Ended(Ending::Exited(0)));
 }
 
 #[test]
 fn a_start_function_may_wait() {
-    let text = READER.replace(r#"(func (export "_start")"#, r#"(func (export "_start")) (start $init) (func $init"#);
+    let text =
+        READER.replace(r#"(func (export "_start")"#, r#"(func (export "_start")) (start $init) (func $init"#);
     let world = Arc::new(World::default());
     let mut guest = lunette_wasm::start(&wasm(&text), world.ctx(), Limits::default()).unwrap();
     assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, until: None }));
@@ -378,7 +367,9 @@ fn code_that_is_not_valid_ends_the_guest_when_it_is_called() {
         bytes[condition + 1] = call;
         bytes
     };
-    let go = |bytes: &[u8]| finish(&mut lunette_wasm::start(bytes, Arc::new(World::default()).ctx(), Limits::default()).unwrap());
+    let go = |bytes: &[u8]| {
+        finish(&mut lunette_wasm::start(bytes, Arc::new(World::default()).ctx(), Limits::default()).unwrap())
+    };
     assert_eq!(go(&module(0)), Ending::Exited(0));
     let Ending::Trapped(trap) = go(&module(1)) else { panic!() };
     assert!(trap.message.contains("not valid") && trap.message.contains("type mismatch"), "{}", trap.message);
@@ -412,15 +403,23 @@ fn hostile_modules_are_refused_or_held_quickly() {
     locals[at - 1] += 2;
     locals[at - 3] += 2;
     assert_eq!(locals.len(), len);
-    assert!(matches!(lunette_wasm::examine(&locals), Err(Problem::Invalid { .. })), "{:?}", lunette_wasm::examine(&locals));
-    let ending = lunette_wasm::start(&locals, Arc::new(World::default()).ctx(), Limits::default()).map(|mut g| finish(&mut g));
+    assert!(
+        matches!(lunette_wasm::examine(&locals), Err(Problem::Invalid { .. })),
+        "{:?}",
+        lunette_wasm::examine(&locals)
+    );
+    let ending = lunette_wasm::start(&locals, Arc::new(World::default()).ctx(), Limits::default())
+        .map(|mut g| finish(&mut g));
     assert!(matches!(ending, Ok(Ending::Trapped(_)) | Err(_)), "{ending:?}");
     // A br_table of a million targets: valid, so it runs.
     let targets = "0 ".repeat(1_000_000);
     let text = format!(r#"(module (func (export "_start") (block (br_table {targets} (i32.const 7)))))"#);
     let big = wasm(&text);
     drop(lunette_wasm::examine(&big));
-    drop(lunette_wasm::start(&big, Arc::new(World::default()).ctx(), Limits::default()).map(|mut g| finish(&mut g)));
+    drop(
+        lunette_wasm::start(&big, Arc::new(World::default()).ctx(), Limits::default())
+            .map(|mut g| finish(&mut g)),
+    );
     assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 

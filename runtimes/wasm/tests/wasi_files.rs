@@ -100,7 +100,7 @@ fn renumbering_closes_what_was_there() {
     let file = guest.open(ROOT, "a", 0, 0).unwrap();
     renumber(&mut guest, 1, file).unwrap();
     assert_eq!(guest.write(file, b"moved"), Ok(5));
-    assert_eq!(*guest.world.out.lock().unwrap(), b"moved");
+    assert_eq!(guest.world.stdio.stdout(), b"moved");
     assert_eq!(guest.write(1, b"gone"), Err(Errno::Badf));
 }
 
@@ -520,7 +520,7 @@ fn times_are_set_as_asked() {
     let file = guest.open(ROOT, "file", CREAT, FILE).unwrap();
     let made = guest.fstat(file).unwrap();
     assert_eq!((made.accessed, made.modified, made.changed), (NOW, NOW, NOW));
-    *guest.world.wall.lock().unwrap() = Some(NOW + 5);
+    guest.world.clock.advance(5);
     let set = |guest: &mut Guest, flags: u32| {
         guest.tell("fd_filestat_set_times", &[file.into(), 11, 22, flags.into()])
     };

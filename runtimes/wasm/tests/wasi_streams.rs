@@ -2,9 +2,9 @@
 
 mod wasi_guest;
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 
-use lunette_hostcalls::{Errno, TrapKind, Wait};
+use lunette_hostcalls::{Clock, Errno, Ready, Stdio, Stream, TrapKind, Wait};
 use lunette_wasm::wasi::{MAX_STREAM, Stop};
 use wasi_guest::{rights::*, *};
 
@@ -48,7 +48,7 @@ fn the_last_byte_of_memory_is_as_good_as_any() {
 #[test]
 fn clocks_tell_the_time_or_are_not_there() {
     let mut guest = Guest::new();
-    for (id, time) in [(0, NOW), (1, 1_000)] {
+    for (id, time) in [(0, NOW), (1, START)] {
         guest.tell("clock_time_get", &[id, 1, RESULT.into()]).unwrap();
         assert_eq!(guest.u64(RESULT), time);
         guest.tell("clock_res_get", &[id, RESULT.into()]).unwrap();
@@ -58,20 +58,20 @@ fn clocks_tell_the_time_or_are_not_there() {
         assert_eq!(guest.tell("clock_time_get", &[id, 0, RESULT.into()]), Err(Errno::Inval));
         assert_eq!(guest.tell("clock_res_get", &[id, RESULT.into()]), Err(Errno::Inval));
     }
-    *guest.world.wall.lock().unwrap() = None;
+    guest.world.clock.set_wall(None);
     assert_eq!(guest.tell("clock_time_get", &[0, 0, RESULT.into()]), Err(Errno::Inval));
 }
 
 #[test]
 fn random_bytes_wait_for_the_seed() {
     let mut guest = Guest::new();
-    guest.world.seeded.store(false, Relaxed);
+    guest.world.random.set_unseeded(true);
     let before = guest.memory.clone();
-    assert_eq!(guest.call("random_get", &[BUFFER.into(), 100]), wait(false, Some(1_001_000)));
+    assert_eq!(guest.call("random_get", &[BUFFER.into(), 100]), wait(false, Some(START + 1_000_000)));
     assert!(guest.memory == before);
-    guest.world.seeded.store(true, Relaxed);
+    guest.world.random.set_unseeded(false);
     guest.call("random_get", &[BUFFER.into(), 100]).unwrap();
-    assert!(guest.bytes(BUFFER, 100).iter().all(|byte| byte & 1 == 1));
+    assert_ne!(guest.bytes(BUFFER, 100), &before[BUFFER as usize..][..100]);
     assert_eq!(guest.memory[BUFFER as usize + 100], 0xaa);
     guest.call("random_get", &[MEMORY as u64, 0]).unwrap();
     guest.call("random_get", &[0, MEMORY as u64]).unwrap();
@@ -122,7 +122,7 @@ fn nothing_is_a_socket() {
 fn streams_say_what_they_are() {
     let mut guest = Guest::new();
     for (terminal, kind) in [(false, 0), (true, 2)] {
-        guest.world.terminal.store(terminal, Relaxed);
+        guest.world.stdio.set_terminal(terminal);
         for (fd, right, other) in [(0, FD_READ, FD_WRITE), (1, FD_WRITE, FD_READ), (2, FD_WRITE, FD_READ)] {
             let stat = guest.fdstat(fd).unwrap();
             assert_eq!((stat.kind, stat.flags), (kind, 0));
@@ -147,23 +147,44 @@ fn output_goes_to_its_stream() {
     assert_eq!(guest.write(0, b"x"), Err(Errno::Badf));
     assert_eq!(guest.read(1, 1), Err(Errno::Badf));
     assert_eq!(guest.write(-31337_i32 as u32, b"x"), Err(Errno::Badf));
-    assert_eq!(*guest.world.out.lock().unwrap(), b"out");
-    assert_eq!(*guest.world.err.lock().unwrap(), b"err");
+    assert_eq!(guest.world.stdio.stdout(), b"out");
+    assert_eq!(guest.world.stdio.stderr(), b"err");
     // A stream that takes little at a time is asked again.
-    guest.world.at_once.store(2, Relaxed);
+    guest.world.stdio.short_writes(Some(2));
     guest.put(BUFFER, b"abcdefg");
     guest.iovecs(&[3, 4]);
     guest.tell("fd_write", &[1, IOVECS.into(), 2, RESULT.into()]).unwrap();
     assert_eq!(guest.u32(RESULT), 7);
-    assert_eq!(*guest.world.out.lock().unwrap(), b"outabcdefg");
-    guest.world.deaf.store(true, Relaxed);
+    assert_eq!(guest.world.stdio.stdout(), b"outabcdefg");
+    guest.world.stdio.break_pipe();
     assert_eq!(guest.write(1, b"x"), Err(Errno::Pipe));
+}
+
+/// Standard streams that take so many bytes more, and then nothing.
+struct Narrow(Mutex<(usize, Vec<u8>)>);
+
+impl Stdio for Narrow {
+    fn read(&self, _buf: &mut [u8]) -> Result<usize, Errno> {
+        Err(Errno::Again)
+    }
+
+    fn input(&self) -> Ready {
+        Ready::default()
+    }
+
+    fn write(&self, _stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
+        let (room, taken) = &mut *self.0.lock().unwrap();
+        let n = buf.len().min(*room);
+        *room -= n;
+        taken.extend_from_slice(&buf[..n]);
+        if n == 0 { Err(Errno::Again) } else { Ok(n) }
+    }
 }
 
 #[test]
 fn a_full_stream_makes_the_guest_wait() {
-    let mut guest = Guest::new();
-    guest.world.room.store(5, Relaxed);
+    let stdio = Arc::new(Narrow(Mutex::new((5, Vec::new()))));
+    let mut guest = Guest::with(|ctx| ctx.stdio = stdio.clone());
     guest.put(BUFFER, b"abcdefg");
     guest.iovecs(&[3, 4]);
     let call = [1, IOVECS.into(), 2, RESULT.into()];
@@ -175,9 +196,9 @@ fn a_full_stream_makes_the_guest_wait() {
     guest.tell("fd_fdstat_set_flags", &[1, NONBLOCK.into()]).unwrap();
     assert_eq!(guest.tell("fd_write", &call), Err(Errno::Again));
     guest.tell("fd_fdstat_set_flags", &[1, 0]).unwrap();
-    guest.world.room.store(100, Relaxed);
+    stdio.0.lock().unwrap().0 = 100;
     guest.tell("fd_write", &call).unwrap();
-    assert_eq!(*guest.world.out.lock().unwrap(), b"abcdeabcdefg");
+    assert_eq!(stdio.0.lock().unwrap().1, b"abcdeabcdefg");
 }
 
 #[test]
@@ -187,7 +208,7 @@ fn one_call_moves_only_so_much_through_a_stream() {
     guest.put(IOVECS, &[0_u32.to_le_bytes(), (2 * MAX_STREAM).to_le_bytes()].concat());
     guest.tell("fd_write", &[1, IOVECS.into(), 1, RESULT.into()]).unwrap();
     assert_eq!(guest.u32(RESULT), MAX_STREAM);
-    assert_eq!(guest.world.out.lock().unwrap().len(), MAX_STREAM as usize);
+    assert_eq!(guest.world.stdio.stdout().len(), MAX_STREAM as usize);
 }
 
 #[test]
@@ -202,7 +223,7 @@ fn input_is_waited_for() {
     assert_eq!(guest.tell("fd_read", &call), Err(Errno::Again));
     guest.tell("fd_fdstat_set_flags", &[0, 0]).unwrap();
 
-    guest.world.input.lock().unwrap().extend(b"abcdefghij");
+    guest.world.stdio.feed(b"abcdefghij");
     guest.tell("fd_read", &call).unwrap();
     assert_eq!((guest.u32(RESULT), guest.bytes(BUFFER, 8)), (8, &b"abcdefgh"[..]));
     guest.tell("fd_read", &call).unwrap();
@@ -212,7 +233,7 @@ fn input_is_waited_for() {
     guest.tell("fd_read", &[0, IOVECS.into(), 1, RESULT.into()]).unwrap();
     guest.tell("fd_read", &[0, IOVECS.into(), 0, RESULT.into()]).unwrap();
     assert_eq!(guest.u32(RESULT), 0);
-    guest.world.closed.store(true, Relaxed);
+    guest.world.stdio.close();
     assert_eq!(guest.read(0, 4).unwrap(), b"", "the end");
     guest.close(0).unwrap();
     assert_eq!(guest.read(0, 4), Err(Errno::Badf));
@@ -267,41 +288,46 @@ impl Guest {
 fn a_timeout_counts_from_the_first_call() {
     let mut guest = Guest::new();
     for id in [0, 1] {
-        guest.world.monotonic.store(1_000, Relaxed);
+        let start = guest.world.clock.monotonic();
         let call = guest.subscribe(&[Subscribe::Clock { id, timeout: 500, flags: 0 }]);
         let before = guest.memory.clone();
-        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(1_500)));
-        guest.world.monotonic.store(1_400, Relaxed);
-        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(1_500)));
+        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(start + 500)));
+        guest.world.clock.advance(400);
+        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(start + 500)));
         assert!(guest.memory == before);
-        guest.world.monotonic.store(1_500, Relaxed);
+        guest.world.clock.advance(100);
         guest.call("poll_oneoff", &call).unwrap();
         assert_eq!(guest.events(), [(100, 0, 0, 0, 0)]);
         // The next one begins anew.
-        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(2_000)));
-        guest.world.monotonic.store(3_000, Relaxed);
+        assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(start + 1_000)));
+        guest.world.clock.advance(2_000);
         guest.call("poll_oneoff", &call).unwrap();
     }
-    let call = guest.subscribe(&[Subscribe::Clock { id: 1, timeout: u64::MAX, flags: 0 }]);
-    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(u64::MAX)));
     let call = guest.subscribe(&[Subscribe::Clock { id: 1, timeout: 0, flags: 0 }]);
     guest.call("poll_oneoff", &call).unwrap();
+    let call = guest.subscribe(&[Subscribe::Clock { id: 1, timeout: u64::MAX, flags: 0 }]);
+    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(u64::MAX)));
 }
 
 #[test]
 fn an_absolute_time_is_waited_for() {
     let mut guest = Guest::new();
-    let call = guest.subscribe(&[Subscribe::Clock { id: 1, timeout: 1_200, flags: 1 }]);
-    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(1_200)));
-    guest.world.monotonic.store(1_300, Relaxed);
+    let call = guest.subscribe(&[Subscribe::Clock { id: 1, timeout: START + 200, flags: 1 }]);
+    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(START + 200)));
+    guest.world.clock.advance(300);
     guest.call("poll_oneoff", &call).unwrap();
     assert_eq!(guest.events().len(), 1);
 
-    let call = guest.subscribe(&[Subscribe::Clock { id: 0, timeout: NOW + 50, flags: 1 }]);
-    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(1_350)));
-    *guest.world.wall.lock().unwrap() = Some(NOW + 60);
+    let call = guest.subscribe(&[Subscribe::Clock { id: 0, timeout: NOW + 350, flags: 1 }]);
+    assert_eq!(guest.call("poll_oneoff", &call), wait(false, Some(START + 350)));
+    // The date is set while it waits.
+    guest.world.clock.set_wall(Some(NOW + 360));
     guest.call("poll_oneoff", &call).unwrap();
     assert_eq!(guest.events(), [(100, 0, 0, 0, 0)]);
+    // A date that nobody knows never comes.
+    guest.world.clock.set_wall(None);
+    guest.call("poll_oneoff", &call).unwrap();
+    assert_eq!(guest.events(), [(100, Errno::Inval.code(), 0, 0, 0)]);
 }
 
 #[test]
@@ -309,14 +335,14 @@ fn the_first_of_several_things_ends_the_wait() {
     let mut guest = Guest::new();
     let clock = |timeout| Subscribe::Clock { id: 1, timeout, flags: 0 };
     let call = guest.subscribe(&[clock(900), Subscribe::Read(0), clock(200)]);
-    assert_eq!(guest.call("poll_oneoff", &call), wait(true, Some(1_200)));
-    guest.world.input.lock().unwrap().extend(b"abc");
+    assert_eq!(guest.call("poll_oneoff", &call), wait(true, Some(START + 200)));
+    guest.world.stdio.feed(b"abc");
     guest.call("poll_oneoff", &call).unwrap();
     assert_eq!(guest.events(), [(101, 0, 1, 3, 0)]);
-    guest.world.input.lock().unwrap().clear();
-    assert_eq!(guest.call("poll_oneoff", &call), wait(true, Some(1_200)));
-    guest.world.monotonic.store(5_000, Relaxed);
-    guest.world.closed.store(true, Relaxed);
+    assert_eq!(guest.read(0, 3).unwrap(), b"abc");
+    assert_eq!(guest.call("poll_oneoff", &call), wait(true, Some(START + 200)));
+    guest.world.clock.advance(5_000);
+    guest.world.stdio.close();
     guest.call("poll_oneoff", &call).unwrap();
     assert_eq!(guest.events(), [(100, 0, 0, 0, 0), (101, 0, 1, 0, 1), (102, 0, 0, 0, 0)]);
 

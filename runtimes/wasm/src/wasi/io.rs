@@ -13,6 +13,8 @@ use crate::memory::{BadPointer, GuestMemory};
 pub const MAX_IOVECS: usize = 1024;
 /// How many bytes one call reads from or writes to a stream: no guest keeps the host longer than that.
 pub const MAX_STREAM: u32 = 1 << 20;
+/// The same for a file: one that is all hole has no end, for no memory at all.
+pub const MAX_FILE_IO: u32 = 64 << 20;
 
 impl Wasi {
     /// Reads on from where the descriptor is. 0 bytes for buffers that are not empty: the end. Waits for standard
@@ -214,7 +216,7 @@ impl Iovecs {
 }
 
 fn read_file(memory: &mut GuestMemory<'_>, iovecs: &Iovecs, held: &Held, from: u64) -> Result<u32, Stop> {
-    iovecs.each(memory, u32::MAX, |memory, buf, len, done| {
+    iovecs.each(memory, MAX_FILE_IO, |memory, buf, len, done| {
         let Some(offset) = from.checked_add(done.into()) else { return Ok(0) };
         Ok(held.files.read_at(held.node, offset, memory.bytes_mut(buf, len)?)?)
     })
@@ -227,7 +229,7 @@ fn write_file(
     from: u64,
     now: Nanos,
 ) -> Result<u32, Stop> {
-    iovecs.each(memory, u32::MAX, |memory, buf, len, done| {
+    iovecs.each(memory, MAX_FILE_IO, |memory, buf, len, done| {
         let offset = from.checked_add(done.into()).ok_or(Errno::Fbig)?;
         offset.checked_add(len.into()).ok_or(Errno::Fbig)?;
         Ok(held.files.write_at(held.node, offset, memory.bytes(buf, len)?, now)?)

@@ -8,8 +8,8 @@
 //! - **Nothing panics, and no work is by the guest's word.** A pointer that leads nowhere is a
 //!   [`Trap`]; flags and numbers that mean nothing are [`Errno::Inval`], text that is none is
 //!   [`Errno::Ilseq`]. No buffer of a size that a guest names is ever made: bytes go straight between its
-//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, to a stream at most [`MAX_STREAM`] bytes.
-//!   Less than was asked for is a short read or write, as ever.
+//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, [`MAX_STREAM`] bytes for a stream and
+//!   [`MAX_FILE_IO`] for a file. Less than was asked for is a short read or write, as ever.
 //! - **All that a call will write to is checked before it does anything**, so that a bad pointer leaves no
 //!   half-done work behind.
 //!
@@ -53,7 +53,7 @@ use self::{
 use crate::memory::{BadPointer, GuestMemory};
 
 pub use self::{
-    io::{MAX_IOVECS, MAX_STREAM},
+    io::{MAX_FILE_IO, MAX_IOVECS, MAX_STREAM},
     table::MAX_DESCRIPTORS,
 };
 

@@ -1,16 +1,10 @@
-//! A guest without an engine: a memory, its [`Wasi`], and a world whose every reading the test sets.
+//! A guest without an engine: a memory, its [`Wasi`], and the fake world.
 //! Calls go the whole way that a wasm module's would, through pointers and lengths.
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its own part")]
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::sync::Arc;
 
-use lunette_hostcalls::{Clock, Ctx, Errno, Nanos, Preopen, RamFs, Random, Ready, Stdio, Stream};
+use lunette_hostcalls::{Ctx, Errno, Nanos, fake::FakeWorld};
 use lunette_wasm::wasi::{Answer, Stop, Wasi};
 
 pub const MEMORY: usize = 1 << 17;
@@ -26,7 +20,9 @@ pub const ROOT: u32 = 3;
 pub const READ_ONLY: u32 = 4;
 pub const SMALL: u32 = 5;
 
-pub const NOW: Nanos = 1_700_000_000_000_000_000;
+/// What the clocks of the fake world begin with.
+pub const START: Nanos = 1_000_000;
+pub const NOW: Nanos = lunette_hostcalls::fake::FAKE_EPOCH;
 
 pub mod rights {
     pub const FD_DATASYNC: u64 = 1 << 0;
@@ -65,80 +61,6 @@ pub const APPEND: u32 = 1;
 pub const NONBLOCK: u32 = 4;
 pub const SYNC: u32 = 16;
 
-pub struct World {
-    pub monotonic: AtomicU64,
-    pub wall: Mutex<Option<Nanos>>,
-    pub seeded: AtomicBool,
-    pub input: Mutex<VecDeque<u8>>,
-    pub closed: AtomicBool,
-    pub out: Mutex<Vec<u8>>,
-    pub err: Mutex<Vec<u8>>,
-    /// How many bytes the streams out still take, and at most in one go.
-    pub room: AtomicUsize,
-    pub at_once: AtomicUsize,
-    pub deaf: AtomicBool,
-    pub terminal: AtomicBool,
-}
-
-impl Clock for World {
-    fn monotonic(&self) -> Nanos {
-        self.monotonic.load(Relaxed)
-    }
-
-    fn wall(&self) -> Option<Nanos> {
-        *self.wall.lock().unwrap()
-    }
-}
-
-impl Random for World {
-    fn fill(&self, buf: &mut [u8]) -> Result<(), Errno> {
-        if !self.seeded.load(Relaxed) {
-            return Err(Errno::Again);
-        }
-        for (n, byte) in buf.iter_mut().enumerate() {
-            *byte = (n as u8).wrapping_mul(113) | 1;
-        }
-        Ok(())
-    }
-}
-
-impl Stdio for World {
-    fn read(&self, buf: &mut [u8]) -> Result<usize, Errno> {
-        let mut input = self.input.lock().unwrap();
-        if input.is_empty() {
-            return if self.closed.load(Relaxed) { Ok(0) } else { Err(Errno::Again) };
-        }
-        let n = buf.len().min(input.len());
-        for (to, from) in buf.iter_mut().zip(input.drain(..n)) {
-            *to = from;
-        }
-        Ok(n)
-    }
-
-    fn input(&self) -> Ready {
-        let bytes = self.input.lock().unwrap().len() as u64;
-        Ready { bytes, hangup: self.closed.load(Relaxed) }
-    }
-
-    fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
-        if self.deaf.load(Relaxed) {
-            return Err(Errno::Pipe);
-        }
-        let n = buf.len().min(self.room.load(Relaxed)).min(self.at_once.load(Relaxed));
-        if n == 0 {
-            return Err(Errno::Again);
-        }
-        self.room.fetch_sub(n, Relaxed);
-        let to = if stream == Stream::Out { &self.out } else { &self.err };
-        to.lock().unwrap().extend_from_slice(&buf[..n]);
-        Ok(n)
-    }
-
-    fn is_terminal(&self) -> bool {
-        self.terminal.load(Relaxed)
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filestat {
     pub device: u64,
@@ -170,46 +92,31 @@ pub struct Dirent {
 pub struct Guest {
     pub wasi: Wasi,
     pub memory: Vec<u8>,
-    pub world: Arc<World>,
-    pub files: Arc<RamFs>,
+    pub world: FakeWorld,
 }
 
 impl Guest {
     pub fn new() -> Self {
-        let world = Arc::new(World {
-            monotonic: AtomicU64::new(1_000),
-            wall: Mutex::new(Some(NOW)),
-            seeded: AtomicBool::new(true),
-            input: Mutex::default(),
-            closed: AtomicBool::new(false),
-            out: Mutex::default(),
-            err: Mutex::default(),
-            room: AtomicUsize::new(1 << 40),
-            at_once: AtomicUsize::new(usize::MAX),
-            deaf: AtomicBool::new(false),
-            terminal: AtomicBool::new(false),
-        });
-        let files = Arc::new(RamFs::new());
-        let root = files.add_mount(None, true, None).unwrap().1;
-        let (mount, read_only) = files.add_mount(None, false, None).unwrap();
+        Self::with(|_| {})
+    }
+
+    /// With a change to what it is given.
+    pub fn with(change: impl FnOnce(&mut Ctx)) -> Self {
+        let mut world = FakeWorld::new(1);
+        world.no_preopens();
+        world.preopen_new("/", None).unwrap();
+        let files = Arc::clone(&world.files);
+        let (mount, root) = files.add_mount(None, false, None).unwrap();
         files.insert_file(mount, "hello.txt", b"hello, world", 7).unwrap();
         files.insert_file(mount, "dir/deep.txt", b"deep", 7).unwrap();
         files.insert_symlink(mount, "link", "hello.txt", 7).unwrap();
         files.insert_symlink(mount, "out", "../escape", 7).unwrap();
         files.insert_symlink(mount, "absolute", "/hello.txt", 7).unwrap();
-        let small = files.add_mount(None, true, Some(64 << 10)).unwrap().1;
-        let preopen =
-            |name: &str, root| Preopen { name: name.to_owned(), files: Arc::clone(&files) as Arc<_>, root };
-        let ctx = Ctx {
-            name: "guest".to_owned(),
-            args: vec!["guest.wasm".to_owned(), "first".to_owned(), "täst".to_owned()],
-            env: vec![("HOME".to_owned(), "/".to_owned()), ("EMPTY".to_owned(), String::new())],
-            clock: Arc::clone(&world) as Arc<_>,
-            random: Arc::clone(&world) as Arc<_>,
-            stdio: Arc::clone(&world) as Arc<_>,
-            preopens: vec![preopen("/", root), preopen("/bundle", read_only), preopen("small", small)],
-        };
-        Self { wasi: Wasi::new(ctx), memory: vec![0xaa; MEMORY], world, files }
+        world.preopen("/bundle", root);
+        world.preopen_new("small", Some(64 << 10)).unwrap();
+        let mut ctx = world.ctx(&["guest.wasm", "first", "täst"], &[("HOME", "/"), ("EMPTY", "")]);
+        change(&mut ctx);
+        Self { wasi: Wasi::new(ctx), memory: vec![0xaa; MEMORY], world }
     }
 
     /// The call, once.

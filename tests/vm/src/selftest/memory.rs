@@ -47,7 +47,8 @@ fn write_xor_execute() {
     const NX: u64 = 1 << 63;
     fn walk(table: u64, level: u32, writable: bool, executable: bool, base: u64, seen: &mut u64) {
         // SAFETY: page tables lie in RAM, which is mapped at virtual = physical, and this only reads.
-        let entries = unsafe { slice::from_raw_parts(ptr::with_exposed_provenance::<u64>(table as usize), 512) };
+        let entries =
+            unsafe { slice::from_raw_parts(ptr::with_exposed_provenance::<u64>(table as usize), 512) };
         for (i, &entry) in entries.iter().enumerate().filter(|(_, e)| *e & 1 != 0) {
             let at = base | (i as u64) << (12 + 9 * level);
             let (w, x) = (writable && entry & 2 != 0, executable && entry & NX == 0);
@@ -140,7 +141,8 @@ fn dont_need() {
     let memory = bytes(anonymous_memory(4 * PAGE), 4 * PAGE);
     memory.fill(5);
     // SAFETY: our own mapping.
-    assert_eq!(unsafe { libc::madvise(memory.as_mut_ptr().add(PAGE).cast(), 2 * PAGE, libc::MADV_DONTNEED) }, 0);
+    let dropped = unsafe { libc::madvise(memory.as_mut_ptr().add(PAGE).cast(), 2 * PAGE, libc::MADV_DONTNEED) };
+    assert_eq!(dropped, 0);
     assert!(memory[PAGE..3 * PAGE].iter().all(|&b| b == 0) && memory[0] == 5 && memory[3 * PAGE] == 5);
     unmap(memory.as_mut_ptr(), 4 * PAGE);
 
@@ -158,7 +160,8 @@ fn dont_need() {
 fn no_wx() {
     let all = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
     // SAFETY: refused, so nothing is mapped.
-    let at = unsafe { libc::mmap(ptr::null_mut(), PAGE, all, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+    let at =
+        unsafe { libc::mmap(ptr::null_mut(), PAGE, all, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
     assert_eq!(at, libc::MAP_FAILED);
     assert_eq!(std::io::Error::last_os_error().raw_os_error(), Some(libc::EACCES));
     let page = anonymous_memory(PAGE);
