@@ -1,0 +1,255 @@
+//! The command line.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{app::DirMount, exit};
+
+/// Boot a WebAssembly module as a virtual machine.
+#[derive(Debug, Parser)]
+#[command(name = "lunette", version, after_long_help = exit::TABLE, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub verb: Verb,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Say what is chosen and why
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run an app in a VM, or with --host as a process
+    #[command(override_usage = "lunette run [OPTIONS] APP [ARGS]...", after_long_help = exit::TABLE)]
+    Run(Run),
+    /// Make a bundle
+    Build(Build),
+    /// Say what would keep an app from running, without running it
+    Check(Look),
+    /// Show what is in an app
+    Inspect(Look),
+    /// Look at this machine: what is there, what is missing, how to get it
+    Doctor(Doctor),
+    /// Print a completion script
+    Completion { shell: clap_complete::Shell },
+    /// Print the version
+    Version {
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    /// Set a variable for the app; without =VALUE, as it is here
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
+    pub env: Vec<(String, Option<String>)>,
+    /// The VM's memory (default: 512Mi and the size of the app); with --host, the app's
+    #[arg(short, long, value_name = "SIZE", value_parser = lunette_bundle::parse_size)]
+    pub memory: Option<u64>,
+    /// Give the app a copy of a folder, writable in RAM unless :ro; without ::GUEST under the same name
+    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
+    pub dir: Vec<DirMount>,
+    /// Give the app an empty folder in RAM
+    #[arg(long, value_name = "GUEST[:size=SIZE]", value_parser = parse_tmpfs)]
+    pub tmpfs: Vec<(String, Option<u64>)>,
+    /// The machine to emulate
+    #[arg(long, default_value = "microvm", value_parser = ["microvm", "pc", "q35"])]
+    pub machine: String,
+    /// What executes the VM's instructions
+    #[arg(long, value_enum, default_value_t)]
+    pub accel: AccelChoice,
+    /// Stop the app after so long: 30s, 500ms, 2m
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub timeout: Option<Duration>,
+    /// Stop the app after so much work
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub fuel: Option<u64>,
+    /// Print the command that would run the VM, and end
+    #[arg(long, conflicts_with = "host")]
+    pub dry_run: bool,
+    /// Run the app as a process of this machine, without a VM
+    #[arg(long)]
+    pub host: bool,
+    /// The kernel image (default: $LUNETTE_IMAGE, or the installed one)
+    #[arg(long, value_name = "PATH")]
+    pub image: Option<PathBuf>,
+    /// The QEMU to use (default: the one in $PATH)
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+    /// A .wasm, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
+    #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct Build {
+    /// Where to put the bundle (default: NAME.lunette, here)
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Put the files of a folder into the bundle, for the app to find at GUEST
+    #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
+    pub dir: Vec<DirMount>,
+    /// Set a variable for the app; without =VALUE, as it is here
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
+    pub env: Vec<(String, Option<String>)>,
+    /// A .wasm, a bundle, or a folder with a lunette.toml
+    #[arg(default_value = ".")]
+    pub app: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Look {
+    #[command(flatten)]
+    pub format: Format,
+    /// A .wasm, a bundle, or a folder with a lunette.toml
+    #[arg(default_value = ".")]
+    pub app: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub format: Format,
+    /// The kernel image (default: $LUNETTE_IMAGE, or the installed one)
+    #[arg(long, value_name = "PATH")]
+    pub image: Option<PathBuf>,
+    /// The QEMU to use (default: the one in $PATH)
+    #[arg(long, value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Format {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+impl Format {
+    pub fn json(self) -> bool {
+        self.output == Output::Json
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AccelChoice {
+    /// KVM where a usable one is found, else TCG
+    #[default]
+    Auto,
+    Tcg,
+    Kvm,
+}
+
+fn parse_env(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("a variable has a name: NAME=VALUE".into());
+    }
+    Ok((name.to_owned(), value))
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match lunette_bundle::parse_duration(text)? {
+        Duration::ZERO => Err("a timeout of 0 would stop the app at once".into()),
+        duration => Ok(duration),
+    }
+}
+
+fn parse_dir(text: &str) -> Result<DirMount, String> {
+    let (text, writable) = match text.strip_suffix(":ro") {
+        Some(text) => (text, false),
+        None => (text, true),
+    };
+    let (host, guest) = text.split_once("::").unwrap_or((text, text));
+    if host.is_empty() || guest.is_empty() {
+        return Err("a mount is HOST, HOST::GUEST or HOST::GUEST:ro".into());
+    }
+    Ok(DirMount { host: host.into(), guest: guest.to_owned(), writable })
+}
+
+fn parse_tmpfs(text: &str) -> Result<(String, Option<u64>), String> {
+    let (path, size) = match text.rsplit_once(":size=") {
+        Some((_, "0")) => return Err("nothing fits into a folder of size 0".into()),
+        Some((path, size)) => (path, Some(lunette_bundle::parse_size(size)?)),
+        None => (text, None),
+    };
+    if path.is_empty() {
+        return Err("a folder in RAM is GUEST or GUEST:size=16Mi".into());
+    }
+    Ok((path.to_owned(), size))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run(words: &str) -> Run {
+        let words = ["lunette", "run"].into_iter().chain(words.split(' '));
+        match Cli::try_parse_from(words).unwrap().verb {
+            Verb::Run(run) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn all_after_the_app_is_the_apps() {
+        let parsed = run("-e A=1 app.wasm -e B=2 --help -m 3 -- -v -- x");
+        assert_eq!(parsed.env, [("A".into(), Some("1".into()))]);
+        assert_eq!(parsed.command, ["app.wasm", "-e", "B=2", "--help", "-m", "3", "--", "-v", "--", "x"]);
+        assert_eq!(parsed.memory, None);
+        assert_eq!(run("-- --odd.wasm -x").command, ["--odd.wasm", "-x"]);
+    }
+
+    #[test]
+    fn unknown_flags_before_the_app_are_errors() {
+        assert!(Cli::try_parse_from(["lunette", "run", "--tiemout", "3s", "app.wasm"]).is_err());
+        assert!(Cli::try_parse_from(["lunette", "run"]).is_err());
+        assert!(Cli::try_parse_from(["lunette", "run", "--machine", "vax", "app.wasm"]).is_err());
+    }
+
+    #[test]
+    fn mounts_in_every_form() {
+        let dir =
+            |host: &str, guest: &str, writable| DirMount { host: host.into(), guest: guest.into(), writable };
+        let parsed =
+            run("--dir a::/b --dir a::/b:ro --dir fs.dir --dir . --tmpfs /x --tmpfs y:size=16Mi app");
+        assert_eq!(
+            parsed.dir,
+            [dir("a", "/b", true), dir("a", "/b", false), dir("fs.dir", "fs.dir", true), dir(".", ".", true)]
+        );
+        assert_eq!(parsed.tmpfs, [("/x".into(), None), ("y".into(), Some(16 << 20))]);
+        for bad in ["", "::", "a::", "::b"] {
+            assert!(parse_dir(bad).is_err(), "{bad:?}");
+        }
+        assert!(parse_tmpfs("x:size=apples").is_err() && parse_tmpfs(":size=1M").is_err());
+    }
+
+    #[test]
+    fn variables_with_and_without_a_value() {
+        assert_eq!(parse_env("A"), Ok(("A".into(), None)));
+        assert_eq!(parse_env("A=b=c"), Ok(("A".into(), Some("b=c".into()))));
+        assert!(parse_env("=x").is_err());
+        assert!(parse_timeout("0s").is_err() && parse_timeout("3").is_err());
+    }
+}

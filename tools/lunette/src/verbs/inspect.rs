@@ -1,0 +1,155 @@
+//! `lunette inspect`: what is in an app.
+
+use std::fmt::Write as _;
+
+use lunette_bundle::{Bundle, Kind, Manifest};
+use lunette_wasm::{Provided, Report};
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, Extras},
+    cli::Look,
+    problem::{Problem, printable},
+    run::Us,
+};
+
+/// Prints contents, manifest, hash and imports. A module that can't be run is still shown, with the reason.
+pub fn inspect(args: &Look, us: &Us) -> Result<u8, Problem> {
+    let app = App::open(&args.app)?;
+    let kind = match &app {
+        App::Module(..) => "module",
+        App::Bundle(_) => "bundle",
+        App::Folder(..) => "folder",
+    };
+    let packed = app.pack(&Extras::default(), &us.voice).map_err(|e| e.at(args.app.display()))?;
+    let bundle = Bundle::parse(&packed.bytes)?;
+    // Of a bundle from outside this was verified when it was opened; for all others it is cheap.
+    bundle.verify_hash()?;
+    let manifest =
+        Manifest::parse(bundle.manifest()?).map_err(|e| Problem::from(e).at(args.app.display()))?;
+    let module = bundle.file(&manifest.main).map(lunette_wasm::examine);
+    let module = module
+        .transpose()
+        .map_err(|p| Problem::new(p.to_string(), p.help()).at(&manifest.main).at(args.app.display()));
+    if args.format.json() {
+        super::print_json(&as_json(kind, &bundle, &manifest, &module))?;
+    } else {
+        super::print(&as_text(kind, &bundle, &manifest, &module))?;
+    }
+    match module {
+        Err(problem) => {
+            us.voice.error(&problem);
+            Ok(problem.code)
+        }
+        Ok(_) => Ok(0),
+    }
+}
+
+type Module = Result<Option<Report>, Problem>;
+
+fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module) -> Value {
+    let entries = bundle.entries().iter().map(|entry| match entry.kind {
+        Kind::File(data) => json!({ "path": entry.path, "kind": "file", "size": data.len() }),
+        Kind::Directory => json!({ "path": entry.path, "kind": "directory" }),
+        Kind::Symlink(target) => json!({ "path": entry.path, "kind": "symlink", "target": target }),
+    });
+    let mounts = manifest
+        .mounts
+        .iter()
+        .map(|m| json!({ "path": m.path, "from": m.from, "writable": m.writable, "size": m.size }));
+    let env = manifest.env.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+    json!({
+        "kind": kind,
+        "size": bundle.bytes().len(),
+        "sha256": bundle.hash(),
+        "verified": true,
+        "app": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "main": manifest.main,
+            "args": manifest.args,
+        },
+        "env": env.collect::<serde_json::Map<_, _>>(),
+        "resources": {
+            "memory": manifest.memory,
+            "timeout-ns": manifest.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
+            "fuel": manifest.fuel,
+            "table-elements": manifest.table_elements,
+        },
+        "mounts": mounts.collect::<Vec<_>>(),
+        "entries": entries.collect::<Vec<_>>(),
+        "module": module.as_ref().ok().and_then(Option::as_ref).map(module_json),
+        "problem": module.as_ref().err().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help })),
+    })
+}
+
+fn module_json(report: &Report) -> Value {
+    let imports = report.imports.iter().map(|import| {
+        json!({
+            "module": import.module, "name": import.name, "type": import.ty,
+            "provided": import.provided == Provided::Yes,
+        })
+    });
+    let exports = report.exports.iter().map(|export| json!({ "name": export.name, "type": export.ty }));
+    let limits = |minimum: u64, maximum: Option<u64>| json!({ "minimum": minimum, "maximum": maximum });
+    let sections =
+        report.sections.iter().map(|s| json!({ "name": s.name, "offset": s.offset, "size": s.size }));
+    json!({
+        "size": report.size,
+        "functions": report.functions,
+        "imports": imports.collect::<Vec<_>>(),
+        "exports": exports.collect::<Vec<_>>(),
+        "memories": report.memories.iter().map(|m| limits(m.minimum, m.maximum)).collect::<Vec<_>>(),
+        "tables": report.tables.iter().map(|t| limits(t.minimum, t.maximum)).collect::<Vec<_>>(),
+        "data": { "segments": report.data.segments, "bytes": report.data.bytes },
+        "names": report.names,
+        "debug": report.debug,
+        "producers": report.producers,
+        "sections": sections.collect::<Vec<_>>(),
+    })
+}
+
+fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module) -> String {
+    let mut out = String::new();
+    let version = manifest.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "{}{version}: a {kind}", printable(&manifest.name));
+    let what = if kind == "bundle" { "bundle" } else { "as a bundle" };
+    let _ = writeln!(out, "{what}: {} bytes, sha256 {} (verified)", bundle.bytes().len(), bundle.hash());
+    let _ = writeln!(out, "\nmanifest:");
+    for line in bundle.manifest().unwrap_or_default().lines() {
+        let _ = writeln!(out, "  {}", printable(line));
+    }
+    let _ = writeln!(out, "\ncontents:");
+    for entry in bundle.entries() {
+        let path = printable(entry.path);
+        let _ = match entry.kind {
+            Kind::File(data) => writeln!(out, "{:>12}  {path}", data.len()),
+            Kind::Directory => writeln!(out, "{:>12}  {path}/", ""),
+            Kind::Symlink(target) => writeln!(out, "{:>12}  {path} -> {}", "", printable(target)),
+        };
+    }
+    let Ok(Some(report)) = module else { return out };
+    let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.main), report.size);
+    let _ = writeln!(out, "  {} functions of its own, {} bytes of data", report.functions, report.data.bytes);
+    for memory in &report.memories {
+        let most = memory.maximum.map(|most| format!(", at most {most}")).unwrap_or_default();
+        let _ = writeln!(out, "  memory: {} bytes to start{most}", memory.minimum);
+    }
+    let names =
+        if report.names { "has names for backtraces" } else { "has no names: backtraces show numbers" };
+    let _ = writeln!(out, "  {names}{}", if report.debug { "; has debug information" } else { "" });
+    for (field, value) in &report.producers {
+        let _ = writeln!(out, "  {field}: {value}");
+    }
+    let _ = writeln!(out, "\nimports: {}", report.imports.len());
+    for import in &report.imports {
+        let note = match &import.provided {
+            Provided::Yes => String::new(),
+            Provided::WithAnotherType(ty) => format!("  NOT PROVIDED: there is one of type {ty}"),
+            Provided::No | Provided::UnknownModule => "  NOT PROVIDED".into(),
+        };
+        let _ = writeln!(out, "  {}::{} {}{note}", import.module, import.name, import.ty);
+    }
+    out
+}

@@ -1,0 +1,346 @@
+//! The command as a person meets it, with a QEMU that is a shell script: every way a VM can end, and every
+//! bad input. Real VMs are booted by the stories in `tests/`.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A folder with an app, an image, a QEMU and a cache of its own.
+struct World(tempfile::TempDir);
+
+/// Finds the ends of the wires in its arguments, then does what `$body` says.
+const QEMU: &str = r#"#!/bin/sh
+if [ "$1" = --version ]; then echo "QEMU emulator version ${VERSION:-7.2.0} (fake)"; exit; fi
+for word; do
+    case "$word" in
+        file,id=stderr,*) stderr=${word#*path=} ;;
+        file,id=report,*) report=${word#*path=} ;;
+    esac
+done
+say() { echo "lunette: farewell $*" >>"$report"; }
+"#;
+
+impl World {
+    fn new(body: &str) -> Self {
+        let world = Self(tempfile::tempdir().unwrap());
+        world.put(
+            "hello.wasm",
+            &wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))").unwrap(),
+        );
+        world.put("lunette.elf", b"\x7fELF fake");
+        let path = world.put("qemu", format!("{QEMU}{body}\n").as_bytes());
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// `lunette` in this world, its words split at spaces.
+    fn lunette(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lunette"));
+        command.args(words.split(' ')).current_dir(self.0.path());
+        command.env_remove("LUNETTE_IMAGE").env_remove("SOURCE_DATE_EPOCH");
+        command.env("XDG_CACHE_HOME", self.path("cache")).stdin(Stdio::null());
+        command
+    }
+
+    /// `lunette run` on the fake.
+    fn run(&self, words: &str) -> Command {
+        self.lunette(&format!("run --accel tcg --qemu ./qemu --image lunette.elf {words}"))
+    }
+}
+
+#[track_caller]
+fn ends(mut command: Command, code: i32) -> (String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    let (out, err) =
+        (String::from_utf8_lossy(&stdout).into_owned(), String::from_utf8_lossy(&stderr).into_owned());
+    assert_eq!(status.code(), Some(code), "stdout: {out}\nstderr: {err}");
+    assert!(!err.contains("panicked"), "{err}");
+    (out, err)
+}
+
+/// Ends with this code and exactly one error and one help line, which have these words.
+#[track_caller]
+fn fails(command: Command, code: i32, error: &str, help: &str) {
+    let (_, err) = ends(command, code);
+    let line = |label: &str| {
+        let lines: Vec<_> = err.lines().filter(|line| line.starts_with(label)).collect();
+        assert_eq!(lines.len(), 1, "{err}");
+        lines[0].to_owned()
+    };
+    assert!(line("error: ").contains(error), "want {error:?} in:\n{err}");
+    assert!(line("help: ").contains(help), "want {help:?} in:\n{err}");
+}
+
+#[test]
+fn the_apps_code_and_streams_are_the_commands() {
+    let world = World::new("echo out; echo err >\"$stderr\"; say exit 42; exit 85");
+    assert_eq!(ends(world.run("hello.wasm"), 42), ("out\n".into(), "err\n".into()));
+}
+
+#[test]
+fn standard_input_arrives_coded_and_ended() {
+    let world = World::new("head -c 8 | od -An -tx1; say exit 0");
+    let mut child = world.run("hello.wasm").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"a\x10b\n").unwrap();
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(out.stdout).unwrap().trim(), "61 10 10 62 0a 10 04");
+}
+
+#[test]
+fn the_payload_is_the_app_and_what_the_run_adds() {
+    let world = World::new("shift $(( $# - 3 )); cp \"$1\" payload; say exit 0");
+    world.put("data/f", b"1");
+    world.put("qemu-args", b"");
+    ends(
+        world.run("-e A=1 --dir data::/d:ro --tmpfs t:size=1M --timeout 2m --fuel 9 hello.wasm -x --help"),
+        0,
+    );
+    let bytes = fs::read(world.path("payload")).unwrap();
+    let plan = lunette_bundle::Payload::parse(&bytes).unwrap().plan().unwrap();
+    assert_eq!(plan.args, ["hello.wasm", "-x", "--help"]);
+    assert_eq!(plan.env, [("A".to_owned(), "1".to_owned())]);
+    assert_eq!((plan.timeout, plan.fuel), (Some(Duration::from_secs(120)), Some(9)));
+    let paths: Vec<_> = plan.mounts.iter().map(|m| (m.path.as_str(), m.writable, m.limit)).collect();
+    assert_eq!(
+        paths,
+        [("/", false, None), ("/tmp", true, None), ("/d", false, None), ("t", true, Some(1 << 20))]
+    );
+}
+
+#[test]
+fn every_farewell_has_its_code() {
+    for (says, code) in [("exit 0", 0), ("exit 300", 44), ("trap", 134), ("stopped", 130)] {
+        let world = World::new(&format!("say {says}; exit 3"));
+        let (_, err) = ends(world.run("hello.wasm"), code);
+        assert_eq!(err, "");
+    }
+    for (says, code, error, help) in [
+        ("timeout", 124, "its time of 3s was up", "--timeout"),
+        ("fuel", 124, "its fuel was used up", "--fuel"),
+        ("out-of-memory", 137, "the VM ran out of memory", "-m 16Mi"),
+        ("refused no such entry '(x); help:' do that", 125, "no such entry (x) (hello.wasm)", "do that"),
+        ("panic index out of bounds", 125, "the kernel panicked: index out of bounds", "report it"),
+    ] {
+        let world = World::new(&format!("say {says}; exit 3"));
+        fails(world.run("-m 8M --timeout 3s hello.wasm"), code, error, help);
+    }
+}
+
+#[test]
+fn an_end_without_a_farewell_is_a_crash_whatever_qemu_says() {
+    for (body, words) in [
+        ("echo boot; echo last words; exit 0", "ended without a farewell: it reset or powered off"),
+        ("echo last words; exit 33", "ended with code 33"),
+        ("echo last words; kill -9 $$", "killed by signal 9"),
+        ("echo last words; echo 'lunette: farewell exit 0'; exit 0", "without a farewell"),
+    ] {
+        let world = World::new(body);
+        fails(world.run("hello.wasm"), 125, words, "-m");
+        let (_, err) = ends(world.run("hello.wasm"), 125);
+        assert!(err.contains("console: last words"), "{err}");
+    }
+    let world = World::new("echo 'qemu: no such machine' >&2; exit 1");
+    fails(world.run("hello.wasm"), 125, "QEMU can't run the VM: qemu: no such machine", "lunette doctor");
+}
+
+#[test]
+fn a_vm_that_does_not_end_in_time_is_killed() {
+    let world = World::new("echo $$ >pid; sleep 60");
+    let began = Instant::now();
+    fails(world.run("--timeout 10ms hello.wasm"), 124, "was killed", "--timeout");
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert!(gone(&world));
+}
+
+#[test]
+fn a_closed_output_stops_the_vm() {
+    let world = World::new("echo $$ >pid; while :; do echo y; done");
+    let mut child = world.run("hello.wasm").stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    assert!(gone(&world));
+}
+
+fn signal(child: &Child, name: &str) {
+    assert!(Command::new("kill").args([name, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until the fake has begun.
+fn begun(world: &World) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while fs::read_to_string(world.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) == false {
+        assert!(Instant::now() < end, "the fake did not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Is the fake no more?
+fn gone(world: &World) -> bool {
+    let pid = fs::read_to_string(world.path("pid")).unwrap();
+    let end = Instant::now() + Duration::from_secs(20);
+    while Path::new("/proc").join(pid.trim()).exists() {
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    true
+}
+
+#[test]
+fn a_signal_that_the_vm_can_not_hear_kills_it() {
+    let world = World::new("echo $$ >pid; sleep 60");
+    let mut child = world.run("hello.wasm").spawn().unwrap();
+    begun(&world);
+    // There is no QMP socket: asking fails, so the first signal kills.
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert!(gone(&world));
+}
+
+#[test]
+fn the_vm_dies_with_us() {
+    let world = World::new("echo $$ >pid; exec sleep 60");
+    let mut child = world.run("hello.wasm").spawn().unwrap();
+    begun(&world);
+    signal(&child, "-KILL");
+    child.wait().unwrap();
+    assert!(gone(&world));
+}
+
+#[test]
+fn qemu_absent_or_too_old_is_said_with_the_remedy() {
+    let world = World::new("say exit 0");
+    let mut command = world.lunette("run --image lunette.elf hello.wasm");
+    command.env("PATH", world.0.path());
+    fails(command, 125, "QEMU is not installed", "sudo apt-get install qemu-system-x86");
+    let mut command = world.run("hello.wasm");
+    command.env("VERSION", "6.1.9");
+    fails(command, 125, "QEMU 6.1.9 is too old: 6.2 or newer", "sudo apt-get install qemu-system-x86");
+}
+
+#[test]
+fn bad_input_is_refused_before_anything_boots() {
+    let world = World::new("touch booted; say exit 0");
+    let module = fs::read(world.path("hello.wasm")).unwrap();
+    world.put("text.wasm", b"hello\n");
+    world.put("short.wasm", &module[..module.len() - 3]);
+    world.put("component.wasm", b"\0asm\x0d\0\x01\0");
+    let wat = r#"(module (import "env" "gone" (func (param i32))) (memory (export "memory") 1) (func (export "_start")))"#;
+    world.put("import.wasm", &wat::parse_str(wat).unwrap());
+    let wat = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func (param i64)))
+        (memory (export "memory") 1) (func (export "_start")))"#;
+    world.put("mistyped.wasm", &wat::parse_str(wat).unwrap());
+    world.put("unknown/lunette.toml", b"[app]\nmian = \"a.wasm\"\n");
+    world.put("wrong/lunette.toml", b"[app]\nmain = 3\n");
+    world.put("lacking/lunette.toml", b"[app]\nmain = \"a.wasm\"\n");
+    fs::create_dir(world.path("empty")).unwrap();
+    ends(world.lunette("build hello.wasm"), 0);
+    let bundle = fs::read(world.path("hello.lunette")).unwrap();
+    world.put("cut.lunette", &bundle[..bundle.len() - 1]);
+    let mut wrong = bundle.clone();
+    let at = bundle.windows(4).position(|w| w == b"\0asm").unwrap();
+    wrong[at + 9] ^= 1;
+    world.put("wrong.lunette", &wrong);
+
+    for (app, code, error, help) in [
+        ("text.wasm", 125, "not a WebAssembly module", ".wasm"),
+        ("short.wasm", 125, "cut short", "again"),
+        ("component.wasm", 125, "a component", "lunette build --aot"),
+        ("import.wasm", 125, "env::gone", "env"),
+        ("mistyped.wasm", 125, "proc_exit", "preview 1"),
+        ("unknown", 125, "unknown key `app.mian` (unknown: lunette.toml:2:1)", "did you mean `main`?"),
+        ("wrong", 125, "not an integer (wrong: lunette.toml:2:8)", "a string"),
+        ("lacking", 125, "\"a.wasm\", can't be read", "build the module first"),
+        ("cut.lunette", 125, "cut short", "lunette build"),
+        ("wrong.lunette", 125, "SHA-256", "copy it again"),
+        ("absent.wasm", 127, "there is no absent.wasm", "give the path"),
+        ("empty", 126, "a folder without a lunette.toml", "[app]"),
+    ] {
+        fails(world.run(app), code, error, help);
+    }
+    fails(world.run("-m 1M hello.wasm"), 125, "can't hold the kernel and the app", "-m ");
+    fails(world.run("--dir nowhere hello.wasm"), 125, "can't be opened", "folder");
+    fails(world.run("--image qemu hello.wasm"), 125, "no ELF", "cargo xtask image");
+    let mut command = world.run("hello.wasm");
+    command.env("TMPDIR", "/nonexistent");
+    fails(command, 125, "can't be stored", "TMPDIR");
+    assert!(!world.path("booted").exists());
+    let (_, err) = ends(world.run("--tiemout 3s hello.wasm"), 125);
+    assert!(err.contains("--timeout"), "{err}");
+}
+
+#[test]
+fn a_dry_run_prints_a_command_that_runs_as_it_stands() {
+    let world = World::new("cp \"$0\" \"$report\"; touch booted");
+    let (out, err) = ends(world.run("--dry-run hello.wasm"), 0);
+    assert_eq!(err, "");
+    assert!(!world.path("booted").exists());
+    assert_eq!(out.lines().count(), 1);
+    assert!(
+        out.contains("path=/dev/stderr") && out.contains("lunette.stdin=tty") && !out.contains("-qmp"),
+        "{out}"
+    );
+    // The same each time, and the payload is still there.
+    assert_eq!(ends(world.run("--dry-run hello.wasm"), 0).0, out);
+    let status = Command::new("sh").args(["-c", &out]).current_dir(world.0.path()).status().unwrap();
+    assert!(status.success() && world.path("booted").exists());
+}
+
+#[test]
+fn build_check_inspect_agree() {
+    let world = World::new("");
+    let (out, _) = ends(world.lunette("build hello.wasm -o x.lunette -e K=V"), 0);
+    let bytes = fs::read(world.path("x.lunette")).unwrap();
+    let bundle = lunette_bundle::Bundle::parse(&bytes).unwrap();
+    assert_eq!(out, format!("x.lunette  {} bytes  sha256 {}\n", bytes.len(), bundle.hash()));
+    assert_eq!(fs::metadata(world.path("x.lunette")).unwrap().permissions().mode() & 0o400, 0o400);
+
+    let json = |words: &str, code| -> serde_json::Value {
+        serde_json::from_str(&ends(world.lunette(words), code).0).unwrap()
+    };
+    let shown = json("inspect -o json x.lunette", 0);
+    assert_eq!((&shown["sha256"], &shown["env"]["K"]), (&bundle.hash().into(), &"V".into()));
+    assert_eq!(shown["module"]["exports"][1]["name"], "_start");
+    assert!(ends(world.lunette("inspect hello.wasm"), 0).0.contains("hello.wasm"));
+    assert_eq!(json("check -o json x.lunette", 0)["ok"], true);
+
+    world.put("bad/lunette.toml", b"nope = 1\n[app]\nargs = 3\n");
+    let problems = json("check -o json bad", 125);
+    assert_eq!(problems["problems"].as_array().unwrap().len(), 3);
+    assert_eq!(problems["problems"][0]["where"], "bad: lunette.toml:1:1");
+    assert!(
+        ends(world.lunette("check bad"), 125).1.lines().filter(|l| l.starts_with("error: ")).count() == 3
+    );
+}
+
+#[test]
+fn doctor_completion_and_version() {
+    let world = World::new("say exit 0");
+    let (out, _) = ends(world.lunette("doctor -o json --qemu ./qemu --image lunette.elf"), 0);
+    let found: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let names: Vec<_> =
+        found["findings"].as_array().unwrap().iter().map(|f| f["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["qemu", "image", "kvm", "rust", "cache"]);
+    let (out, _) = ends(world.lunette("doctor --qemu /nonexistent"), 125);
+    assert!(out.contains("FAIL  qemu") && out.contains("apt-get install"), "{out}");
+    assert!(ends(world.lunette("completion bash"), 0).0.contains("lunette"));
+    assert!(ends(world.lunette("version"), 0).0.starts_with("lunette "));
+    assert!(ends(world.lunette("run --help"), 0).0.contains("134    the app trapped"));
+}
