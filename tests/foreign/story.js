@@ -1,7 +1,6 @@
 // What a script does on an ordinary day: arithmetic, strings, files, time. Nothing here may depend on
-// the hour or the host, for the transcript is compared with another host's.
-import * as std from "std";
-import * as os from "os";
+// the hour or the host, for the transcript is compared with another host's. `std` and `os` are globals
+// (`qjs --std`).
 
 const say = (...words) => print(words.join(" "));
 

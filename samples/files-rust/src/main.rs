@@ -76,7 +76,19 @@ fn limits() {
 fn show(what: &str, done: io::Result<()>) {
     match done {
         Ok(()) => println!("{what}: done"),
-        Err(error) => println!("{what}: {:?}", error.kind()),
+        Err(error) => println!("{what}: {}", words(&error)),
+    }
+}
+
+/// By WASI's error numbers: std has no name for most of them.
+fn words(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(44) => "not there",
+        Some(51) => "no space left",
+        Some(55) => "not empty",
+        Some(63 | 69 | 76) => "not allowed",
+        Some(75) => "another file system",
+        _ => "another error",
     }
 }
 

@@ -36,13 +36,16 @@ impl Figure {
     }
 }
 
+/// A part of the bench: one file, some figures.
+type Measure = fn(&vm::Bench) -> Result<Vec<Figure>>;
+
 pub(crate) fn bench() -> Result<()> {
     setup::setup()?;
     let image = image::build()?;
     let bench = vm::Bench { cli: run::cli()?, hello: sample("hello-rust")?, image: image.path };
     let mut figures = Vec::new();
     let mut notes = Vec::new();
-    let parts: [(&str, fn(&vm::Bench) -> Result<Vec<Figure>>); 6] = [
+    let parts: [(&str, Measure); 6] = [
         ("boot", boot::measure),
         ("first line", wall::first_line),
         ("image", image_size),

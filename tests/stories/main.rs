@@ -1,0 +1,70 @@
+//! Stories: what a user does with Lunette, and what must come of it. They run the CLI as a process and
+//! boot real images.
+//!
+//! `cargo xtask test stories` sets what they need in the environment; `cargo test -p lunette-tests` alone
+//! runs those that need nothing. What can't be run here is *ignored*, with the reason in brackets before
+//! its name; it never counts as passed.
+//!
+//! | variable | what |
+//! |---|---|
+//! | `LUNETTE_IMAGE` | the kernel image; without it, or without QEMU, nothing boots |
+//! | `LUNETTE_SAMPLES` | the built samples (`cargo xtask samples`) |
+//! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
+#![forbid(unsafe_code)]
+
+mod bad_input;
+mod ends;
+mod foreign;
+mod guests;
+mod hostile;
+mod processes;
+mod samples;
+mod streams;
+mod vm;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// The stories of this run.
+pub(crate) struct Stories(Vec<Trial>);
+
+impl Stories {
+    /// One that boots. `machine` is in the name, so that a failure names it.
+    pub(crate) fn boots(&mut self, name: impl Into<String>, story: impl FnOnce() + Send + 'static) {
+        self.needs(name, vm::cannot_boot(), story);
+    }
+
+    /// One that needs no VM.
+    pub(crate) fn tells(&mut self, name: impl Into<String>, story: impl FnOnce() + Send + 'static) {
+        self.needs(name, None, story);
+    }
+
+    /// One that is ignored for a reason, if there is one.
+    pub(crate) fn needs(
+        &mut self,
+        name: impl Into<String>,
+        lack: Option<&'static str>,
+        story: impl FnOnce() + Send + 'static,
+    ) {
+        let trial = Trial::test(name, move || {
+            story();
+            Ok(())
+        });
+        self.0.push(match lack {
+            Some(why) => trial.with_kind(why).with_ignored_flag(true),
+            None => trial,
+        });
+    }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut stories = Stories(Vec::new());
+    samples::stories(&mut stories);
+    streams::stories(&mut stories);
+    ends::stories(&mut stories);
+    hostile::stories(&mut stories);
+    bad_input::stories(&mut stories);
+    processes::stories(&mut stories);
+    foreign::stories(&mut stories);
+    libtest_mimic::run(&arguments, stories.0).exit();
+}

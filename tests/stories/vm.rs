@@ -1,0 +1,276 @@
+//! `vm("hello").args(["you"]).run().exits(0).prints("…")`: a run of the CLI, and what is said of it.
+//!
+//! Every run has a deadline, and what it printed is shown only if a story fails.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Long enough for the slowest story on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The places where an app runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Microvm,
+    Pc,
+    Q35,
+    Host,
+}
+
+impl Place {
+    pub(crate) const ALL: [Self; 4] = [Self::Microvm, Self::Pc, Self::Q35, Self::Host];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Microvm => "microvm",
+            Self::Pc => "pc",
+            Self::Q35 => "q35",
+            Self::Host => "host",
+        }
+    }
+
+    /// Why nothing can run there now.
+    pub(crate) fn lack(self) -> Option<&'static str> {
+        if self == Self::Host { None } else { cannot_boot() }
+    }
+}
+
+/// Why nothing boots here, if so.
+pub(crate) fn cannot_boot() -> Option<&'static str> {
+    let image = std::env::var_os("LUNETTE_IMAGE").map(PathBuf::from);
+    if !image.is_some_and(|path| path.is_file()) {
+        return Some("no LUNETTE_IMAGE");
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).any(|dir| dir.join("qemu-system-x86_64").is_file());
+    if found { None } else { Some("no QEMU") }
+}
+
+/// `lunette` with these words.
+pub(crate) fn lunette<I: IntoIterator<Item: Into<OsString>>>(words: I) -> Run {
+    Run {
+        before: words.into_iter().map(Into::into).collect(),
+        app: Vec::new(),
+        stdin: Vec::new(),
+        env: Vec::new(),
+        place: None,
+    }
+}
+
+/// `lunette run` of this app, on microvm unless [`Run::on`] says otherwise.
+pub(crate) fn vm(app: impl AsRef<Path>) -> Run {
+    let mut run = lunette(["run"]).on(Place::Microvm);
+    run.app.push(app.as_ref().into());
+    run
+}
+
+/// What is to be run.
+#[derive(Clone)]
+pub(crate) struct Run {
+    before: Vec<OsString>,
+    app: Vec<OsString>,
+    stdin: Vec<u8>,
+    env: Vec<(String, OsString)>,
+    place: Option<Place>,
+}
+
+impl Run {
+    /// Arguments of the app.
+    pub(crate) fn args<I: IntoIterator<Item: Into<OsString>>>(mut self, args: I) -> Self {
+        self.app.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Flags of `lunette run`.
+    pub(crate) fn flags<I: IntoIterator<Item: Into<OsString>>>(mut self, flags: I) -> Self {
+        self.before.extend(flags.into_iter().map(Into::into));
+        self
+    }
+
+    pub(crate) fn on(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// In the CLI's own environment.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lunette-under-test"));
+        command.args(&self.before);
+        match self.place {
+            Some(Place::Host) => command.arg("--host"),
+            // Emulated, so that every machine tells the same story.
+            Some(place) => command.args(["--accel", "tcg", "--machine", place.name()]),
+            None => &mut command,
+        };
+        command.args(&self.app).envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn start(&self) -> Running {
+        let mut command = self.command();
+        let words = format!("{command:?}");
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{words}: {e}"));
+        let mut stdin = child.stdin.take().expect("piped");
+        let input = self.stdin.clone();
+        // A reader that went away is the app's affair.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+        let stdout = collect(child.stdout.take().expect("piped"));
+        let stderr = collect(child.stderr.take().expect("piped"));
+        Running { child, words, stdout, stderr, begun: Instant::now() }
+    }
+
+    pub(crate) fn run(&self) -> Ran {
+        self.start().wait(DEADLINE)
+    }
+}
+
+fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = from.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+/// A run that goes on. Killed if it is dropped.
+pub(crate) struct Running {
+    child: Child,
+    words: String,
+    stdout: thread::JoinHandle<Vec<u8>>,
+    stderr: thread::JoinHandle<Vec<u8>>,
+    begun: Instant,
+}
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to the CLI alone.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
+        rustix::process::kill_process(pid, signal).expect("it is still there");
+    }
+
+    /// Waits for its end; a story that is not over by then has failed.
+    pub(crate) fn wait(mut self, limit: Duration) -> Ran {
+        let deadline = Instant::now() + limit;
+        let (status, late) = loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                break (status, false);
+            }
+            if Instant::now() > deadline {
+                let _ = self.child.kill();
+                break (self.child.wait().expect("a child of ours"), true);
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let took = self.begun.elapsed();
+        let stdout = self.stdout.join().expect("a reader");
+        let stderr = self.stderr.join().expect("a reader");
+        let ran = Ran { words: self.words, status, stdout, stderr, took };
+        assert!(!late, "not over after {limit:?}\n{ran}");
+        ran
+    }
+}
+
+/// What became of it. Each claim that does not hold ends the story and shows all of it.
+pub(crate) struct Ran {
+    words: String,
+    status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) took: Duration,
+}
+
+impl Ran {
+    pub(crate) fn code(&self) -> i32 {
+        self.status.code().unwrap_or(-1)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Self {
+        self.exits_with_one_of(&[code])
+    }
+
+    #[track_caller]
+    pub(crate) fn exits_with_one_of(self, codes: &[i32]) -> Self {
+        assert!(codes.contains(&self.code()), "expected exit code {codes:?}\n{self}");
+        self
+    }
+
+    /// Standard output is this, to the byte.
+    #[track_caller]
+    pub(crate) fn prints(self, expected: impl AsRef<[u8]>) -> Self {
+        let expected = expected.as_ref();
+        if self.stdout != expected {
+            let at = self.stdout.iter().zip(expected).take_while(|(a, b)| a == b).count();
+            let (got, want) = (self.stdout.len(), expected.len());
+            panic!("standard output differs from byte {at} on ({got} bytes, expected {want})\n{self}");
+        }
+        self
+    }
+
+    /// Standard error has this somewhere.
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        let text = String::from_utf8_lossy(&self.stderr).into_owned();
+        assert!(text.contains(words), "standard error does not say {words:?}\n{self}");
+        self
+    }
+
+    /// Nothing at all on standard error.
+    #[track_caller]
+    pub(crate) fn is_quiet(self) -> Self {
+        assert!(self.stderr.is_empty(), "standard error is not empty\n{self}");
+        self
+    }
+
+    /// Our own failure: one `error:` line, which names `what`, and one `help:` line.
+    #[track_caller]
+    pub(crate) fn refuses(self, what: &str) -> Self {
+        self.refuses_with(125, what)
+    }
+
+    #[track_caller]
+    pub(crate) fn refuses_with(self, code: i32, what: &str) -> Self {
+        let text = String::from_utf8_lossy(&self.stderr).into_owned();
+        let line = |begin: &str| text.lines().filter(|line| line.starts_with(begin)).collect::<Vec<_>>();
+        let (errors, helps) = (line("error:"), line("help:"));
+        assert!(errors.len() == 1 && helps.len() == 1, "expected one error: and one help: line\n{self}");
+        assert!(text.contains(what), "the error does not name {what:?}\n{self}");
+        assert!(helps[0].len() > "help: ".len(), "the help is empty\n{self}");
+        assert!(self.stdout.is_empty(), "a refusal prints nothing\n{self}");
+        self.exits(code)
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |name: &str, bytes: &[u8]| {
+            let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]).into_owned();
+            let cut = if bytes.len() > 4000 { " (the first 4,000 bytes)" } else { "" };
+            format!("--- {name}{cut}\n{shown}\n")
+        };
+        writeln!(f, "{}: {} after {:?}", self.words, self.status, self.took)?;
+        write!(f, "{}{}", part("stdout", &self.stdout), part("stderr", &self.stderr))
+    }
+}
