@@ -57,11 +57,16 @@ pub(crate) unsafe fn init(cmdline: &Cmdline<'_>) {
         // SAFETY: nobody reads input before boot is over.
         unsafe { *DECODER.get() = Decoder::new(Coding::Dle) };
     }
-    // 16550: 115200 8N1, FIFOs on and cleared, DTR RTS OUT2, no interrupts yet.
+    // 16550: 115200 8N1, FIFOs on (which clears them), DTR RTS OUT2, no interrupts yet.
     for (register, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 7), (4, 0xb)] {
         // SAFETY: COM1's registers, or nothing at all where there is no COM1.
         unsafe { Port::<u8>::new(COM1 + register).write(value) };
     }
+}
+
+/// Is a person on the other side? On a bare console we take it so; `lunette run` says `lunette.tty`.
+pub(crate) fn is_terminal() -> bool {
+    RAW.load(Relaxed) == 0 || crate::boot::info().cmdline.has("tty")
 }
 
 /// Where words can go.

@@ -1,7 +1,10 @@
 //! The kernel's side of the contract: clock, random numbers and standard streams as guests are given them,
 //! and the one place where the processor waits.
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use embedded_io::Write;
 use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait};
@@ -51,6 +54,10 @@ impl Stdio for KernelStdio {
         Ready { bytes: bytes as u64, hangup: ended }
     }
 
+    fn is_terminal(&self) -> bool {
+        console::is_terminal()
+    }
+
     fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
         static SPOKE: AtomicBool = AtomicBool::new(false);
         if !SPOKE.swap(true, Relaxed) {
@@ -65,8 +72,13 @@ impl Stdio for KernelStdio {
     }
 }
 
-/// Halts until what `wait` asks for may have come.
-pub fn wait(wait: &Wait) {
+/// Halts until what `wait` asks for may have come. Never breaks: whoever wants the VM to stop sends an NMI.
+pub fn wait(wait: &Wait) -> ControlFlow<()> {
+    halt_for(wait);
+    ControlFlow::Continue(())
+}
+
+fn halt_for(wait: &Wait) {
     if wait.stdin {
         let (bytes, ended) = console::input_ready();
         if bytes > 0 || ended {

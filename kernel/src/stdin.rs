@@ -7,7 +7,8 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10; all else as it is.
+    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10, 0x10 0x00 nothing; all else as it is. The stream begins with
+    /// "nothing", of which one byte may get lost: switching the UART's FIFO on clears it.
     Dle,
     /// A line at a time, as a terminal driver does it.
     Terminal,
@@ -15,6 +16,7 @@ pub enum Coding {
 
 const DLE: u8 = 0x10;
 const EOT: u8 = 0x04;
+const NUL: u8 = 0x00;
 
 /// How much is kept before the line has to wait (the UART then holds back its sender).
 const CAPACITY: usize = 16 * 1024;
@@ -25,12 +27,14 @@ pub struct Decoder {
     /// The line being typed (terminal only).
     line: Vec<u8>,
     escaped: bool,
+    /// Nothing has come yet.
+    fresh: bool,
     ended: bool,
 }
 
 impl Decoder {
     pub const fn new(coding: Coding) -> Self {
-        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false }
+        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, fresh: true, ended: false }
     }
 
     pub fn has_room(&self) -> bool {
@@ -41,7 +45,10 @@ impl Decoder {
     pub fn push(&mut self, byte: u8) -> Option<&'static [u8]> {
         match self.coding {
             Coding::Dle => {
+                let fresh = core::mem::take(&mut self.fresh);
                 match (core::mem::take(&mut self.escaped), byte) {
+                    (true, NUL) => {}
+                    (false, NUL) if fresh => {}
                     (false, DLE) => self.escaped = true,
                     (true, EOT) => self.ended = true,
                     (true, DLE) | (false, _) => self.ready.push_back(byte),
@@ -114,7 +121,16 @@ mod tests {
 
     #[test]
     fn dle_carries_every_byte_and_an_end() {
+        for preamble in [&[DLE, NUL][..], &[NUL]] {
+            every_byte_after(preamble);
+        }
+    }
+
+    fn every_byte_after(preamble: &[u8]) {
         let mut decoder = Decoder::new(Coding::Dle);
+        for &byte in preamble {
+            decoder.push(byte);
+        }
         for byte in 0..=255 {
             if byte == DLE {
                 decoder.push(DLE);

@@ -107,7 +107,7 @@ fn start(mut info: BootInfo) -> ! {
         }
         if info.memory.total() < LEAST_MEMORY {
             platform::refuse(format_args!(
-                "not enough memory: {} KiB are left after the image and the bundle; give the VM more (-m)",
+                "not enough memory: {} KiB are left after the image and the bundle; help: give the VM more (-m)",
                 info.memory.total() / 1024
             ));
         }

@@ -1,8 +1,8 @@
 # PVH entry: 32-bit protected mode, paging off, flat segments, EBX = hvm_start_info
 # (Xen, docs/misc/pvh.pandoc). Builds the page tables, enters long mode, calls `kernel_entered`.
 #
-# Virtual = physical for everything below 4 GiB. The first 16 MiB are mapped by 4 KiB pages, so that each
-# part of the image has just the rights it needs (page 0 none, once the start info has been read); the rest by 2 MiB pages that nobody may
+# Virtual = physical for everything below 4 GiB. Up to the end of the image there are 4 KiB pages, so that each
+# part of it has just the rights it needs (page 0 none, once the start info has been read); the rest by 2 MiB pages that nobody may
 # execute, and above 3 GiB (where devices are) nobody may cache.
 
 .section .note.xen, "a", @note
@@ -16,7 +16,7 @@
 .set LARGE, 0x80
 .set UNCACHED, 0x18                     # PWT | PCD
 .set NX, 0x80000000                     # bit 63, in the upper half of an entry
-.set TABLES, 8                          # page tables of 2 MiB each: 16 MiB
+.set TABLES, 16                         # room for page tables of 2 MiB each: 32 MiB
 
 # Page directories for 4 GiB, made by the assembler: no instruction at boot.
 .section .data.boot_tables, "aw", @progbits
@@ -86,17 +86,18 @@ pvh_entry:
     pages "offset rodata_end",  PRESENT, NX
     pages "offset data_end",    (PRESENT | WRITE), NX
     pages "offset image_end",   PRESENT, NX
-    pages (TABLES * 0x200000),  (PRESENT | WRITE), NX
+    pages "offset image_tables_end", (PRESENT | WRITE), NX
 
+    # Their directory entries, in place of those of 2 MiB pages.
     mov eax, offset boot_pt + PRESENT + WRITE
     mov ecx, offset boot_pd
-    .set i, 0
-    .rept TABLES
-    mov dword ptr [ecx + i * 8], eax
-    mov dword ptr [ecx + i * 8 + 4], 0
+2:  mov [ecx], eax
+    mov dword ptr [ecx + 4], 0
+    add ecx, 8
     add eax, 4096
-    .set i, i + 1
-    .endr
+    lea edx, [esp + PRESENT + WRITE]
+    cmp eax, edx
+    jb 2b
 
     mov esp, offset boot_stack_top
     mov ecx, 0xc0000080                 # EFER: SYSCALL, long mode, no-execute

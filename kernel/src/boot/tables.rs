@@ -2,7 +2,7 @@
 
 unsafe extern "C" {
     static boot_pml4: u8;
-    static mut boot_pt: [u64; 4096];
+    static mut boot_pt: [u64; 8192];
 }
 
 /// What boot/pvh.s mapped: virtual = physical.
@@ -18,8 +18,7 @@ pub(crate) fn root() -> u64 {
 /// # Safety
 /// Nothing uses the page.
 pub(crate) unsafe fn unmap_image_page(address: u64) {
-    // SAFETY: `boot_pt` maps the first 16 MiB page by page, and layout.ld asserts that the image lies in
-    // there; that the page is unused is the caller's word.
+    // SAFETY: `boot_pt` maps the image page by page, and layout.ld asserts that it holds all of it; that the page is unused is the caller's word.
     unsafe {
         boot_pt[(address / 4096) as usize] = 0;
     }

@@ -85,7 +85,7 @@ pub(crate) unsafe fn enter_main() -> ! {
     ];
     let Ok(top) = mm::map_stack(STACK) else {
         crate::platform::refuse(format_args!(
-            "not enough memory for the kernel's stack; give the VM more (-m)"
+            "not enough memory for the kernel's stack; help: give the VM more (-m)"
         ))
     };
     STACK_BOTTOM.store(top - STACK, Relaxed);

@@ -6,7 +6,7 @@
 //! check the bundle's hash (the CLI does).
 #![forbid(unsafe_code)]
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, ops::ControlFlow, sync::Arc};
 
 use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, Payload, Plan, Source};
 use lunette_hostcalls::{
@@ -15,7 +15,7 @@ use lunette_hostcalls::{
     farewell::Farewell,
     ramfs::{BuildError, MountId},
 };
-use lunette_wasm::{Instance, Limits};
+use lunette_wasm::{Instance, Limits, Problem};
 
 /// What a host gives.
 #[derive(Clone)]
@@ -34,7 +34,6 @@ pub struct Services {
 pub struct App {
     guest: Instance,
     name: String,
-    timeout: Option<std::time::Duration>,
     stdio: Arc<dyn Stdio>,
 }
 
@@ -72,9 +71,18 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         time: plan.timeout.map(|timeout| Nanos::try_from(timeout.as_nanos()).unwrap_or(Nanos::MAX)),
         fuel: plan.fuel,
     };
-    let guest = lunette_wasm::start(module, ctx, limits)
-        .map_err(|problem| Refusal(format!("{}: {problem}{HELP}{}", plan.main, problem.help())))?;
-    Ok(App { guest, name: plan.name, timeout: plan.timeout, stdio: services.stdio.clone() })
+    let guest = lunette_wasm::start(module, ctx, limits).map_err(|problem| {
+        let help = match problem {
+            // The manifest allows more than there is: only a larger VM helps.
+            Problem::Memory { .. } if plan.memory.is_none_or(|memory| memory > services.memory) => {
+                "give the VM more memory (-m), or link the module with a smaller initial memory or stack"
+                    .into()
+            }
+            _ => problem.help(),
+        };
+        Refusal(format!("{}: {problem}{HELP}{help}", plan.main))
+    })?;
+    Ok(App { guest, name: plan.name, stdio: services.stdio.clone() })
 }
 
 /// The guest's directories, in one file system in memory.
@@ -129,28 +137,31 @@ fn fill(files: &RamFs, mount: MountId, bundle: &Bundle<'static>, from: &str) -> 
     }
 }
 
-/// Runs the app to its end. `wait` returns when what it is asked for may have come.
-pub fn run(mut app: App, mut wait: impl FnMut(&Wait)) -> Farewell {
+/// Runs the app to its end. `wait` returns when what it is asked for may have come, or breaks to stop the
+/// guest. A trap's words, and where a guest was when it was stopped, go to its standard error.
+pub fn run(mut app: App, mut wait: impl FnMut(&Wait) -> ControlFlow<()>) -> Farewell {
     let ending = loop {
         match app.guest.step() {
-            Step::Wait(what) => wait(&what),
+            Step::Wait(what) => {
+                if wait(&what).is_break() {
+                    return Farewell::Stopped;
+                }
+            }
             Step::Ended(ending) => break ending,
         }
     };
     match ending {
         Ending::Exited(code) => Farewell::Exit(code),
         Ending::Trapped(trap) => {
-            app.say(&format!("{} trapped: {}", app.name, trap.message), &trap.backtrace);
+            app.say(&format!("error: {} trapped: {}", app.name, trap.message), &trap.backtrace);
             Farewell::Trap
         }
-        Ending::Stopped(Limit::Time) => {
-            let limit = app.timeout.map(|limit| format!(" of {limit:?}")).unwrap_or_default();
-            app.say(&format!("{} was stopped: its time{limit} is up", app.name), app.guest.backtrace());
-            Farewell::Timeout
-        }
-        Ending::Stopped(Limit::Fuel) => {
-            app.say(&format!("{} was stopped: its fuel is used up", app.name), app.guest.backtrace());
-            Farewell::Fuel
+        Ending::Stopped(limit) => {
+            app.say(&format!("{} was stopped in:", app.name), app.guest.backtrace());
+            match limit {
+                Limit::Time => Farewell::Timeout,
+                Limit::Fuel => Farewell::Fuel,
+            }
         }
     }
 }
@@ -158,7 +169,7 @@ pub fn run(mut app: App, mut wait: impl FnMut(&Wait)) -> Farewell {
 impl App {
     /// Last words on standard error, with where the guest was.
     fn say(&self, what: &str, backtrace: &[CodeFrame]) {
-        let mut words = format!("error: {what}\n");
+        let mut words = format!("{what}\n");
         for (i, frame) in backtrace.iter().enumerate() {
             let _ = writeln!(words, "  {i:2}: {frame}");
         }
@@ -166,7 +177,7 @@ impl App {
         while !rest.is_empty() {
             match self.stdio.write(Stream::Err, rest) {
                 Ok(n) if n > 0 => rest = &rest[n..],
-                // Nobody listens, or not now: the farewell still tells that it trapped.
+                // Nobody listens, or not now: the farewell still tells what became of it.
                 _ => return,
             }
         }

@@ -6,74 +6,42 @@
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal, Read},
+    ops::ControlFlow,
     sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lunette_hostcalls::{
-    Clock, Ending, Errno, Guest, Limit, Nanos, Random, Ready, Stdio, Step, Stream, TrapKind, Wait,
-    farewell::Farewell,
-};
+use lunette_app::Services;
+use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait, farewell::Farewell};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{exit, problem::Problem};
 
-/// What a host gives its guests.
-#[derive(Clone)]
-pub struct Services {
-    pub clock: Arc<dyn Clock>,
-    pub random: Arc<dyn Random>,
-    pub stdio: Arc<dyn Stdio>,
-}
+/// Linear memory that a guest may have whose manifest doesn't say: all that 32-bit wasm can address.
+const MEMORY: u64 = 4 << 30;
+/// Bytes that can be written to a directory of no given size.
+const MOUNT_SIZE: u64 = 1 << 30;
 
 /// Runs a payload in this process; the farewell that the VM would have said.
 pub fn run(payload: Vec<u8>) -> Result<Farewell, Problem> {
-    let signals = |e: io::Error| Problem::new(format!("signals can't be watched: {e}"), "try again");
     let clock = Arc::new(ProcessClock::new());
     let stdio = Arc::new(ProcessStdio::new());
-    let services = Services { clock: clock.clone(), random: Arc::new(ProcessRandom), stdio: stdio.clone() };
-    let mut guest = match start(payload, services) {
-        Ok(guest) => guest,
-        Err(why) => return Ok(Farewell::Refused(why)),
+    let waiter = stdio.waiter.clone();
+    let services = Services {
+        clock: clock.clone(),
+        random: Arc::new(ProcessRandom),
+        stdio,
+        memory: MEMORY,
+        mount_size: MOUNT_SIZE,
     };
-    watch_signals(stdio.waiter.clone()).map_err(signals)?;
-    match drive(&mut *guest, &*clock, &stdio.waiter) {
-        Some(ending) => Ok(report(&ending)),
-        None => Ok(Farewell::Stopped),
-    }
-}
-
-/// Where the runtimes are joined on: from a payload to a guest.
-fn start(payload: Vec<u8>, services: Services) -> Result<Box<dyn Guest>, String> {
-    let _ = (payload, services);
-    Err("this build has no runtimes for --host; help: run it in a VM, without --host".into())
-}
-
-/// Says what a trap was; the farewell for this ending.
-fn report(ending: &Ending) -> Farewell {
-    match ending {
-        Ending::Exited(code) => Farewell::Exit(*code),
-        Ending::Stopped(Limit::Time) => Farewell::Timeout,
-        Ending::Stopped(Limit::Fuel) => Farewell::Fuel,
-        Ending::Trapped(trap) => {
-            eprintln!("trap: {}: {}", trap.kind, trap.message);
-            trap.backtrace.iter().enumerate().for_each(|(n, frame)| eprintln!("  {n}: {frame}"));
-            if trap.kind == TrapKind::OutOfMemory { Farewell::OutOfMemory } else { Farewell::Trap }
-        }
-    }
-}
-
-/// Steps a guest to its end; `None` if it was stopped by a signal.
-pub fn drive(guest: &mut dyn Guest, clock: &dyn Clock, waiter: &Waiter) -> Option<Ending> {
-    loop {
-        match guest.step() {
-            Step::Ended(ending) => return Some(ending),
-            Step::Wait(wait) => waiter.wait(&wait, clock),
-        }
-        if waiter.lock().stopped {
-            return None;
-        }
-    }
+    // Files are read in place, as from the VM's memory. One payload a process, so nothing leaks that matters.
+    let app = match lunette_app::start(payload.leak(), &services) {
+        Ok(app) => app,
+        Err(refusal) => return Ok(Farewell::Refused(refusal.0)),
+    };
+    watch_signals(waiter.clone())
+        .map_err(|e: io::Error| Problem::new(format!("signals can't be watched: {e}"), "try again"))?;
+    Ok(lunette_app::run(app, |wait| waiter.wait(wait, &*clock)))
 }
 
 struct ProcessClock(Instant);
@@ -132,13 +100,17 @@ impl Waiter {
         self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self, wait: &Wait, clock: &dyn Clock) {
+    /// Returns when what is waited for may have come; breaks if a signal wants the guest to stop.
+    fn wait(&self, wait: &Wait, clock: &dyn Clock) -> ControlFlow<()> {
         let mut state = self.lock();
         loop {
+            if state.stopped {
+                return ControlFlow::Break(());
+            }
             let input = wait.stdin && (state.ended || !state.input.is_empty());
             let left = wait.until.map(|until| until.saturating_sub(clock.monotonic()));
-            if input || state.stopped || left == Some(0) {
-                return;
+            if input || left == Some(0) {
+                return ControlFlow::Continue(());
             }
             state = match left {
                 Some(left) => {
@@ -237,7 +209,10 @@ impl Stdio for ProcessStdio {
     }
 }
 
-/// The first signal stops the guest at its next step, the second ends the process.
+/// How long the first signal leaves a guest that does not wait.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The first signal stops the guest when it waits next, and the process a little later; the second at once.
 fn watch_signals(waiter: Waiter) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
     std::thread::spawn(move || {
@@ -246,6 +221,10 @@ fn watch_signals(waiter: Waiter) -> io::Result<()> {
                 std::process::exit(exit::KILLED.into());
             }
             waiter.change(|state| state.stopped = true);
+            std::thread::spawn(|| {
+                std::thread::sleep(GRACE);
+                std::process::exit(exit::STOPPED.into());
+            });
         }
     });
     Ok(())
@@ -255,35 +234,25 @@ fn watch_signals(waiter: Waiter) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Plays its steps, then ends.
-    struct Played(Vec<Step>);
-
-    impl Guest for Played {
-        fn step(&mut self) -> Step {
-            self.0.pop().unwrap_or(Step::Ended(Ending::Exited(7)))
-        }
-    }
-
     #[test]
     fn a_guest_waits_for_time_input_and_signals() {
         let clock = ProcessClock::new();
         let waiter = Waiter::default();
         let until = clock.monotonic() + 20_000_000;
-        let sleep = Step::Wait(Wait { stdin: false, until: Some(until) });
-        assert_eq!(drive(&mut Played(vec![sleep]), &clock, &waiter), Some(Ending::Exited(7)));
+        assert!(waiter.wait(&Wait { stdin: false, until: Some(until) }, &clock).is_continue());
         assert!(clock.monotonic() >= until);
 
-        let stdin = || Step::Wait(Wait { stdin: true, until: None });
+        let stdin = Wait { stdin: true, until: None };
         let other = waiter.clone();
         let typist = std::thread::spawn(move || read_ahead(&mut &b"abc"[..], &other));
-        assert_eq!(drive(&mut Played(vec![stdin(), stdin()]), &clock, &waiter), Some(Ending::Exited(7)));
+        assert!(waiter.wait(&stdin, &clock).is_continue());
         typist.join().unwrap();
         assert!(waiter.lock().ended);
 
         let waiter = Waiter::default();
         let other = waiter.clone();
         std::thread::spawn(move || other.change(|state| state.stopped = true));
-        assert_eq!(drive(&mut Played(vec![stdin()]), &clock, &waiter), None);
+        assert!(waiter.wait(&stdin, &clock).is_break());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::IsTerminal,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -89,7 +90,7 @@ fn boot(args: &Run, us: &Us, payload: &[u8], timeout: Option<Duration>) -> Resul
     let vm = |payload| Vm {
         image: image.clone(),
         payload: Some(payload),
-        words: Vec::new(),
+        words: if at_a_terminal() { vec!["lunette.tty".into()] } else { Vec::new() },
         machine,
         accel,
         memory,
@@ -276,6 +277,11 @@ fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem>
         return Err(Problem::new(what, format!("give it more: -m {}Mi", (least >> 20) * 2)).at("-m"));
     }
     Ok(wanted)
+}
+
+/// Does a person type the input and read the output? Then guests are told, as any program here would be.
+fn at_a_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 #[cfg(test)]

@@ -184,7 +184,7 @@ fn signal(child: &Child, name: &str) {
 /// Waits until the fake has begun.
 fn begun(world: &World) {
     let end = Instant::now() + Duration::from_secs(20);
-    while fs::read_to_string(world.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) == false {
+    while !fs::read_to_string(world.path("pid")).is_ok_and(|pid| pid.ends_with('\n')) {
         assert!(Instant::now() < end, "the fake did not begin");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -141,7 +141,8 @@ fn dont_need() {
     let memory = bytes(anonymous_memory(4 * PAGE), 4 * PAGE);
     memory.fill(5);
     // SAFETY: our own mapping.
-    let dropped = unsafe { libc::madvise(memory.as_mut_ptr().add(PAGE).cast(), 2 * PAGE, libc::MADV_DONTNEED) };
+    let dropped =
+        unsafe { libc::madvise(memory.as_mut_ptr().add(PAGE).cast(), 2 * PAGE, libc::MADV_DONTNEED) };
     assert_eq!(dropped, 0);
     assert!(memory[PAGE..3 * PAGE].iter().all(|&b| b == 0) && memory[0] == 5 && memory[3 * PAGE] == 5);
     unmap(memory.as_mut_ptr(), 4 * PAGE);
