@@ -13,7 +13,7 @@ use crate::{
 /// How guests trap: the argument of tests/guests/traps.wat, and a word that the message has.
 const TRAPS: [(&str, &str, &str); 5] = [
     ("u", "unreachable", "unreachable"),
-    ("o", "a load out of bounds", "out of bounds"),
+    ("o", "a load out of bounds", "outside of"),
     ("d", "a division by zero", "by zero"),
     ("s", "a recursion without end", "stack"),
     ("i", "a call of an empty table entry", "null"),
