@@ -264,7 +264,7 @@ fn reading_and_writing_at_an_offset_do_not_move() {
     assert_eq!(guest.pread(file, 4, 4).unwrap(), b"");
     assert_eq!(guest.fd_tell(file), Ok(0));
     // Without the right to seek there is no offset.
-    let file = guest.open(ROOT, "file", 0, FD_READ | FD_WRITE).unwrap();
+    guest.narrow(file, FD_READ | FD_WRITE, 0);
     assert_eq!(guest.pread(file, 4, 0), Err(Errno::Notcapable));
     assert_eq!(guest.pwrite(file, b"x", 0), Err(Errno::Notcapable));
     assert_eq!(guest.pread(0, 4, 0), Err(Errno::Spipe));
@@ -360,8 +360,9 @@ fn what_is_opened_for_one_thing_does_not_do_the_other() {
     let reader = guest.open(ROOT, "file", 0, FD_READ).unwrap();
     let writer = guest.open(ROOT, "file", 0, FD_WRITE).unwrap();
     let neither = guest.open(ROOT, "file", 0, 0).unwrap();
-    assert_eq!(guest.fdstat(reader).unwrap().base, FD_READ);
-    assert_eq!(guest.fdstat(writer).unwrap().base, FD_WRITE);
+    guest.narrow(neither, 0, 0);
+    assert_eq!(guest.fdstat(reader).unwrap().base, FILE & !FD_WRITE);
+    assert_eq!(guest.fdstat(writer).unwrap().base, FILE & !FD_READ);
     assert_eq!(guest.read(reader, 10).unwrap(), b"");
     assert_eq!(guest.write(reader, b"x"), Err(Errno::Badf));
     assert_eq!(guest.read(writer, 10), Err(Errno::Badf));
@@ -384,11 +385,13 @@ fn what_is_opened_for_one_thing_does_not_do_the_other() {
         let all = [&[neither.into()], arguments].concat();
         assert_eq!(guest.tell(name, &all), Err(Errno::Notcapable), "{name}");
     }
-    let teller = guest.open(ROOT, "file", 0, FD_TELL).unwrap();
+    let teller = guest.open(ROOT, "file", 0, 0).unwrap();
+    guest.narrow(teller, FD_TELL, 0);
     assert_eq!(guest.fd_tell(teller), Ok(0));
     assert_eq!(guest.seek(teller, 0, 1), Ok(0));
     assert_eq!(guest.seek(teller, 0, 0), Err(Errno::Notcapable));
-    let seeker = guest.open(ROOT, "file", 0, FD_SEEK).unwrap();
+    let seeker = guest.open(ROOT, "file", 0, 0).unwrap();
+    guest.narrow(seeker, FD_SEEK, 0);
     assert_eq!(guest.fd_tell(seeker), Ok(0));
 }
 
@@ -397,6 +400,7 @@ fn a_directory_without_a_right_refuses() {
     let mut guest = Guest::new();
     guest.file(ROOT, "file", b"x");
     let bare = guest.path_open(ROOT, 0, ".", DIRECTORY, 0, 0, 0).unwrap();
+    guest.narrow(bare, 0, 0);
     assert_eq!(guest.open(bare, "file", 0, 0), Err(Errno::Notcapable));
     assert_eq!(guest.mkdir(bare, "x"), Err(Errno::Notcapable));
     assert_eq!(guest.rmdir(bare, "x"), Err(Errno::Notcapable));
@@ -412,13 +416,46 @@ fn a_directory_without_a_right_refuses() {
     assert_eq!(guest.readdir(bare, 100, 0), Err(Errno::Notcapable));
     assert_eq!(guest.fstat(bare), Err(Errno::Notcapable));
 
-    let opener = guest.path_open(ROOT, 0, ".", 0, PATH_OPEN, FD_READ, 0).unwrap();
+    let opener = guest.path_open(ROOT, 0, ".", 0, 0, 0, 0).unwrap();
+    guest.narrow(opener, PATH_OPEN, FD_READ);
     assert_eq!(guest.open(opener, "new", CREAT, 0), Err(Errno::Notcapable));
     assert_eq!(guest.open(opener, "file", TRUNC, 0), Err(Errno::Notcapable));
     assert_eq!(guest.open(opener, "file", 0, FD_WRITE), Err(Errno::Notcapable));
     let file = guest.open(opener, "file", 0, FD_READ | FD_SEEK).unwrap();
     assert_eq!(guest.fdstat(file).unwrap().base, FD_READ, "no more than may be passed on");
     assert_eq!(guest.fdstat(file).unwrap().inheriting, FD_READ);
+}
+
+#[test]
+fn who_asks_for_no_rights_gets_what_wasmtime_gives() {
+    let mut guest = Guest::new();
+    // As programs of old toolchains do, and those written by hand.
+    let file = guest.path_open(ROOT, 0, "file", CREAT, 0, 0, 0).unwrap();
+    assert_eq!(guest.write(file, b"new"), Ok(3));
+    assert_eq!(guest.seek(file, 0, 0), Ok(0));
+    assert_eq!(guest.read(file, 9).unwrap(), b"new");
+    guest.tell("fd_filestat_set_size", &[file.into(), 2]).unwrap();
+    guest.tell("fd_datasync", &[file.into()]).unwrap();
+
+    let file = guest.path_open(ROOT, 0, "file", 0, 0, 0, 0).unwrap();
+    assert_eq!(guest.pread(file, 9, 0).unwrap(), b"ne");
+    assert_eq!(guest.write(file, b"x"), Err(Errno::Badf), "nobody asked to make it or to cut it off");
+    let file = guest.path_open(ROOT, 0, "file", TRUNC, 0, 0, 0).unwrap();
+    assert_eq!(guest.write(file, b"x"), Ok(1));
+    // Asking to read is asking for no more than that, also of a new file.
+    let file = guest.path_open(ROOT, 0, "other", CREAT, FD_READ, 0, 0).unwrap();
+    assert_eq!(guest.write(file, b"x"), Err(Errno::Badf));
+
+    guest.mkdir(ROOT, "dir").unwrap();
+    let dir = guest.path_open(ROOT, 0, "dir", DIRECTORY, 0, 0, 0).unwrap();
+    assert_eq!(guest.fdstat(dir).unwrap(), guest.fdstat(ROOT).unwrap());
+    guest.mkdir(dir, "a").unwrap();
+    guest.rename(dir, "a", dir, "b").unwrap();
+    guest.path_open(dir, 0, "b", DIRECTORY, 0, 0, 0).unwrap();
+    assert_eq!(guest.readdir(dir, 1000, 0).unwrap().0.len(), 3);
+    guest.file(dir, "file", b"x");
+    guest.stat(dir, 0, "file").unwrap();
+    guest.unlink(dir, "file").unwrap();
 }
 
 #[test]

@@ -14,11 +14,12 @@
 //!   half-done work behind.
 //!
 //! Where the specification is silent this does what wasmtime 48 does, and on these points:
-//! - *Rights* are kept and enforced, as the specification says; wasmtime keeps only reading and writing.
-//!   [`Errno::Notcapable`] is the answer, but for reading or writing a descriptor that is not open for it:
-//!   [`Errno::Badf`], as in POSIX and wasmtime. `path_open` gives the rights that were asked for, as far as
-//!   they mean something for what was opened and the directory may pass them on. Only where reading or writing
-//!   was asked for and may not be passed on, it fails. `fd_fdstat_set_rights` narrows.
+//! - *Rights* are given as wasmtime gives them, so that no program that runs there lacks one here: all that mean
+//!   something for what was opened, whatever was asked for; only reading and writing a file are as asked (who asks
+//!   for neither may read, and write what is new or cut off). They can be given up, which wasmtime refuses to do:
+//!   `fd_fdstat_set_rights` narrows a descriptor and all that is opened from it, for good. What was given up is
+//!   [`Errno::Notcapable`]; but reading or writing a descriptor that is not open for it is [`Errno::Badf`], as in
+//!   POSIX and wasmtime.
 //! - *Synchronised writing* (`fdflags::sync` and its kin) is taken and reported: memory is its own disk.
 //! - `fd_fdstat_set_flags` works on standard input and output too: `nonblock` makes them answer
 //!   [`Errno::Again`].

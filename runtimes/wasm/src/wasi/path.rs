@@ -112,7 +112,8 @@ impl Wasi {
         Ok(new_held.files.link(node, place.dir, name, now(&*self.ctx.clock))?)
     }
 
-    /// Opens a file or directory, or makes a file.
+    /// Opens a file or directory, or makes a file. Of the rights asked for only those to read and to write count;
+    /// what else means something for it is there, unless the directory gave it up.
     ///
     /// [`Errno::Badf`]: `fd` is not open, or a stream. [`Errno::Notdir`]: `fd` is a file; `directory` and there is
     /// something else. [`Errno::Notcapable`]: the directory may not make, cut off, read or write files.
@@ -135,7 +136,8 @@ impl Wasi {
     ) -> Answer {
         let follow = Lookupflags::decode(dirflags)?.has(Lookupflags::SYMLINK_FOLLOW);
         let how = Oflags::decode(oflags)?;
-        let (base, inheriting) = (Rights::decode(rights_base)?, Rights::decode(rights_inheriting)?);
+        let base = Rights::decode(rights_base)?;
+        Rights::decode(rights_inheriting)?;
         let flags = Fdflags::decode(fdflags)?;
         let (create_it, exclusive) = (how.has(Oflags::CREAT), how.has(Oflags::EXCL));
         let (directory, truncate) = (how.has(Oflags::DIRECTORY), how.has(Oflags::TRUNC));
@@ -155,7 +157,7 @@ impl Wasi {
         }
         parent.may(needed)?;
         // The others can be left out without making the opening pointless.
-        let asked_for = base.and(Rights::FD_READ.or(Rights::FD_WRITE));
+        let asked_for = base.and(Rights::READ_WRITE);
         if !parent.inheriting.has(asked_for) {
             return Err(Errno::Notcapable.into());
         }
@@ -186,9 +188,17 @@ impl Wasi {
             FileKind::File if truncate => held.files.set_size(node, 0, now)?,
             FileKind::File | FileKind::Directory => {}
         }
-        let meaningful = if kind == FileKind::Directory { Rights::DIRECTORY } else { Rights::FILE };
-        let rights = base.and(parent.inheriting).and(meaningful);
-        let inheriting = inheriting.and(parent.inheriting);
+        // Who asks for neither wants to read, and to write what is new or cut off: so wasmtime, and so its programs.
+        let reading_and_writing = match asked_for {
+            Rights::NONE if (create_it || truncate) && held.files.writable(node) => Rights::READ_WRITE,
+            Rights::NONE => Rights::FD_READ,
+            asked_for => asked_for,
+        };
+        let rights = match kind {
+            FileKind::Directory => Rights::DIRECTORY,
+            _ => Rights::FILE.without(Rights::READ_WRITE).or(reading_and_writing),
+        };
+        let (rights, inheriting) = (rights.and(parent.inheriting), parent.inheriting);
         let held = Held::new(&held.files, node);
         let kind = match kind {
             FileKind::Directory => Kind::Directory { held, preopen: None },

@@ -1,10 +1,12 @@
-//! Sockets: none yet. Every descriptor that is open is none ([`Errno::Notsock`]), as in wasmtime; the numbers
-//! are decoded all the same.
+//! Sockets: none yet. Every stream or file is none ([`Errno::Notsock`]), as in wasmtime; a directory is
+//! [`Errno::Badf`], as for all that is done with open files: guests come with directories that nobody asked for,
+//! and tests take descriptor 3 for one that is not open. The numbers are decoded all the same.
 
 use lunette_hostcalls::Errno;
 
 use super::{
     Answer, Wasi,
+    table::Kind,
     types::{Fdflags, Riflags, Sdflags},
 };
 use crate::memory::GuestMemory;
@@ -61,7 +63,8 @@ impl Wasi {
     }
 
     fn no_socket(&self, fd: u32) -> Answer {
-        self.table.get(fd)?;
-        Err(Errno::Notsock.into())
+        let descriptor = self.table.get(fd)?;
+        let directory = matches!(descriptor.kind, Kind::Directory { .. });
+        Err(if directory { Errno::Badf } else { Errno::Notsock }.into())
     }
 }

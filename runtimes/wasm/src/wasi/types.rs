@@ -52,6 +52,9 @@ rights! {
 }
 
 impl Rights {
+    pub(super) const NONE: Self = Self(0);
+    /// What a file is opened for.
+    pub(super) const READ_WRITE: Self = Self::FD_READ.or(Self::FD_WRITE);
     /// What means something for a file.
     pub(super) const FILE: Self = Self::FD_DATASYNC
         .or(Self::FD_READ)
@@ -103,6 +106,10 @@ impl Rights {
 
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
+    }
+
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// All of `other`?

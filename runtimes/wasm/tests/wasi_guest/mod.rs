@@ -284,6 +284,11 @@ impl Guest {
         })
     }
 
+    /// Gives up all rights but these.
+    pub fn narrow(&mut self, fd: u32, base: u64, inheriting: u64) {
+        self.tell("fd_fdstat_set_rights", &[fd.into(), base, inheriting]).unwrap();
+    }
+
     #[track_caller]
     pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
         self.tell("fd_close", &[fd.into()])
