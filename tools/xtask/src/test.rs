@@ -52,6 +52,7 @@ const PHASES: &[Phase] = &[
     ("samples", build_samples),
     ("foreign", fetch_foreign),
     ("selftest", selftest),
+    ("spec-vm", spec),
     ("stories", stories),
     ("fuzz", fuzz),
 ];
@@ -234,31 +235,17 @@ fn fetch_foreign() -> Result<Vec<Verdict>> {
     }])
 }
 
-/// The image of tests/vm: checks that only a machine can make, in the machine.
+/// The images of tests/vm: checks that only a machine can make, in the machine.
 fn selftest() -> Result<Vec<Verdict>> {
-    if which("qemu-system-x86_64").is_none() {
-        return Ok(vec![Verdict::skipped("QEMU is not installed")]);
+    if let Some(skipped) = build_vm_tests()? {
+        return Ok(skipped);
     }
-    let (ok, log) = logged(&mut image::command("lunette-vm-tests")?, &log_of("selftest-build"))?;
-    if !ok {
-        return Ok(vec![failure(&log, 60)]);
-    }
-    let built = image::finish("lunette-selftest", "selftest")?;
     let mut verdicts = Vec::new();
     for machine in ["microvm", "pc"] {
-        let name = format!("selftest-{machine}");
-        // `timeout`, for an image that hangs must not hang this.
-        let mut qemu =
-            command("timeout", &["120", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"]);
-        qemu.args(["-m", "256M", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
-        qemu.args(["-M", machine, "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-        qemu.args(["-device", if machine == "microvm" { "virtio-rng-device" } else { "virtio-rng-pci" }]);
-        qemu.arg("-kernel").arg(&built.path);
-        let (_, log) = logged(&mut qemu, &log_of(&name))?;
+        let log = boot_test_image("selftest", machine, "256M", 120)?;
         // Its own count, and its farewell: a crash after the count is one all the same.
-        let count = log.lines().find_map(plain_line);
-        match count {
-            Some(count) if count.failed == 0 && log.contains("lunette: farewell exit 0") => {
+        match log.lines().find_map(plain_line) {
+            Some(count) if count.failed == 0 && log.contains(GOOD_END) => {
                 verdicts.push(Verdict { count, words: String::new() });
             }
             Some(count) => {
@@ -270,6 +257,57 @@ fn selftest() -> Result<Vec<Verdict>> {
         }
     }
     Ok(verdicts)
+}
+
+/// The core specification's tests, in the machine: on a laptop they are among the unit tests.
+fn spec() -> Result<Vec<Verdict>> {
+    if let Some(skipped) = build_vm_tests()? {
+        return Ok(skipped);
+    }
+    let log = boot_test_image("spec-vm", "microvm", "1G", 600)?;
+    let totals = log.lines().find(|line| line.contains(" assertions passed, "));
+    Ok(vec![match totals {
+        Some(totals) if log.contains(GOOD_END) => Verdict::passed(totals.trim()),
+        _ => failure(&log, 60),
+    }])
+}
+
+const GOOD_END: &str = "lunette: farewell exit 0";
+
+/// Links both test images; what to answer instead where they can't boot or were not built.
+fn build_vm_tests() -> Result<Option<Vec<Verdict>>> {
+    if which("qemu-system-x86_64").is_none() {
+        return Ok(Some(vec![Verdict::skipped("QEMU is not installed")]));
+    }
+    let (ok, log) = logged(&mut image::command("lunette-vm-tests")?, &log_of("vm-tests-build"))?;
+    if !ok {
+        return Ok(Some(vec![failure(&log, 60)]));
+    }
+    image::finish("lunette-selftest", "selftest")?;
+    image::finish("lunette-spec-vm", "spec-vm")?;
+    Ok(None)
+}
+
+/// Boots an image that needs no app; gives back its console. `seconds` is the longest that it may take.
+fn boot_test_image(image: &str, machine: &str, memory: &str, seconds: u32) -> Result<String> {
+    // `timeout`, for an image that hangs must not hang this.
+    let mut qemu =
+        command("timeout", &[&seconds.to_string(), "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max"]);
+    qemu.args([
+        "-smp",
+        "1",
+        "-m",
+        memory,
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
+    qemu.args(["-M", machine, "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+    qemu.args(["-device", if machine == "microvm" { "virtio-rng-device" } else { "virtio-rng-pci" }]);
+    qemu.arg("-kernel").arg(image::path().with_file_name(format!("{image}.elf")));
+    Ok(logged(&mut qemu, &log_of(&format!("{image}-{machine}")))?.1)
 }
 
 /// The stories of tests/: real images, booted through the CLI. Two at a time, for a VM takes a core.
