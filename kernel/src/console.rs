@@ -6,7 +6,7 @@
 
 use core::{
     fmt,
-    sync::atomic::{AtomicU8, AtomicU16, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering::Relaxed},
 };
 
 use embedded_io::Write;
@@ -16,6 +16,7 @@ use crate::{
     arch::apic,
     cell::StaticCell,
     cmdline::Cmdline,
+    drivers,
     stdin::{Coding, Decoder},
 };
 
@@ -28,6 +29,8 @@ static REPORT_PORT: AtomicU16 = AtomicU16::new(0);
 static LOG_LEVEL: AtomicU8 = AtomicU8::new(Level::Warn as u8);
 /// A bare console wants `\r\n`; a pipe wants what the guest wrote.
 static RAW: AtomicU8 = AtomicU8::new(0);
+/// Input comes from a virtio console instead of COM1: 4 KiB at a time instead of 16 bytes.
+static INPUT_BY_VIRTIO: AtomicBool = AtomicBool::new(false);
 static DECODER: StaticCell<Decoder> = StaticCell::new(Decoder::new(Coding::Terminal));
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +55,9 @@ pub(crate) unsafe fn init(cmdline: &Cmdline<'_>) {
         _ => Level::Warn,
     };
     LOG_LEVEL.store(level as u8, Relaxed);
-    if cmdline.get("stdin") == Some("dle") {
+    if cmdline.get("stdin") == Some("virtio") {
         RAW.store(1, Relaxed);
+        INPUT_BY_VIRTIO.store(true, Relaxed);
         // SAFETY: nobody reads input before boot is over.
         unsafe { *DECODER.get() = Decoder::new(Coding::Dle) };
     }
@@ -140,8 +144,8 @@ fn serial_write(buf: &[u8]) {
 
 /// Lets COM1 wake a halted processor when it has input.
 fn wake_on_input() {
-    static DONE: AtomicU8 = AtomicU8::new(0);
-    if DONE.swap(1, Relaxed) == 0 {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if !DONE.swap(true, Relaxed) && !input_is_polled() {
         apic::enable_isa_line(COM1_LINE);
         // SAFETY: interrupt enable: received data.
         unsafe { Port::<u8>::new(COM1 + 1).write(1) };
@@ -153,9 +157,27 @@ fn decoder() -> &'static mut Decoder {
     unsafe { &mut *DECODER.get() }
 }
 
-/// Takes what the UART holds into the decoder.
+/// Does nothing interrupt when input comes? Then whoever waits looks again now and then.
+pub(crate) fn input_is_polled() -> bool {
+    INPUT_BY_VIRTIO.load(Relaxed)
+}
+
+/// Takes what the UART, or the virtio console, holds into the decoder.
 fn fill() {
     let decoder = decoder();
+    if input_is_polled() {
+        while decoder.has_room() {
+            match drivers::virtio_input() {
+                Ok(Some(byte)) => drop(decoder.push(byte)),
+                Ok(None) => break,
+                Err(why) => {
+                    log!(error, "standard input: the virtio console: {why}; it ends here");
+                    decoder.end();
+                }
+            }
+        }
+        return;
+    }
     while decoder.has_room() {
         // SAFETY: COM1's line status and receive register.
         let byte = unsafe {

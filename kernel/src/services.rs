@@ -3,7 +3,7 @@
 
 use core::{
     ops::ControlFlow,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
 use embedded_io::Write;
@@ -79,16 +79,55 @@ pub fn wait(wait: &Wait) -> ControlFlow<()> {
 }
 
 fn halt_for(wait: &Wait) {
-    if wait.stdin {
-        let (bytes, ended) = console::input_ready();
-        if bytes > 0 || ended {
-            return;
-        }
+    if wait.stdin && input_comes(wait.until) {
+        return;
     }
     if wait.until.is_none() && !wait.stdin {
         return; // nothing to wait for: let the guest look again
     }
-    time::sleep(wait.until);
+    let look = next_look().filter(|_| wait.stdin);
+    time::sleep(match (wait.until, look) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    });
+}
+
+/// While input streams in: how long it is waited for without halting. Longer than a hypervisor takes to
+/// fill a buffer again, for a halt for each buffer would cost more than all the rest.
+const PATIENCE: Nanos = 200_000;
+/// How often input that interrupts nobody is looked for: soon after the last of it, and later.
+const LOOK_SOON: Nanos = 1_000_000;
+const LOOK_LATER: Nanos = 20_000_000;
+const SOON: Nanos = 100_000_000;
+
+/// When input was last seen.
+static LAST_INPUT: AtomicU64 = AtomicU64::new(0);
+
+/// Is there input, now or (while it streams in) in a moment?
+fn input_comes(until: Option<Nanos>) -> bool {
+    let now = time::monotonic();
+    let streams = now - LAST_INPUT.load(Relaxed).min(now) < PATIENCE;
+    let end = (now + if streams { PATIENCE } else { 0 }).min(until.unwrap_or(Nanos::MAX));
+    loop {
+        let (bytes, ended) = console::input_ready();
+        if bytes > 0 || ended {
+            LAST_INPUT.store(time::monotonic(), Relaxed);
+            return true;
+        }
+        if time::monotonic() >= end {
+            return false;
+        }
+        core::hint::spin_loop();
+    }
+}
+
+/// When to look for input next, if nothing interrupts for it.
+fn next_look() -> Option<Nanos> {
+    console::input_is_polled().then(|| {
+        let now = time::monotonic();
+        let quiet = now - LAST_INPUT.load(Relaxed).min(now);
+        now + if quiet < SOON { LOOK_SOON } else { LOOK_LATER }
+    })
 }
 
 static GENERATOR: StaticCell<Generator> = StaticCell::new(Generator::new());

@@ -1,4 +1,4 @@
-//! Standard input over a serial line, which by itself knows no end of file.
+//! Standard input over a console, which by itself knows no end of file.
 //!
 //! Two codings: [`Coding::Dle`] for a program at the other end (`tools/lunette`), and [`Coding::Terminal`]
 //! for a person: echo, return is a new line, backspace takes back, Ctrl-D ends.
@@ -7,8 +7,7 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10, 0x10 0x00 nothing; all else as it is. The stream begins with
-    /// "nothing", of which one byte may get lost: switching the UART's FIFO on clears it.
+    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10; all else as it is.
     Dle,
     /// A line at a time, as a terminal driver does it.
     Terminal,
@@ -16,7 +15,6 @@ pub enum Coding {
 
 const DLE: u8 = 0x10;
 const EOT: u8 = 0x04;
-const NUL: u8 = 0x00;
 
 /// How much is kept before the line has to wait (the UART then holds back its sender).
 const CAPACITY: usize = 16 * 1024;
@@ -27,14 +25,12 @@ pub struct Decoder {
     /// The line being typed (terminal only).
     line: Vec<u8>,
     escaped: bool,
-    /// Nothing has come yet.
-    fresh: bool,
     ended: bool,
 }
 
 impl Decoder {
     pub const fn new(coding: Coding) -> Self {
-        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, fresh: true, ended: false }
+        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false }
     }
 
     pub fn has_room(&self) -> bool {
@@ -45,10 +41,7 @@ impl Decoder {
     pub fn push(&mut self, byte: u8) -> Option<&'static [u8]> {
         match self.coding {
             Coding::Dle => {
-                let fresh = core::mem::take(&mut self.fresh);
                 match (core::mem::take(&mut self.escaped), byte) {
-                    (true, NUL) => {}
-                    (false, NUL) if fresh => {}
                     (false, DLE) => self.escaped = true,
                     (true, EOT) => self.ended = true,
                     (true, DLE) | (false, _) => self.ready.push_back(byte),
@@ -78,6 +71,11 @@ impl Decoder {
                 }
             },
         }
+    }
+
+    /// Nothing more can come.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     pub fn available(&self) -> usize {
@@ -121,16 +119,7 @@ mod tests {
 
     #[test]
     fn dle_carries_every_byte_and_an_end() {
-        for preamble in [&[DLE, NUL][..], &[NUL]] {
-            every_byte_after(preamble);
-        }
-    }
-
-    fn every_byte_after(preamble: &[u8]) {
         let mut decoder = Decoder::new(Coding::Dle);
-        for &byte in preamble {
-            decoder.push(byte);
-        }
         for byte in 0..=255 {
             if byte == DLE {
                 decoder.push(DLE);

@@ -51,7 +51,7 @@ pub(crate) fn stories(s: &mut Stories) {
             let mut bytes = fs::read(bundle()).expect("a bundle");
             let at = bytes.windows(6).position(|w| w == b"Hello!").expect("the text in the module");
             bytes[at] = b'J';
-            vm(file("changed.bundle", &bytes)).on(place).run().refuses("hash");
+            vm(file("changed.bundle", &bytes)).on(place).run().refuses("SHA-256");
         });
     }
     for verb in ["run", "build", "check"] {

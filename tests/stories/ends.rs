@@ -13,7 +13,7 @@ use crate::{
 /// How guests trap: the argument of tests/guests/traps.wat, and a word that the message has.
 const TRAPS: [(&str, &str, &str); 5] = [
     ("u", "unreachable", "unreachable"),
-    ("o", "a load out of bounds", "out of bounds"),
+    ("o", "a load out of bounds", "outside of"),
     ("d", "a division by zero", "by zero"),
     ("s", "a recursion without end", "stack"),
     ("i", "a call of an empty table entry", "null"),
@@ -24,7 +24,7 @@ pub(crate) fn stories(s: &mut Stories) {
         for code in [0, 1, 3, 124, 255] {
             s.needs(format!("ends: exit code {code} on {}", place.name()), place.lack(), move || {
                 let body = format!(r#"(func (export "_start") (call $exit (i32.const {code})))"#);
-                vm(start("exit", &body)).on(place).run().exits(code).prints("").is_quiet();
+                vm(start("exit", &body)).on(place).run().exits(code).prints("").stays_quiet();
             });
         }
     }

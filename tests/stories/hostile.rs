@@ -199,14 +199,16 @@ fn overlapping_read() -> std::path::PathBuf {
     )
 }
 
-/// Creates or opens a path for writing under a preopen, and exits with the errno.
+/// Creates or opens a path for writing under a preopen, and exits with the errno. /tmp has a folder `a`.
 fn open(preopen: u32, path: &str) -> std::path::PathBuf {
     let len = path.len();
     start(
         "open",
         &format!(
-            r#"(data (i32.const 64) "{path}")
-        (func (export "_start") (call $exit
+            r#"(data (i32.const 56) "a") (data (i32.const 64) "{path}")
+        (func (export "_start")
+          (drop (call $mkdir (i32.const 4) (i32.const 56) (i32.const 1)))
+          (call $exit
           (call $open (i32.const {preopen}) (i32.const 1) (i32.const 64) (i32.const {len}) (i32.const 1)
             (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 32))))"#
         ),

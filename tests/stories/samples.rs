@@ -18,7 +18,7 @@ pub(crate) fn stories(s: &mut Stories) {
         for place in Place::ALL {
             let lack = place.lack().or(if built(name).is_none() { Some("not built") } else { None });
             s.needs(format!("samples: {name} on {}", place.name()), lack, move || {
-                vm(built(name).expect("built")).on(place).run().exits(0).prints(expected(name)).is_quiet();
+                vm(built(name).expect("built")).on(place).run().exits(0).prints(expected(name)).stays_quiet();
             });
         }
     }
@@ -26,7 +26,7 @@ pub(crate) fn stories(s: &mut Stories) {
     for place in Place::ALL {
         let name = format!("samples: a bundle is built once and runs on {}", place.name());
         s.needs(name, place.lack().or(lack), move || {
-            vm(bundle()).on(place).run().exits(0).prints(expected("files-rust")).is_quiet();
+            vm(bundle()).on(place).run().exits(0).prints(expected("files-rust")).stays_quiet();
         });
     }
     s.needs("samples: building a bundle twice gives the same bytes", lack, || {

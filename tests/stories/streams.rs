@@ -11,7 +11,7 @@ pub(crate) fn stories(s: &mut Stories) {
         let on = |story: &str| format!("streams: {story} on {}", place.name());
         s.needs(on("arguments, environment and input arrive"), place.lack(), move || {
             let run = vm(guest("cat")).on(place).args(["one", "", "zwei drei", "-x"]).stdin("typed\n");
-            let ran = run.flags(["-e", "A=1", "-e", "NAME=mit Leerzeichen"]).run().exits(0).is_quiet();
+            let ran = run.flags(["-e", "A=1", "-e", "NAME=mit Leerzeichen"]).run().exits(0).stays_quiet();
             ran.prints("cat.wasm\0one\0\0zwei drei\0-x\0A=1\0NAME=mit Leerzeichen\0typed\n");
         });
         s.needs(on("empty input ends at once"), place.lack(), move || {
@@ -28,7 +28,7 @@ pub(crate) fn stories(s: &mut Stories) {
             assert_eq!(String::from_utf8_lossy(&ran.stderr), "err 0\nerr 1\nerr 2\n");
         });
         s.needs(on("1 MiB of output arrives whole"), place.lack(), move || {
-            vm(flood()).on(place).run().exits(0).prints(vec![0x61; 1 << 20]).is_quiet();
+            vm(flood()).on(place).run().exits(0).prints(vec![0x61; 1 << 20]).stays_quiet();
         });
     }
 }

@@ -239,7 +239,7 @@ impl Ran {
 
     /// Nothing at all on standard error.
     #[track_caller]
-    pub(crate) fn is_quiet(self) -> Self {
+    pub(crate) fn stays_quiet(self) -> Self {
         assert!(self.stderr.is_empty(), "standard error is not empty\n{self}");
         self
     }

@@ -4,12 +4,32 @@
 pub(crate) mod virtio;
 
 use virtio_drivers::{
+    device::console::VirtIOConsole,
     queue::VirtQueue,
     transport::{DeviceType, SomeTransport, Transport},
 };
 
 use self::virtio::KernelHal;
-use crate::console::log;
+use crate::{cell::StaticCell, console::log};
+
+type InputConsole = VirtIOConsole<KernelHal, SomeTransport<'static>>;
+
+/// The virtio console that standard input comes from, set up when it is first asked.
+static INPUT: StaticCell<Option<InputConsole>> = StaticCell::new(None);
+
+/// The next byte of standard input; `None`: not yet.
+pub(crate) fn virtio_input() -> Result<Option<u8>, virtio_drivers::Error> {
+    // SAFETY: one core, no interrupt handler reads input, and nothing below comes back here.
+    let input = unsafe { &mut *INPUT.get() };
+    if input.is_none() {
+        let transport = virtio::find(DeviceType::Console).ok_or(virtio_drivers::Error::NotReady)?;
+        *input = Some(VirtIOConsole::new(transport)?);
+    }
+    match input {
+        Some(console) => console.recv(true),
+        None => Ok(None),
+    }
+}
 
 /// Fills `buf` from the first virtio-rng, if there is one. Looks for it at each call: it is called once.
 pub(crate) fn virtio_entropy(buf: &mut [u8]) -> usize {

@@ -20,6 +20,8 @@ pub struct Machine {
     pub qemu: &'static str,
     /// The device that gives entropy there.
     pub rng: &'static str,
+    /// The device that carries standard input there.
+    pub serial: &'static str,
     /// Further arguments.
     pub extra: &'static [&'static str],
 }
@@ -29,11 +31,12 @@ pub const MACHINES: &[Machine] = &[
         name: "microvm",
         qemu: "microvm,acpi=off",
         rng: "virtio-rng-device",
+        serial: "virtio-serial-device",
         // Version 2 of virtio-mmio.
         extra: &["-global", "virtio-mmio.force-legacy=false"],
     },
-    Machine { name: "pc", qemu: "pc", rng: "virtio-rng-pci", extra: &[] },
-    Machine { name: "q35", qemu: "q35", rng: "virtio-rng-pci", extra: &[] },
+    Machine { name: "pc", qemu: "pc", rng: "virtio-rng-pci", serial: "virtio-serial-pci", extra: &[] },
+    Machine { name: "q35", qemu: "q35", rng: "virtio-rng-pci", serial: "virtio-serial-pci", extra: &[] },
 ];
 
 impl Machine {

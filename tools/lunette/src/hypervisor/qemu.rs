@@ -18,6 +18,8 @@ const INSTALL: &str = "sudo apt-get install qemu-system-x86";
 pub const OLDEST: (u32, u32) = (6, 2);
 
 /// The files in the folder of a run.
+/// QEMU adds `.in` and `.out`: two named pipes, of which only the first is used.
+pub const STDIN: &str = "stdin";
 pub const STDERR: &str = "stderr";
 pub const REPORT: &str = "report";
 const QMP: &str = "qmp";
@@ -117,7 +119,9 @@ impl Hypervisor for Qemu {
         let file = |id: &str, path: &Path| format!("file,id={id},path={}", comma(path));
         match wires {
             Wires::Folder(folder) => {
-                line.push("lunette.stdin=dle");
+                line.push("lunette.stdin=virtio");
+                add(&["-device", vm.machine.serial, "-device", "virtconsole,chardev=stdin"]);
+                add(&["-chardev", &format!("pipe,id=stdin,path={}", comma(&folder.join(STDIN)))]);
                 add(&["-chardev", &file("stderr", &folder.join(STDERR))]);
                 add(&["-chardev", &file("report", &folder.join(REPORT))]);
                 add(&["-qmp", &format!("unix:{},server=on,wait=off", comma(&folder.join(QMP)))]);
@@ -209,11 +213,13 @@ mod tests {
              -m 512M -smp 1 -nodefaults -no-user-config -display none -no-reboot \
              -device isa-debug-exit,iobase=0xf4,iosize=4 -device virtio-rng-device \
              -chardev stdio,id=console,signal=off -serial chardev:console \
+             -device virtio-serial-device -device virtconsole,chardev=stdin \
+             -chardev pipe,id=stdin,path=/run/l/stdin \
              -chardev file,id=stderr,path=/run/l/stderr -chardev file,id=report,path=/run/l/report \
              -qmp unix:/run/l/qmp,server=on,wait=off \
              -device isa-debugcon,iobase=0xe9,chardev=stderr -device isa-debugcon,iobase=0xe8,chardev=report \
              -kernel /images/lunette.elf -initrd /run/app,,1 \
-             -append 'lunette.stderr=0xe9 lunette.report=0xe8 lunette.log=warn lunette.stdin=dle lunette.x=1'"
+             -append 'lunette.stderr=0xe9 lunette.report=0xe8 lunette.log=warn lunette.stdin=virtio lunette.x=1'"
         );
     }
 

@@ -11,7 +11,7 @@ use std::{
         process::{CommandExt, ExitStatusExt},
     },
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
@@ -28,7 +28,7 @@ use rustix::{
 
 use super::{
     CommandLine, Hypervisor, Vm, Wires,
-    qemu::{REPORT, STDERR},
+    qemu::{REPORT, STDERR, STDIN},
 };
 use crate::{
     console::{self, Copied, Tail},
@@ -87,11 +87,14 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: &Options) -> Result<Ou
     let (events, inbox) = mpsc::channel();
     let tail = Arc::new(Mutex::new(Tail::default()));
     let stderr = Fifo::make(&folder.path().join(STDERR))?;
+    let input = Fifo::make(&folder.path().join(format!("{STDIN}.in")))?;
+    let _unused = Fifo::make(&folder.path().join(format!("{STDIN}.out")))?;
 
     let signals = if options.signals { Some(watch_signals(&events)?) } else { None };
     let began = Instant::now();
     let line = hypervisor.command(vm, Wires::Folder(folder.path()));
     let mut process = Process::start(hypervisor, &line, options)?;
+    start_input(input.keep, options.streams);
     let pumps = start_pumps(&mut process, stderr.reader, options, &events, &tail);
     watch_end(process.pid, events);
 
@@ -183,8 +186,6 @@ struct Process {
     child: Child,
     pid: Pid,
     reaped: bool,
-    /// Its standard input, once all was said.
-    input: Arc<Mutex<Option<ChildStdin>>>,
 }
 
 impl Process {
@@ -207,7 +208,7 @@ impl Process {
             Problem::new(format!("{} can't be started: {e}", hypervisor.name()), "try `lunette doctor`")
         })?;
         let pid = Pid::from_child(&child);
-        Ok(Self { child, pid, reaped: false, input: Arc::default() })
+        Ok(Self { child, pid, reaped: false })
     }
 
     /// Safe to call until it is reaped: until then nobody else can get its number.
@@ -273,9 +274,6 @@ fn start_pumps(
 ) -> Pumps {
     let child = &mut process.child;
     let streams = options.streams;
-    if let Some(to) = child.stdin.take() {
-        start_input(to, streams, process.input.clone());
-    }
     let output = |mut from: Box<dyn Read + Send>, out: bool| {
         let (events, tail) = (events.clone(), tail.clone());
         std::thread::spawn(move || {
@@ -311,16 +309,14 @@ fn start_pumps(
     pumps
 }
 
-/// The input's pump is not waited for: it may hang on a read for ever, and ends with the process.
-fn start_input(mut to: ChildStdin, streams: bool, rest: Arc<Mutex<Option<ChildStdin>>>) {
+/// The input's pump is not waited for: it may hang on a read, or on a VM that doesn't listen, for ever, and ends
+/// with the process.
+fn start_input(mut to: fs::File, streams: bool) {
     std::thread::spawn(move || {
         let mut from: Box<dyn Read> =
             if streams { Box::new(io::stdin().lock()) } else { Box::new(io::empty()) };
         // An error means that the VM is gone.
-        if console::pump_input(&mut from, &mut to).is_ok() {
-            // The pipe stays open as long as the VM: QEMU takes its end for a closed console.
-            *rest.lock().unwrap_or_else(PoisonError::into_inner) = Some(to);
-        }
+        let _ = console::pump_input(&mut from, &mut to);
     });
 }
 

@@ -1,0 +1,36 @@
+//! Any bytes as a payload, a bundle, a manifest and a launch: an answer or an error, never a panic; and what
+//! was accepted keeps the format's promises.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use lunette_bundle::{Bundle, Kind, Launch, Manifest, Payload};
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(payload) = Payload::parse(bytes)
+        && let Ok(plan) = payload.plan()
+    {
+        let _ = payload.main(&plan);
+        assert!(!plan.args.is_empty());
+        for mount in &plan.mounts {
+            assert!(plan.mounts.iter().filter(|other| other.path == mount.path).count() == 1);
+        }
+    }
+    if let Ok(bundle) = Bundle::parse(bytes) {
+        let _ = bundle.verify_hash();
+        for entry in bundle.entries() {
+            assert!(!entry.path.starts_with('/') && !entry.path.split('/').any(|part| part == ".." || part.is_empty()));
+            if let Kind::File(data) = entry.kind {
+                // In place: part of what was read, not a copy.
+                assert!(data.is_empty() || bytes.as_ptr_range().contains(&data.as_ptr()));
+            }
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(manifest) = Manifest::parse(text) {
+            assert_eq!(Manifest::parse(&manifest.to_toml()), Ok(manifest));
+        }
+        if let Ok(launch) = Launch::parse(text) {
+            assert_eq!(Launch::parse(&launch.to_toml()), Ok(launch));
+        }
+    }
+});
