@@ -198,3 +198,25 @@ impl App {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lunette_bundle::{Launch, Manifest, MountSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_module_is_alone_until_it_is_given_a_directory() {
+        let plan = |paths: &[&str]| {
+            let mounts = paths.iter().map(|path| MountSpec { path: (*path).into(), ..MountSpec::default() });
+            let launch = Launch { mounts: mounts.collect(), ..Launch::default() };
+            Plan::new(None, &Manifest::bare("a.wasm"), &launch).unwrap()
+        };
+        assert!(alone(None, &plan(&[])));
+        assert!(!alone(None, &plan(&["data"])));
+        assert!(!alone(None, &plan(&["/data"])));
+        let mut shown = plan(&[]);
+        shown.mounts[0].from = Some(".lunette/mounts/0".into());
+        assert!(!alone(None, &shown), "`--dir HOST::/:ro`");
+    }
+}
