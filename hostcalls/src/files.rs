@@ -59,7 +59,8 @@ pub struct DirEntry {
 /// directory is needed, [`Errno::Rofs`] for a change to a read-only mount, [`Errno::Io`].
 pub trait Files: Send + Sync {
     fn stat(&self, node: Node) -> Result<Stat, Errno>;
-    /// [`Errno::Noent`] if the directory has no such name. Links are not followed.
+    /// [`Errno::Noent`] if the directory has no such name; [`Errno::Notcapable`] if nothing could be there, because
+    /// nothing was granted. Links are not followed.
     fn lookup(&self, dir: Node, name: &str) -> Result<Node, Errno>;
     /// [`Errno::Exist`] if the name is taken, [`Errno::Nametoolong`] over 255 bytes, [`Errno::Nospc`].
     fn create(&self, dir: Node, name: &str, new: NewNode<'_>, now: Nanos) -> Result<Node, Errno>;

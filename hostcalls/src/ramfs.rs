@@ -113,7 +113,12 @@ impl RamFs {
     /// An empty, read-only `/`.
     pub fn new() -> Self {
         let mut inner = Inner { slots: Vec::new(), first_free: NONE, mounts: Vec::new() };
-        inner.mounts.push(Mount { root: Node(0), writable: false, space: Space::default() });
+        inner.mounts.push(Mount {
+            root: Node(0),
+            writable: false,
+            empty_handed: false,
+            space: Space::default(),
+        });
         // The very first allocation of a file system has nothing to fall back on: Node(0) has nobody.
         if let Ok(root) = inner.allocate(0, Body::Dir(Dir::new(Node(0))), 0) {
             inner.set_root(0, root);
@@ -178,7 +183,7 @@ impl RamFs {
         };
         inner.mounts.try_reserve(1).map_err(|_| Errno::Nospc)?;
         probe()?;
-        inner.mounts.push(Mount { root: Node(0), writable, space });
+        inner.mounts.push(Mount { root: Node(0), writable, empty_handed: false, space });
         let parent = place.map_or(Node(0), |(dir, _)| dir);
         let root = match inner.allocate(id, Body::Dir(Dir::new(parent)), 0) {
             Ok(root) => root,
@@ -239,6 +244,14 @@ impl RamFs {
         build(&mut inner).map_err(|why| BuildError { path: path.to_owned(), why })
     }
 
+    /// From now on a name that the mount's root has not got is [`Errno::Notcapable`], not [`Errno::Noent`]: for a
+    /// root that is there only so that there is one, and would else look like a disk that was searched.
+    pub fn set_empty_handed(&self, mount: MountId) {
+        if let Some(mount) = self.inner.lock().mounts.get_mut(mount.0 as usize) {
+            mount.empty_handed = true;
+        }
+    }
+
     /// Bytes that count against the mount's limit, and the limit.
     pub fn usage(&self, mount: MountId) -> (u64, Option<u64>) {
         let inner = self.inner.lock();
@@ -287,11 +300,11 @@ impl Files for RamFs {
 
     fn lookup(&self, dir: Node, name: &str) -> Result<Node, Errno> {
         let inner = self.inner.lock();
-        let dir = inner.dir(dir)?;
+        let names = inner.dir(dir)?;
         if name.len() > MAX_NAME {
             return Err(Errno::Nametoolong);
         }
-        dir.get(name).ok_or(Errno::Noent)
+        names.get(name).ok_or_else(|| inner.missing(dir))
     }
 
     fn create(&self, dir: Node, name: &str, new: NewNode<'_>, now: Nanos) -> Result<Node, Errno> {
@@ -486,6 +499,8 @@ impl Space {
 struct Mount {
     root: Node,
     writable: bool,
+    /// A name that its root has not got was never granted.
+    empty_handed: bool,
     space: Space,
 }
 
@@ -769,6 +784,12 @@ impl Inner {
 
     fn check_writable(&self, mount: u32) -> Result<(), Errno> {
         if self.mounts[mount as usize].writable { Ok(()) } else { Err(Errno::Rofs) }
+    }
+
+    /// What a name that is not in a directory is.
+    fn missing(&self, dir: Node) -> Errno {
+        let empty_handed = self.mounts.iter().any(|mount| mount.empty_handed && mount.root == dir);
+        if empty_handed { Errno::Notcapable } else { Errno::Noent }
     }
 
     fn is_mount_root(&self, node: Node) -> bool {

@@ -124,6 +124,25 @@ fn mounts_are_apart() {
 }
 
 #[test]
+fn nothing_was_granted_below_an_empty_handed_root() {
+    let fs = RamFs::new();
+    let (tmp, root) = fs.add_mount(Some("/tmp"), true, None).unwrap();
+    fs.insert_dir(MountId::ROOT, "dir", 0).unwrap();
+    fs.set_empty_handed(MountId::ROOT);
+    fs.set_empty_handed(MountId(99));
+    assert_eq!(fs.lookup(fs.root(), "etc"), Err(Errno::Notcapable));
+    assert_eq!(fs.lookup(fs.root(), "tmp"), Ok(root));
+    let dir = fs.lookup(fs.root(), "dir").unwrap();
+    assert_eq!(fs.lookup(dir, "etc"), Err(Errno::Noent), "only its root");
+    assert_eq!(fs.lookup(root, "etc"), Err(Errno::Noent), "only that mount");
+    fs.set_empty_handed(tmp);
+    assert_eq!(fs.lookup(root, "etc"), Err(Errno::Notcapable));
+    // It can still be written to.
+    let made = file(&fs, root, "etc");
+    assert_eq!(fs.lookup(root, "etc"), Ok(made));
+}
+
+#[test]
 fn ten_thousand_files_are_built_and_a_node_number_is_never_0() {
     let fs = RamFs::new();
     for n in 0..10_000 {

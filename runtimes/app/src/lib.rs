@@ -8,7 +8,7 @@
 
 use std::{fmt::Write, ops::ControlFlow, sync::Arc};
 
-use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, Payload, Plan, Source};
+use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, MANIFEST, Payload, Plan, Source};
 use lunette_hostcalls::{
     Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Nanos, Preopen, RamFs, Random, Stdio, Step, Stream,
     Wait,
@@ -91,6 +91,7 @@ fn preopens(
     plan: &Plan,
     services: &Services,
 ) -> Result<Vec<Preopen>, Refusal> {
+    let alone = alone(bundle, plan);
     let files = Arc::new(RamFs::new());
     let mut preopens = Vec::with_capacity(plan.mounts.len());
     for mount in &plan.mounts {
@@ -106,9 +107,23 @@ fn preopens(
                 Refusal(format!("the bundle's {error}{HELP}make it again with `lunette build`"))
             })?;
         }
+        if alone && !mount.writable {
+            files.set_empty_handed(id);
+        }
         preopens.push(Preopen { name: mount.path.clone(), files: files.clone(), root });
     }
     Ok(preopens)
+}
+
+/// Did the module come without files, and was it given no directory? Then what it looks for at `/` is not missing
+/// but was never granted: so says every other host to a program without directories.
+fn alone(bundle: Option<&Bundle<'_>>, plan: &Plan) -> bool {
+    let brought = |entry: &Entry<'_>| entry.path != plan.main && entry.path != MANIFEST;
+    let files = bundle.is_some_and(|bundle| bundle.visible().any(brought));
+    let given = plan.mounts.iter().any(|mount| {
+        mount.from.as_deref().is_some_and(|from| !from.is_empty()) || !["/", "/tmp"].contains(&&*mount.path)
+    });
+    !files && !given
 }
 
 /// `/data/` and `/data` are one place.
@@ -181,5 +196,27 @@ impl App {
                 _ => return,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lunette_bundle::{Launch, Manifest, MountSpec};
+
+    use super::*;
+
+    #[test]
+    fn a_module_is_alone_until_it_is_given_a_directory() {
+        let plan = |paths: &[&str]| {
+            let mounts = paths.iter().map(|path| MountSpec { path: (*path).into(), ..MountSpec::default() });
+            let launch = Launch { mounts: mounts.collect(), ..Launch::default() };
+            Plan::new(None, &Manifest::bare("a.wasm"), &launch).unwrap()
+        };
+        assert!(alone(None, &plan(&[])));
+        assert!(!alone(None, &plan(&["data"])));
+        assert!(!alone(None, &plan(&["/data"])));
+        let mut shown = plan(&[]);
+        shown.mounts[0].from = Some(".lunette/mounts/0".into());
+        assert!(!alone(None, &shown), "`--dir HOST::/:ro`");
     }
 }
