@@ -96,7 +96,7 @@ fn the_apps_code_and_streams_are_the_commands() {
 
 #[test]
 fn standard_input_arrives_coded_and_ended() {
-    let world = World::new("head -c 8 \"$stdin\" | od -An -tx1; say exit 0");
+    let world = World::new("head -c 7 \"$stdin\" | od -An -tx1; say exit 0");
     let mut child = world.run("hello.wasm").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"a\x10b\n").unwrap();
     let out = child.wait_with_output().unwrap();
