@@ -23,7 +23,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run an app in a VM, or with --host as a process
-    #[command(override_usage = "lunette run [OPTIONS] APP [ARGS]...", after_long_help = exit::TABLE)]
+    #[command(
+        override_usage = "lunette run [OPTIONS] APP [ARGS]...",
+        after_long_help = exit::TABLE,
+        args_override_self = true
+    )]
     Run(Run),
     /// Make a bundle
     Build(Build),

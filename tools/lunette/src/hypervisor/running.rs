@@ -94,7 +94,12 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: &Options) -> Result<Ou
     let began = Instant::now();
     let line = hypervisor.command(vm, Wires::Folder(folder.path()));
     let mut process = Process::start(hypervisor, &line, options)?;
-    start_input(input.keep, options.streams);
+    // Its end stays open as long as the VM: the input's own end is said in its coding.
+    let to = input
+        .keep
+        .try_clone()
+        .map_err(|e| Problem::new(format!("a pipe can't be kept: {e}"), "try again"))?;
+    start_input(to, options.streams);
     let pumps = start_pumps(&mut process, stderr.reader, options, &events, &tail);
     watch_end(process.pid, events);
 
