@@ -38,8 +38,13 @@ pub(crate) fn path() -> PathBuf {
 /// The command that links the image. Its flags are its own: those of the user's environment would end
 /// up in the kernel.
 pub(crate) fn command(package: &str) -> Result<std::process::Command> {
-    let mut command = cargo(&["build", "-p", package, "--profile", "image", "--target", TARGET]);
-    command.arg("--target-dir").arg(target().join("image-build"));
+    for_the_machine(&["build", "-p", package, "--profile", "image"])
+}
+
+/// A cargo command for what only the machine runs: the image and the test images.
+pub(crate) fn for_the_machine(words: &[&str]) -> Result<std::process::Command> {
+    let mut command = cargo(words);
+    command.args(["--target", TARGET]).arg("--target-dir").arg(target().join("image-build"));
     command.env_remove("RUSTFLAGS").env("CARGO_ENCODED_RUSTFLAGS", flags()?.join("\x1f"));
     Ok(command)
 }
