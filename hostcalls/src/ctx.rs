@@ -2,7 +2,7 @@
 
 use alloc::{string::String, sync::Arc, vec::Vec};
 
-use crate::{Clock, Files, Node, Random, Stdio};
+use crate::{Clock, Files, Network, Node, Random, Stdio, TcpListener};
 
 /// A guest's world: what is not in here does not exist for it. Made once, by whoever starts the guest,
 /// from the manifest and the launch; a runtime only reads it.
@@ -18,6 +18,19 @@ pub struct Ctx {
     pub stdio: Arc<dyn Stdio>,
     /// In the order in which the guest finds them (WASI preview 1: descriptor 3 and up).
     pub preopens: Vec<Preopen>,
+    /// What it may listen on, connect to and ask for.
+    pub network: Network,
+    /// Sockets that listen already, in the order of the manifest's `network.listen` (WASI preview 1: descriptor 3
+    /// and up, before the directories).
+    pub listeners: Vec<Listening>,
+}
+
+/// A socket that listens, given to a guest.
+#[derive(Clone)]
+pub struct Listening {
+    /// The grant that it comes from, as the manifest has it: `80`, `[::1]:8080`.
+    pub name: String,
+    pub socket: Arc<dyn TcpListener>,
 }
 
 /// A directory that a guest is given. Nothing outside of it can be reached through it.

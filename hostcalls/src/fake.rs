@@ -17,11 +17,16 @@
 //! ```
 
 use alloc::{borrow::ToOwned, collections::VecDeque, string::String, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use core::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    task::Waker,
+};
 
 use spin::Mutex;
 
-use crate::{Clock, Ctx, Errno, Files, MountId, Nanos, Node, Preopen, RamFs, Random, Ready, Stdio, Stream};
+use crate::{
+    Clock, Ctx, Errno, Files, MountId, Nanos, Network, Node, Preopen, RamFs, Random, Ready, Stdio, Stream,
+};
 
 /// A world, and the handles by which a test moves it.
 pub struct FakeWorld {
@@ -88,6 +93,8 @@ impl FakeWorld {
             random: self.random.clone(),
             stdio: self.stdio.clone(),
             preopens: self.preopens.clone(),
+            network: Network::none(),
+            listeners: Vec::new(),
         }
     }
 }
@@ -195,6 +202,15 @@ struct StdioState {
     write_again: usize,
     broken: bool,
     terminal: bool,
+    waker: Option<Waker>,
+}
+
+impl StdioState {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
 }
 
 enum Input {
@@ -206,7 +222,9 @@ impl FakeStdio {
     /// A piece of input.
     pub fn feed(&self, piece: &[u8]) -> &Self {
         if !piece.is_empty() {
-            self.state.lock().input.push_back(Input::Piece(piece.to_vec()));
+            let mut state = self.state.lock();
+            state.input.push_back(Input::Piece(piece.to_vec()));
+            state.wake();
         }
         self
     }
@@ -219,7 +237,10 @@ impl FakeStdio {
 
     /// End of file after what was fed.
     pub fn close(&self) -> &Self {
-        self.state.lock().closed = true;
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.wake();
+        drop(state);
         self
     }
 
@@ -294,6 +315,16 @@ impl Stdio for FakeStdio {
             Some(Input::Piece(piece)) => Ready { bytes: piece.len() as u64, hangup: false },
             Some(Input::NotYet) => Ready::default(),
             None => Ready { bytes: 0, hangup: state.closed },
+        }
+    }
+
+    fn register_input(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        if !state.input.is_empty() || state.closed {
+            waker.wake_by_ref();
+        }
+        if let Some(old) = state.waker.replace(waker.clone()) {
+            old.wake();
         }
     }
 

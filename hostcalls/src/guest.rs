@@ -1,9 +1,9 @@
 //! What a host can ask of a guest: to run on, until it must wait or ends.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt;
 
-use crate::Nanos;
+use crate::{Interest, Nanos, Source};
 
 /// A started program.
 pub trait Guest {
@@ -20,12 +20,59 @@ pub enum Step {
 }
 
 /// What would let a guest go on: any one of these. The host may step it earlier; that does no harm.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Wait {
     /// When standard input has something (or its end).
     pub stdin: bool,
     /// When the monotonic clock reaches this.
     pub until: Option<Nanos>,
+    /// When one of these is ready.
+    pub sockets: Vec<(Arc<dyn Source>, Interest)>,
+}
+
+impl Wait {
+    /// Nothing to wait for: let others have a go.
+    pub const GIVE_WAY: Self = Self { stdin: false, until: Some(0), sockets: Vec::new() };
+
+    pub fn stdin() -> Self {
+        Self { stdin: true, ..Self::default() }
+    }
+
+    pub fn until(at: Nanos) -> Self {
+        Self { until: Some(at), ..Self::default() }
+    }
+
+    pub fn socket(socket: Arc<dyn Source>, interest: Interest) -> Self {
+        Self { sockets: alloc::vec![(socket, interest)], ..Self::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.stdin && self.until.is_none() && self.sockets.is_empty()
+    }
+}
+
+/// Equal if they wait for the same sockets, not for sockets that are alike.
+impl PartialEq for Wait {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(a, b): (&(Arc<dyn Source>, Interest), &(Arc<dyn Source>, Interest))| {
+            Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1
+        };
+        self.stdin == other.stdin
+            && self.until == other.until
+            && self.sockets.len() == other.sockets.len()
+            && self.sockets.iter().zip(&other.sockets).all(same)
+    }
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let interests: Vec<_> = self.sockets.iter().map(|(_, interest)| interest).collect();
+        f.debug_struct("Wait")
+            .field("stdin", &self.stdin)
+            .field("until", &self.until)
+            .field("sockets", &interests)
+            .finish()
+    }
 }
 
 /// How a guest ended.

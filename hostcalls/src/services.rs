@@ -1,5 +1,7 @@
 //! The small services. One trait each, object-safe, `&self`: a host shares them among its guests.
 
+use core::{fmt, task::Waker};
+
 use crate::Errno;
 
 /// Nanoseconds: since an arbitrary start on the monotonic clock, since the Unix epoch on the wall clock.
@@ -52,6 +54,9 @@ pub trait Stdio: Send + Sync {
     fn read(&self, buf: &mut [u8]) -> Result<usize, Errno>;
     /// Is there input? Takes nothing.
     fn input(&self) -> Ready;
+    /// Has `waker` woken as soon as there is input, at once if there is now. One waker: a new one takes the place
+    /// of the old, which is woken.
+    fn register_input(&self, waker: &Waker);
     /// Hands on some of `buf` and says how much; unbuffered: what it took is out.
     /// [`Errno::Pipe`] once nobody listens.
     fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno>;
@@ -59,4 +64,10 @@ pub trait Stdio: Send + Sync {
     fn is_terminal(&self) -> bool {
         false
     }
+}
+
+/// Where the host's own words about a guest go: not to the guest, but to whoever runs it.
+pub trait Log: Send + Sync {
+    /// Something was refused or went wrong. One line, without its end.
+    fn warn(&self, line: fmt::Arguments<'_>);
 }

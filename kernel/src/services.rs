@@ -2,12 +2,15 @@
 //! and the one place where the processor waits.
 
 use core::{
+    fmt,
     ops::ControlFlow,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    task::Waker,
 };
 
 use embedded_io::Write;
-use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait};
+use lunette_hostcalls::{Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream, task::Host};
+use spin::Mutex;
 
 use crate::{
     arch::cpu,
@@ -54,6 +57,12 @@ impl Stdio for KernelStdio {
         Ready { bytes: bytes as u64, hangup: ended }
     }
 
+    fn register_input(&self, waker: &Waker) {
+        if let Some(old) = INPUT_WAKER.lock().replace(waker.clone()) {
+            old.wake();
+        }
+    }
+
     fn is_terminal(&self) -> bool {
         console::is_terminal()
     }
@@ -72,24 +81,40 @@ impl Stdio for KernelStdio {
     }
 }
 
-/// Halts until what `wait` asks for may have come. Never breaks: whoever wants the VM to stop sends an NMI.
-pub fn wait(wait: &Wait) -> ControlFlow<()> {
-    halt_for(wait);
-    ControlFlow::Continue(())
+pub struct KernelLog;
+
+impl Log for KernelLog {
+    fn warn(&self, line: fmt::Arguments<'_>) {
+        log!(warn, "{line}");
+    }
 }
 
-fn halt_for(wait: &Wait) {
-    if wait.stdin && input_comes(wait.until) {
-        return;
+/// Who waits for standard input.
+static INPUT_WAKER: Mutex<Option<Waker>> = Mutex::new(None);
+
+/// The machine as the executor sees it. Never breaks: whoever wants the VM to stop sends an NMI.
+pub struct KernelHost;
+
+impl Host for KernelHost {
+    fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
+        let listens = INPUT_WAKER.lock().is_some();
+        if idle {
+            if !listens || !input_comes(until) {
+                let look = next_look().filter(|_| listens);
+                time::sleep(match (until, look) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                });
+            }
+        }
+        if listens
+            && KernelStdio.input().any()
+            && let Some(waker) = INPUT_WAKER.lock().take()
+        {
+            waker.wake();
+        }
+        ControlFlow::Continue(())
     }
-    if wait.until.is_none() && !wait.stdin {
-        return; // nothing to wait for: let the guest look again
-    }
-    let look = next_look().filter(|_| wait.stdin);
-    time::sleep(match (wait.until, look) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    });
 }
 
 /// While input streams in: how long it is waited for without halting. Longer than a hypervisor takes to

@@ -6,7 +6,7 @@ use lunette_app::Services;
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot, mm, platform,
-    services::{self, KernelClock, KernelRandom, KernelStdio},
+    services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio},
     time,
 };
 
@@ -43,6 +43,8 @@ fn boot_app() -> Farewell {
         clock: Arc::new(KernelClock),
         random: Arc::new(KernelRandom),
         stdio: Arc::new(KernelStdio),
+        log: Arc::new(KernelLog),
+        network: Arc::new(|| Err("this kernel has no network yet".into())),
         memory: free,
         mount_size: free / 2,
     };
@@ -50,7 +52,7 @@ fn boot_app() -> Farewell {
     match lunette_app::start(payload, &services) {
         Ok(app) => {
             time::mark("started");
-            lunette_app::run(app, services::wait)
+            lunette_app::run(app, &mut KernelHost)
         }
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
     }

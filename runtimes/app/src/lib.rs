@@ -6,14 +6,15 @@
 //! check the bundle's hash (the CLI does).
 #![forbid(unsafe_code)]
 
-use std::{fmt::Write, ops::ControlFlow, sync::Arc};
+use std::{fmt::Write, rc::Rc, sync::Arc};
 
 use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, MANIFEST, Payload, Plan, Source};
 use lunette_hostcalls::{
-    Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Nanos, Preopen, RamFs, Random, Stdio, Step, Stream,
-    Wait,
+    Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Log, Nanos, Net, Network, Preopen, RamFs, Random,
+    Stdio, Step, Stream,
     farewell::Farewell,
     ramfs::{BuildError, MountId},
+    task::{self, Executor, Host, Timers},
 };
 use lunette_wasm::{Instance, Limits, Problem};
 
@@ -23,6 +24,10 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub stdio: Arc<dyn Stdio>,
+    pub log: Arc<dyn Log>,
+    /// Raises the network, and says in one line (with its `help:`) why it could not. Asked once, and only if a guest is
+    /// granted any of it.
+    pub network: Arc<dyn Fn() -> Result<Arc<dyn Net>, String>>,
     /// Bytes that a guest may have in linear memory if its manifest does not say. What the manifest says is
     /// cut to this.
     pub memory: u64,
@@ -34,6 +39,7 @@ pub struct Services {
 pub struct App {
     guest: Instance,
     name: String,
+    clock: Arc<dyn Clock>,
     stdio: Arc<dyn Stdio>,
 }
 
@@ -64,6 +70,8 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         random: services.random.clone(),
         stdio: services.stdio.clone(),
         preopens: preopens(bundle, &plan, services)?,
+        network: Network::none(),
+        listeners: Vec::new(),
     };
     let limits = Limits {
         memory: plan.memory.unwrap_or(services.memory).min(services.memory),
@@ -82,7 +90,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         };
         Refusal(format!("{}: {problem}{HELP}{help}", plan.main))
     })?;
-    Ok(App { guest, name: plan.name, stdio: services.stdio.clone() })
+    Ok(App { guest, name: plan.name, clock: services.clock.clone(), stdio: services.stdio.clone() })
 }
 
 /// The guest's directories, in one file system in memory.
@@ -152,19 +160,24 @@ fn fill(files: &RamFs, mount: MountId, bundle: &Bundle<'static>, from: &str) -> 
     }
 }
 
-/// Runs the app to its end. `wait` returns when what it is asked for may have come, or breaks to stop the
-/// guest. A trap's words, and where a guest was when it was stopped, go to its standard error.
-pub fn run(mut app: App, mut wait: impl FnMut(&Wait) -> ControlFlow<()>) -> Farewell {
-    let ending = loop {
-        match app.guest.step() {
-            Step::Wait(what) => {
-                if wait(&what).is_break() {
-                    return Farewell::Stopped;
-                }
+/// Runs the app to its end, or until `host` breaks. A trap's words, and where a guest was when it was stopped, go to its
+/// standard error.
+pub fn run(mut app: App, host: &mut dyn Host) -> Farewell {
+    let timers = Rc::new(Timers::default());
+    let (clock, stdio) = (app.clock.clone(), app.stdio.clone());
+    let mut executor = Executor::new(timers.clone());
+    let guest = &mut app.guest;
+    executor.spawn(async {
+        loop {
+            match guest.step() {
+                Step::Wait(wait) => task::ready(&wait, &*clock, &*stdio, &timers).await,
+                Step::Ended(ending) => return ending,
             }
-            Step::Ended(ending) => break ending,
         }
-    };
+    });
+    let ending = executor.next(&*clock, host);
+    drop(executor);
+    let Some(ending) = ending else { return Farewell::Stopped };
     match ending {
         Ending::Exited(code) => Farewell::Exit(code),
         Ending::Trapped(trap) => {

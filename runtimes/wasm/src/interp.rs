@@ -267,7 +267,7 @@ impl Instance {
 }
 
 /// Nothing to wait for: let others have a go.
-const GIVE_WAY: Wait = Wait { stdin: false, until: Some(0) };
+const GIVE_WAY: Wait = Wait::GIVE_WAY;
 
 /// Finds what each import asks for; collects all that nobody provides.
 fn link(store: &mut Store<State>, module: &Module) -> Result<Vec<Extern>, Refusal> {

@@ -145,7 +145,7 @@ fn an_endless_loop_is_stopped_by_time_and_named() {
     let limits = Limits { time: Some(50 * MS), ..Limits::default() };
     let mut guest = lunette_wasm::start(&wasm(LOOP), world.ctx(), limits).unwrap();
     for _ in 0..3 {
-        assert_eq!(guest.step(), Step::Wait(Wait { stdin: false, until: Some(0) }), "gives way");
+        assert_eq!(guest.step(), Step::Wait(Wait::GIVE_WAY), "gives way");
     }
     world.advance(50 * MS);
     assert_eq!(guest.step(), Step::Ended(Ending::Stopped(Limit::Time)));
@@ -259,7 +259,7 @@ const READER: &str = include_str!("reader.wat");
 fn a_guest_waits_for_input_and_goes_on_where_it_was() {
     let world = Arc::new(World::default());
     let mut guest = lunette_wasm::start(&wasm(READER), world.ctx(), Limits::default()).unwrap();
-    let waiting = Step::Wait(Wait { stdin: true, until: None });
+    let waiting = Step::Wait(Wait::stdin());
     for text in ["a", "bcd", "e"] {
         assert_eq!(guest.step(), waiting);
         assert_eq!(guest.step(), waiting, "stepped early: no harm");
@@ -275,10 +275,10 @@ fn waiting_counts_towards_the_time_and_says_where() {
     let world = Arc::new(World::default());
     let limits = Limits { time: Some(70 * MS), ..Limits::default() };
     let mut guest = lunette_wasm::start(&wasm(READER), world.ctx(), limits).unwrap();
-    assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, until: Some(70 * MS) }));
+    assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, ..Wait::until(70 * MS) }));
     world.advance(69 * MS);
     world.type_in("x");
-    assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, until: Some(70 * MS) }));
+    assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, ..Wait::until(70 * MS) }));
     world.advance(MS);
     world.type_in("x");
     assert_eq!(guest.step(), Step::Ended(Ending::Stopped(Limit::Time)));
@@ -299,13 +299,9 @@ fn a_timer_wakes_a_guest() {
             (if (call $poll (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 128)) (then unreachable))
             (if (i32.ne (i32.load (i32.const 128)) (i32.const 1)) (then unreachable))))"#;
     let mut guest = lunette_wasm::start(&wasm(text), world.ctx(), Limits::default()).unwrap();
-    assert_eq!(guest.step(), Step::Wait(Wait { stdin: false, until: Some(5 * MS) }));
+    assert_eq!(guest.step(), Step::Wait(Wait::until(5 * MS)));
     world.advance(3 * MS);
-    assert_eq!(
-        guest.step(),
-        Step::Wait(Wait { stdin: false, until: Some(5 * MS) }),
-        "from the first time on"
-    );
+    assert_eq!(guest.step(), Step::Wait(Wait::until(5 * MS)), "from the first time on");
     world.advance(2 * MS);
     assert_eq!(guest.step(), Step::Ended(Ending::Exited(0)));
 }
@@ -316,7 +312,7 @@ fn a_start_function_may_wait() {
         READER.replace(r#"(func (export "_start")"#, r#"(func (export "_start")) (start $init) (func $init"#);
     let world = Arc::new(World::default());
     let mut guest = lunette_wasm::start(&wasm(&text), world.ctx(), Limits::default()).unwrap();
-    assert_eq!(guest.step(), Step::Wait(Wait { stdin: true, until: None }));
+    assert_eq!(guest.step(), Step::Wait(Wait::stdin()));
     world.type_in("A");
     world.close_input();
     assert_eq!(guest.step(), Step::Ended(Ending::Exited(65)));

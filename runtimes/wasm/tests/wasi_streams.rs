@@ -9,7 +9,7 @@ use lunette_wasm::wasi::{MAX_STREAM, Stop};
 use wasi_guest::{rights::*, *};
 
 fn wait(stdin: bool, until: Option<u64>) -> Result<(), Stop> {
-    Err(Stop::Wait(Wait { stdin, until }))
+    Err(Stop::Wait(Wait { stdin, until, ..Wait::default() }))
 }
 
 #[test]
@@ -164,6 +164,8 @@ fn output_goes_to_its_stream() {
 struct Narrow(Mutex<(usize, Vec<u8>)>);
 
 impl Stdio for Narrow {
+    fn register_input(&self, _: &std::task::Waker) {}
+
     fn read(&self, _buf: &mut [u8]) -> Result<usize, Errno> {
         Err(Errno::Again)
     }

@@ -12,7 +12,9 @@ use std::{
 };
 
 use lunette_app::Services;
-use lunette_hostcalls::{Clock, Errno, Nanos, Random, Ready, Stdio, Stream, Wait, farewell::Farewell};
+use lunette_hostcalls::{
+    Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream, farewell::Farewell, task::Host,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{exit, problem::Problem};
@@ -31,6 +33,8 @@ pub fn run(payload: Vec<u8>) -> Result<Farewell, Problem> {
         clock: clock.clone(),
         random: Arc::new(ProcessRandom),
         stdio,
+        log: Arc::new(ProcessLog),
+        network: Arc::new(|| Err("there is no network here yet".into())),
         memory: MEMORY,
         mount_size: MOUNT_SIZE,
     };
@@ -41,7 +45,26 @@ pub fn run(payload: Vec<u8>) -> Result<Farewell, Problem> {
     };
     watch_signals(waiter.clone())
         .map_err(|e: io::Error| Problem::new(format!("signals can't be watched: {e}"), "try again"))?;
-    Ok(lunette_app::run(app, |wait| waiter.wait(wait, &*clock)))
+    Ok(lunette_app::run(app, &mut ProcessHost { waiter, clock: &*clock }))
+}
+
+struct ProcessLog;
+
+impl Log for ProcessLog {
+    fn warn(&self, line: std::fmt::Arguments<'_>) {
+        eprintln!("lunette: warning: {line}");
+    }
+}
+
+struct ProcessHost<'a> {
+    waiter: Waiter,
+    clock: &'a dyn Clock,
+}
+
+impl Host for ProcessHost<'_> {
+    fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
+        self.waiter.park(idle, until, self.clock)
+    }
 }
 
 struct ProcessClock(Instant);
@@ -84,6 +107,7 @@ struct State {
     /// Nothing more comes.
     ended: bool,
     stopped: bool,
+    waker: Option<std::task::Waker>,
 }
 
 impl Waiter {
@@ -100,16 +124,21 @@ impl Waiter {
         self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when what is waited for may have come; breaks if a signal wants the guest to stop.
-    fn wait(&self, wait: &Wait, clock: &dyn Clock) -> ControlFlow<()> {
+    /// Returns when there is input that is waited for, or it is time; breaks if a signal wants the guest to stop.
+    fn park(&self, idle: bool, until: Option<Nanos>, clock: &dyn Clock) -> ControlFlow<()> {
         let mut state = self.lock();
         loop {
             if state.stopped {
                 return ControlFlow::Break(());
             }
-            let input = wait.stdin && (state.ended || !state.input.is_empty());
-            let left = wait.until.map(|until| until.saturating_sub(clock.monotonic()));
-            if input || left == Some(0) {
+            if state.ended || !state.input.is_empty() {
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                    return ControlFlow::Continue(());
+                }
+            }
+            let left = until.map(|until| until.saturating_sub(clock.monotonic()));
+            if !idle || left == Some(0) {
                 return ControlFlow::Continue(());
             }
             state = match left {
@@ -184,6 +213,10 @@ impl Stdio for ProcessStdio {
         Ready { bytes: state.input.len() as u64, hangup: state.ended }
     }
 
+    fn register_input(&self, waker: &std::task::Waker) {
+        self.reading().waker = Some(waker.clone());
+    }
+
     fn write(&self, stream: Stream, buf: &[u8]) -> Result<usize, Errno> {
         let write = || match stream {
             Stream::Out => rustix::io::write(io::stdout(), buf),
@@ -239,20 +272,20 @@ mod tests {
         let clock = ProcessClock::new();
         let waiter = Waiter::default();
         let until = clock.monotonic() + 20_000_000;
-        assert!(waiter.wait(&Wait { stdin: false, until: Some(until) }, &clock).is_continue());
+        assert!(waiter.park(true, Some(until), &clock).is_continue());
         assert!(clock.monotonic() >= until);
 
-        let stdin = Wait { stdin: true, until: None };
+        waiter.lock().waker = Some(std::task::Waker::noop().clone());
         let other = waiter.clone();
         let typist = std::thread::spawn(move || read_ahead(&mut &b"abc"[..], &other));
-        assert!(waiter.wait(&stdin, &clock).is_continue());
+        assert!(waiter.park(true, None, &clock).is_continue());
         typist.join().unwrap();
         assert!(waiter.lock().ended);
 
         let waiter = Waiter::default();
         let other = waiter.clone();
         std::thread::spawn(move || other.change(|state| state.stopped = true));
-        assert!(waiter.wait(&stdin, &clock).is_break());
+        assert!(waiter.park(true, None, &clock).is_break());
     }
 
     #[test]

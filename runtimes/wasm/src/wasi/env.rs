@@ -85,7 +85,7 @@ impl Wasi {
             Ok(()) => Ok(()),
             Err(Errno::Again) => {
                 let until = self.ctx.clock.monotonic().saturating_add(SEED_WAIT);
-                Err(Stop::Wait(Wait { stdin: false, until: Some(until) }))
+                Err(Stop::Wait(Wait::until(until)))
             }
             Err(error) => Err(error.into()),
         }
@@ -96,7 +96,7 @@ impl Wasi {
     /// No errors.
     pub fn sched_yield(&mut self, _memory: &mut GuestMemory<'_>) -> Answer {
         self.yielded = !self.yielded;
-        if self.yielded { Err(Stop::Wait(Wait { stdin: false, until: Some(0) })) } else { Ok(()) }
+        if self.yielded { Err(Stop::Wait(Wait::GIVE_WAY)) } else { Ok(()) }
     }
 
     /// Ends the guest. Any code will do: 126 and up are the host's to tell apart.

@@ -43,7 +43,7 @@ impl Wasi {
             }
             Kind::Stdin => match read_stdin(memory, &iovecs, &*self.ctx.stdio) {
                 Err(Stop::Errno(Errno::Again)) if !nonblocking => {
-                    return Err(Stop::Wait(Wait { stdin: true, until: None }));
+                    return Err(Stop::Wait(Wait::stdin()));
                 }
                 done => done?,
             },
@@ -100,7 +100,7 @@ impl Wasi {
         let done = match &mut descriptor.kind {
             Kind::Output(stream) => match write_stream(memory, &iovecs, &*self.ctx.stdio, *stream) {
                 Err(Stop::Errno(Errno::Again)) if !nonblocking => {
-                    return Err(Stop::Wait(Wait { stdin: false, until: Some(0) }));
+                    return Err(Stop::Wait(Wait::GIVE_WAY));
                 }
                 done => done?,
             },

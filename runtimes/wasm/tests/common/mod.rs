@@ -7,7 +7,8 @@ use std::{
 };
 
 use lunette_hostcalls::{
-    Clock, Ctx, Ending, Errno, Guest as _, Nanos, Random, Ready, Stdio, Step, Stream, Trap, TrapKind, Wait,
+    Clock, Ctx, Ending, Errno, Guest as _, Nanos, Network, Random, Ready, Stdio, Step, Stream, Trap,
+    TrapKind, Wait,
 };
 use lunette_wasm::{Instance, Limits, Problem};
 
@@ -47,6 +48,8 @@ impl World {
             random: self.clone(),
             stdio: self.clone(),
             preopens: Vec::new(),
+            network: Network::none(),
+            listeners: Vec::new(),
         }
     }
 }
@@ -89,6 +92,8 @@ impl Stdio for World {
         Ready { bytes: input.0.len() as u64, hangup: input.1 }
     }
 
+    fn register_input(&self, _: &std::task::Waker) {}
+
     fn write(&self, _: Stream, buf: &[u8]) -> Result<usize, Errno> {
         self.out.lock().unwrap().extend_from_slice(buf);
         Ok(buf.len())
@@ -112,7 +117,7 @@ pub fn finish(guest: &mut Instance) -> Ending {
     for _ in 0..1_000_000 {
         match guest.step() {
             Step::Ended(ending) => return ending,
-            Step::Wait(Wait { stdin: false, until: Some(_) }) => {}
+            Step::Wait(Wait { stdin: false, until: Some(_), .. }) => {}
             Step::Wait(wait) => panic!("waits for {wait:?}"),
         }
     }

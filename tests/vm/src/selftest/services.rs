@@ -15,6 +15,8 @@ fn conform() {
     let (_, tmp) = files.add_mount(Some("/tmp"), true, Some(16 << 20)).expect("a mount");
     let preopen = |name: &str, root| Preopen { name: name.into(), files: files.clone(), root };
     let ctx = Ctx {
+        network: lunette_hostcalls::Network::none(),
+        listeners: Vec::new(),
         name: "conformance".into(),
         args: Vec::new(),
         env: Vec::new(),
