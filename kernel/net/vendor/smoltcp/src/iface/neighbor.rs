@@ -46,6 +46,8 @@ impl Answer {
 pub struct Cache {
     storage: LinearMap<IpAddress, Neighbor, IFACE_NEIGHBOR_CACHE_COUNT>,
     silent_until: Instant,
+    /// Who was asked for last.
+    asked_for: Option<IpAddress>,
 }
 
 impl Cache {
@@ -60,6 +62,7 @@ impl Cache {
         Self {
             storage: LinearMap::new(),
             silent_until: Instant::from_millis(0),
+            asked_for: None,
         }
     }
 
@@ -158,14 +161,15 @@ impl Cache {
             return Answer::Found(hardware_addr);
         }
 
-        if timestamp < self.silent_until {
+        if timestamp < self.silent_until && self.asked_for == Some(*protocol_addr) {
             Answer::RateLimited
         } else {
             Answer::NotFound
         }
     }
 
-    pub(crate) fn limit_rate(&mut self, timestamp: Instant) {
+    pub(crate) fn limit_rate(&mut self, asked_for: IpAddress, timestamp: Instant) {
+        self.asked_for = Some(asked_for);
         self.silent_until = timestamp + Self::SILENT_TIME;
     }
 
@@ -305,7 +309,7 @@ mod test {
             Answer::NotFound
         );
 
-        cache.limit_rate(Instant::from_millis(0));
+        cache.limit_rate(MOCK_IP_ADDR_1.into(), Instant::from_millis(0));
         assert_eq!(
             cache.lookup(&MOCK_IP_ADDR_1.into(), Instant::from_millis(100)),
             Answer::RateLimited

@@ -274,7 +274,10 @@ impl Slaac {
     /// Get the next time the SLAAC state must be polled for updates.
     pub(crate) fn poll_at(&self, now: Instant) -> Option<Instant> {
         match self.phase {
-            Phase::Discovering | Phase::Start => Some(self.retry_rs_at),
+            // After the last solicitation, there is nothing to do but to listen.
+            Phase::Discovering | Phase::Start => {
+                (self.num_solicitations > 0).then_some(self.retry_rs_at)
+            }
             Phase::Maintaining => {
                 let prefix_at = self.prefix.values().filter_map(|prefix_info| {
                     if prefix_info.is_valid(now) {

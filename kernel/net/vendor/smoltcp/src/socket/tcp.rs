@@ -574,7 +574,7 @@ impl<'a> Socket<'a> {
         T: Into<SocketBuffer<'a>>,
     {
         let (rx_buffer, tx_buffer) = (rx_buffer.into(), tx_buffer.into());
-        let rx_capacity = rx_buffer.capacity();
+        let rx_capacity = rx_buffer.limit();
 
         // From RFC 1323:
         // [...] the above constraints imply that 2 * the max window size must be less
@@ -757,12 +757,27 @@ impl<'a> Socket<'a> {
         self.synack_paused = pause;
     }
 
+    /// Give up the storage of elastic buffers that hold nothing.
+    pub fn release(&mut self) {
+        if self.tx_buffer.is_empty() {
+            self.tx_buffer.release();
+        }
+        if self.rx_buffer.is_empty() && self.assembler.is_empty() {
+            self.rx_buffer.release();
+        }
+    }
+
+    /// Return how many octets the peer may send, beyond those that wait to be read.
+    fn recv_window(&self) -> usize {
+        self.rx_buffer.limit() - self.rx_buffer.len()
+    }
+
     /// Return the current window field value, including scaling according to RFC 1323.
     ///
     /// Used in internal calculations as well as packet generation.
     #[inline]
     fn scaled_window(&self) -> u16 {
-        u16::try_from(self.rx_buffer.window() >> self.remote_win_shift).unwrap_or(u16::MAX)
+        u16::try_from(self.recv_window() >> self.remote_win_shift).unwrap_or(u16::MAX)
     }
 
     /// Return the last window field value, including scaling according to RFC 1323.
@@ -903,7 +918,7 @@ impl<'a> Socket<'a> {
 
     fn reset(&mut self) {
         let rx_cap_log2 =
-            mem::size_of::<usize>() * 8 - self.rx_buffer.capacity().leading_zeros() as usize;
+            mem::size_of::<usize>() * 8 - self.rx_buffer.limit().leading_zeros() as usize;
 
         self.state = State::Closed;
         self.timer = Timer::new();
@@ -1214,19 +1229,19 @@ impl<'a> Socket<'a> {
             return false;
         }
 
-        !self.tx_buffer.is_full()
+        self.tx_buffer.len() < self.tx_buffer.limit()
     }
 
     /// Return the maximum number of bytes inside the recv buffer.
     #[inline]
     pub fn recv_capacity(&self) -> usize {
-        self.rx_buffer.capacity()
+        self.rx_buffer.limit()
     }
 
     /// Return the maximum number of bytes inside the transmit buffer.
     #[inline]
     pub fn send_capacity(&self) -> usize {
-        self.tx_buffer.capacity()
+        self.tx_buffer.limit()
     }
 
     /// Check whether the receive buffer is not empty.
@@ -1294,6 +1309,8 @@ impl<'a> Socket<'a> {
     /// See also [send](#method.send).
     pub fn send_slice(&mut self, data: &[u8]) -> Result<usize, SendError> {
         self.send_impl(|tx_buffer| {
+            let wanted = tx_buffer.len().saturating_add(data.len());
+            tx_buffer.reserve(wanted.min(tx_buffer.limit()));
             let size = tx_buffer.enqueue_slice(data);
             (size, size)
         })
@@ -2208,6 +2225,15 @@ impl<'a> Socket<'a> {
             return None;
         }
 
+        // Without memory for them, the octets count as lost on the way.
+        if !self
+            .rx_buffer
+            .reserve(self.rx_buffer.len() + payload_offset + payload_len)
+        {
+            net_debug!("no memory for {} octets", payload_len);
+            return None;
+        }
+
         let assembler_was_empty = self.assembler.is_empty();
 
         // Try adding payload octets to the assembler.
@@ -2601,7 +2627,7 @@ impl<'a> Socket<'a> {
                 repr.control = TcpControl::Syn;
                 repr.seq_number = self.local_seq_no;
                 // window len must NOT be scaled in SYNs.
-                repr.window_len = u16::try_from(self.rx_buffer.window()).unwrap_or(u16::MAX);
+                repr.window_len = u16::try_from(self.recv_window()).unwrap_or(u16::MAX);
                 if self.state == State::SynSent {
                     repr.ack_number = None;
                     repr.window_scale = Some(self.remote_win_shift);

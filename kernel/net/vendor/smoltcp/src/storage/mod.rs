@@ -11,6 +11,8 @@ mod ring_buffer;
 
 pub use self::assembler::Assembler;
 pub use self::packet_buffer::{PacketBuffer, PacketMetadata};
+#[cfg(feature = "alloc")]
+pub use self::ring_buffer::Memory;
 pub use self::ring_buffer::RingBuffer;
 
 /// A trait for setting a value to a known state.

@@ -2,6 +2,8 @@
 // these functions may have side effects, and it's implemented by [RFC 1940].
 // [RFC 1940]: https://github.com/rust-lang/rust/issues/43302
 
+#[cfg(feature = "alloc")]
+use alloc::{sync::Arc, vec::Vec};
 use core::cmp;
 use managed::ManagedSlice;
 
@@ -28,6 +30,107 @@ pub struct RingBuffer<'a, T: 'a> {
     storage: ManagedSlice<'a, T>,
     read_at: usize,
     length: usize,
+    #[cfg(feature = "alloc")]
+    elastic: Option<Elastic>,
+}
+
+/// Who is asked before an elastic buffer grows, and told when it has shrunk.
+#[cfg(feature = "alloc")]
+pub trait Memory: core::fmt::Debug + Send + Sync {
+    /// May a buffer that has `from` octets have `to`?
+    fn take(&self, from: usize, to: usize) -> bool;
+    /// So many octets are free again.
+    fn give(&self, octets: usize);
+}
+
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+struct Elastic {
+    limit: usize,
+    held: usize,
+    memory: Arc<dyn Memory>,
+}
+
+#[cfg(feature = "alloc")]
+impl Drop for Elastic {
+    fn drop(&mut self) {
+        self.memory.give(self.held);
+    }
+}
+
+/// The storage of an elastic buffer that holds anything is at least this large.
+#[cfg(feature = "alloc")]
+const ELASTIC_MIN: usize = 2048;
+
+impl<'a, T: 'a> RingBuffer<'a, T> {
+    /// The capacity; of an elastic buffer: what it may grow to.
+    pub fn limit(&self) -> usize {
+        #[cfg(feature = "alloc")]
+        if let Some(elastic) = &self.elastic {
+            return elastic.limit;
+        }
+        self.capacity()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl RingBuffer<'static, u8> {
+    /// Create a ring buffer without storage. It grows when it is [reserved](Self::reserve), up to
+    /// `limit` octets and as far as `memory` allows.
+    pub fn elastic(limit: usize, memory: Arc<dyn Memory>) -> Self {
+        let mut ring = Self::new(Vec::new());
+        ring.elastic = Some(Elastic {
+            limit,
+            held: 0,
+            memory,
+        });
+        ring
+    }
+}
+
+impl RingBuffer<'_, u8> {
+    /// Make storage for `size` octets, counted from the first allocated one. What the buffer holds,
+    /// what was written beyond its end included, stays. Answers whether there is room now.
+    pub fn reserve(&mut self, size: usize) -> bool {
+        if size <= self.capacity() {
+            return true;
+        }
+        #[cfg(feature = "alloc")]
+        if let (Some(elastic), ManagedSlice::Owned(old)) = (&mut self.elastic, &mut self.storage)
+            && size <= elastic.limit
+        {
+            let grown = size
+                .next_power_of_two()
+                .max(ELASTIC_MIN)
+                .min(elastic.limit);
+            let mut new = Vec::new();
+            if elastic.memory.take(old.len(), grown) {
+                if new.try_reserve_exact(grown).is_ok() {
+                    let (tail, head) = old.split_at(self.read_at);
+                    new.extend_from_slice(head);
+                    new.extend_from_slice(tail);
+                    new.resize(grown, 0);
+                    *old = new;
+                    elastic.held = grown;
+                    self.read_at = 0;
+                    return true;
+                }
+                elastic.memory.give(grown - old.len());
+            }
+        }
+        false
+    }
+
+    /// Give up the storage of an elastic buffer. What it holds is lost.
+    pub fn release(&mut self) {
+        #[cfg(feature = "alloc")]
+        if let (Some(elastic), ManagedSlice::Owned(old)) = (&mut self.elastic, &mut self.storage) {
+            elastic.memory.give(core::mem::take(&mut elastic.held));
+            *old = Vec::new();
+            self.read_at = 0;
+            self.length = 0;
+        }
+    }
 }
 
 impl<'a, T: 'a> RingBuffer<'a, T> {
@@ -42,6 +145,8 @@ impl<'a, T: 'a> RingBuffer<'a, T> {
             storage: storage.into(),
             read_at: 0,
             length: 0,
+            #[cfg(feature = "alloc")]
+            elastic: None,
         }
     }
 

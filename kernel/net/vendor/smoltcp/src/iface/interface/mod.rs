@@ -308,6 +308,11 @@ impl Interface {
         &mut self.inner
     }
 
+    /// Replace the random seed, which initial sequence numbers are made from.
+    pub fn set_random_seed(&mut self, seed: u64) {
+        self.inner.rand = Rand::new(seed);
+    }
+
     /// Get the HardwareAddress address of the interface.
     ///
     /// # Panics
@@ -618,7 +623,11 @@ impl Interface {
 
         #[cfg(feature = "proto-ipv6-slaac")]
         if self.inner.slaac_enabled {
-            res = res.min(self.inner.slaac.poll_at(timestamp));
+            // `None` is later than any time.
+            res = [res, self.inner.slaac.poll_at(timestamp)]
+                .into_iter()
+                .flatten()
+                .min();
         }
 
         res
@@ -1202,7 +1211,7 @@ impl InterfaceInner {
         }
 
         // The request got dispatched, limit the rate on the cache.
-        self.neighbor_cache.limit_rate(self.now);
+        self.neighbor_cache.limit_rate(dst_addr, self.now);
         Err(DispatchError::NeighborPending)
     }
 
