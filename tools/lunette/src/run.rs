@@ -53,7 +53,7 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
         launch.memory = args.memory;
     }
     let payload = [packed.bytes, launch.to_bytes()].concat();
-    let timeout = Payload::parse(&payload)?.plan()?.timeout;
+    let timeout = Payload::parse(&payload)?.plan()?.app.timeout;
 
     let farewell = if args.host {
         host::run(payload)?
@@ -243,6 +243,7 @@ fn launch(args: &Run, rest: &[String], packed: &Packed) -> Launch {
         timeout: args.timeout,
         fuel: args.fuel,
         mounts: packed.mounts.iter().cloned().chain(tmpfs).collect(),
+        ..Launch::default()
     }
 }
 
@@ -252,12 +253,17 @@ fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
     let key = concat!("lunette ", env!("CARGO_PKG_VERSION"));
     let payload = Payload::parse(&packed.bytes)?;
     let plan = payload.plan()?;
-    let main = payload.main(&plan)?;
-    let large = main.len() >= REMEMBER;
+    let mut size = 0;
+    for guest in plan.all() {
+        size += payload.main(guest)?.len();
+    }
+    let large = size >= REMEMBER;
     if large && cache.get(&name, key).is_some() {
         return Ok(());
     }
-    module::check(main).map_err(|e| e.at(&plan.main))?;
+    for guest in plan.all() {
+        module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main))?;
+    }
     if large {
         cache.put(&name, key, "");
     }
