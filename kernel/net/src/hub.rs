@@ -134,7 +134,9 @@ impl Hub {
         self.notice_addresses();
         self.tidy();
         while let Some((_, id)) = self.timers.first().filter(|(at, _)| *at <= self.now).copied() {
-            self.unset_timer(id);
+            // What is over is over, though the device may take nothing.
+            self.settle(id, false);
+            self.set_timer(id, None);
             self.enqueue(id);
         }
         for _ in 0..ROUNDS {

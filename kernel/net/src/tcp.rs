@@ -118,9 +118,10 @@ impl Conn {
 
     /// When it is given up, unless it goes on or its peer says something.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let (_, unsent) = self.seen;
-        let silent = (unsent > 0).then_some(SILENT);
-        let probed = self.keep_alive.map(|after| after * PROBES);
+        let (state, unsent) = self.seen;
+        let alive = state != State::Closed;
+        let silent = (alive && unsent > 0).then_some(SILENT);
+        let probed = self.keep_alive.filter(|_| alive).map(|after| after * PROBES);
         let silent = [silent, probed].into_iter().flatten().min();
         [self.until, silent.map(|silent| self.heard + silent)].into_iter().flatten().min()
     }
@@ -270,7 +271,7 @@ impl Hub {
             conn.seen = (state, socket.send_queue());
             conn.until = patience.map(|patience| now + patience);
         }
-        let mut late = conn.deadline().is_some_and(|deadline| deadline <= now) && state != State::Closed;
+        let mut late = conn.deadline().is_some_and(|deadline| deadline <= now);
         if late && matches!(conn.stage, Stage::Held | Stage::Queued { .. }) {
             late = false;
             conn.until = None;
@@ -303,6 +304,7 @@ impl Hub {
             }
             Stage::HalfOpen { listener, ticket } if state != State::SynReceived => {
                 conn.stage = Stage::Queued { listener };
+                conn.until = None;
                 self.queue_up(listener, ticket, id);
             }
             Stage::Orphan(_) | Stage::TimeWait(_) if late || done => self.remove(id),
