@@ -10,9 +10,9 @@ use wasmi::{Caller, Error, Extern, Func, Memory, Store, ValType, errors::HostErr
 
 use crate::{
     limits::Book,
-    memory::GuestMemory,
+    memory::{GuestMemory, Span},
     names::one_line,
-    wasi::{Answer, Signature, Stop, ValueType, Wasi},
+    wasi::{Answer, Param, Signature, Stop, ValueType, Wasi},
 };
 
 /// What belongs to one guest, inside the engine's store.
@@ -142,8 +142,9 @@ macro_rules! functions {
         /// In the order of [`crate::wasi::FUNCTIONS`]: sorted by name.
         const CALLS: &[fn(&mut Wasi, &mut [u8], &Args) -> Answer] = &[$(
             |wasi, memory, args| {
-                let [$($param,)* ..] = *args;
-                wasi.$name(&mut GuestMemory::new(stringify!($name), memory) $(, $param as $type)*)
+                let _values = &mut args.iter();
+                let memory = &mut GuestMemory::new(stringify!($name), memory);
+                wasi.$name(memory $(, <$type>::take(_values))*)
             },
         )*];
     };

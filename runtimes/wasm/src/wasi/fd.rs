@@ -8,7 +8,7 @@ use super::{
     table::Kind,
     types::{self, Fdflags, Filetype, Fstflags, Rights, Whence},
 };
-use crate::memory::{BadPointer, GuestMemory};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 /// `advice`: the highest number.
 const LAST_ADVICE: u32 = 5;
@@ -175,21 +175,15 @@ impl Wasi {
     /// The name of a preopened directory. What is behind it in the buffer stays.
     ///
     /// [`Errno::Badf`]: not open. [`Errno::Notdir`]: not one. [`Errno::Nametoolong`]: the buffer is too short.
-    pub fn fd_prestat_dir_name(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: u32,
-        path: u32,
-        path_len: u32,
-    ) -> Answer {
+    pub fn fd_prestat_dir_name(&mut self, memory: &mut GuestMemory<'_>, fd: u32, path: Span) -> Answer {
         let Kind::Directory { preopen: Some(name), .. } = &self.table.get(fd)?.kind else {
             return Err(Errno::Notdir.into());
         };
         let length = u32::try_from(name.len()).map_err(|_| Errno::Nametoolong)?;
-        if length > path_len {
+        if length > path.length {
             return Err(Errno::Nametoolong.into());
         }
-        memory.bytes_mut(path, length)?.copy_from_slice(name.as_bytes());
+        memory.bytes_mut(Span { length, ..path })?.copy_from_slice(name.as_bytes());
         Ok(())
     }
 
@@ -201,8 +195,7 @@ impl Wasi {
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
-        buf: u32,
-        buf_len: u32,
+        buf: Span,
         cookie: u64,
         bufused: u32,
     ) -> Answer {
@@ -210,10 +203,10 @@ impl Wasi {
         let held = descriptor.directory()?;
         descriptor.may(Rights::FD_READDIR)?;
         memory.check(bufused, 4, 4)?;
-        let mut out = Entries { memory, at: buf, left: buf_len };
-        out.memory.check(buf, buf_len.into(), 1)?;
+        memory.bytes(buf)?;
+        let mut out = Entries { memory, left: buf };
         let mut cookie = cookie;
-        while out.left > 0 {
+        while out.left.length > 0 {
             cookie = if let Some(name) = DOTS.get(cookie as usize).filter(|_| cookie < OFFSET) {
                 // The parent has no number for who may not know it: `..` shows the directory's own, as wasmtime.
                 let inode = held.files.stat(held.node)?.inode;
@@ -227,7 +220,7 @@ impl Wasi {
                 next
             };
         }
-        let used = buf_len - out.left;
+        let used = buf.length - out.left.length;
         Ok(memory.write_u32(bufused, used)?)
     }
 
@@ -300,8 +293,7 @@ const OFFSET: u64 = DOTS.len() as u64;
 /// The part of a buffer for directory entries that is still empty.
 struct Entries<'m, 'g> {
     memory: &'m mut GuestMemory<'g>,
-    at: u32,
-    left: u32,
+    left: Span,
 }
 
 impl Entries<'_, '_> {
@@ -312,10 +304,10 @@ impl Entries<'_, '_> {
 
     /// As much of it as there is room for.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), BadPointer> {
-        let length = self.left.min(bytes.len() as u32);
-        self.memory.bytes_mut(self.at, length)?.copy_from_slice(&bytes[..length as usize]);
-        self.at = self.at.wrapping_add(length);
-        self.left -= length;
+        let Span { start, length: left } = self.left;
+        let length = left.min(bytes.len() as u32);
+        self.memory.bytes_mut(Span { start, length })?.copy_from_slice(&bytes[..length as usize]);
+        self.left = Span { start: start.wrapping_add(length), length: left - length };
         Ok(())
     }
 }

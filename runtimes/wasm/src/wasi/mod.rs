@@ -51,7 +51,7 @@ use self::{
     table::{Descriptor, Held, Kind, Table},
     types::{Fdflags, Rights},
 };
-use crate::memory::{BadPointer, GuestMemory};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 pub use self::{
     io::{MAX_FILE_IO, MAX_IOVECS, MAX_STREAM},
@@ -61,7 +61,7 @@ pub use self::{
 /// The module that a guest imports these functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
-/// All functions with their parameters, for whatever is to be made from the list: hands it to the macro named.
+/// All functions with their parameters (a `Span` is two `i32`), for whatever is to be made from the list: hands it to the macro named.
 /// Every function returns its errno as an `i32`, but `proc_exit`, which returns nothing (and never).
 #[macro_export]
 macro_rules! for_each_preview1 {
@@ -83,45 +83,38 @@ macro_rules! for_each_preview1 {
             fd_filestat_get(fd: u32, stat: u32);
             fd_filestat_set_size(fd: u32, size: u64);
             fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, fst_flags: u32);
-            fd_pread(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nread: u32);
-            fd_prestat_dir_name(fd: u32, path: u32, path_len: u32);
+            fd_pread(fd: u32, iovs: Span, offset: u64, nread: u32);
+            fd_prestat_dir_name(fd: u32, path: Span);
             fd_prestat_get(fd: u32, prestat: u32);
-            fd_pwrite(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nwritten: u32);
-            fd_read(fd: u32, iovs: u32, iovs_len: u32, nread: u32);
-            fd_readdir(fd: u32, buf: u32, buf_len: u32, cookie: u64, bufused: u32);
+            fd_pwrite(fd: u32, iovs: Span, offset: u64, nwritten: u32);
+            fd_read(fd: u32, iovs: Span, nread: u32);
+            fd_readdir(fd: u32, buf: Span, cookie: u64, bufused: u32);
             fd_renumber(fd: u32, to: u32);
             fd_seek(fd: u32, offset: u64, whence: u32, newoffset: u32);
             fd_sync(fd: u32);
             fd_tell(fd: u32, offset: u32);
-            fd_write(fd: u32, iovs: u32, iovs_len: u32, nwritten: u32);
-            path_create_directory(fd: u32, path: u32, path_len: u32);
-            path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
-            path_filestat_set_times(
-                fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, fst_flags: u32
-            );
-            path_link(
-                old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32,
-                new_fd: u32, new_path: u32, new_path_len: u32
-            );
+            fd_write(fd: u32, iovs: Span, nwritten: u32);
+            path_create_directory(fd: u32, path: Span);
+            path_filestat_get(fd: u32, flags: u32, path: Span, stat: u32);
+            path_filestat_set_times(fd: u32, flags: u32, path: Span, atim: u64, mtim: u64, fst_flags: u32);
+            path_link(old_fd: u32, old_flags: u32, old_path: Span, new_fd: u32, new_path: Span);
             path_open(
-                fd: u32, dirflags: u32, path: u32, path_len: u32, oflags: u32,
+                fd: u32, dirflags: u32, path: Span, oflags: u32,
                 rights_base: u64, rights_inheriting: u64, fdflags: u32, opened: u32
             );
-            path_readlink(fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, bufused: u32);
-            path_remove_directory(fd: u32, path: u32, path_len: u32);
-            path_rename(
-                old_fd: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
-            );
-            path_symlink(old_path: u32, old_path_len: u32, fd: u32, new_path: u32, new_path_len: u32);
-            path_unlink_file(fd: u32, path: u32, path_len: u32);
+            path_readlink(fd: u32, path: Span, buf: Span, bufused: u32);
+            path_remove_directory(fd: u32, path: Span);
+            path_rename(old_fd: u32, old_path: Span, new_fd: u32, new_path: Span);
+            path_symlink(old_path: Span, fd: u32, new_path: Span);
+            path_unlink_file(fd: u32, path: Span);
             poll_oneoff(subscriptions: u32, events: u32, nsubscriptions: u32, nevents: u32);
             proc_exit(code: u32);
             proc_raise(signal: u32);
-            random_get(buf: u32, buf_len: u32);
+            random_get(buf: Span);
             sched_yield();
             sock_accept(fd: u32, flags: u32, accepted: u32);
-            sock_recv(fd: u32, ri_data: u32, ri_data_len: u32, ri_flags: u32, ro_datalen: u32, ro_flags: u32);
-            sock_send(fd: u32, si_data: u32, si_data_len: u32, si_flags: u32, so_datalen: u32);
+            sock_recv(fd: u32, ri_data: Span, ri_flags: u32, ro_datalen: u32, ro_flags: u32);
+            sock_send(fd: u32, si_data: Span, si_flags: u32, so_datalen: u32);
             sock_shutdown(fd: u32, how: u32);
         }
     };
@@ -148,15 +141,45 @@ macro_rules! signatures {
         /// All functions, sorted by name.
         pub const FUNCTIONS: &[Signature] = &[$(Signature {
             name: stringify!($name),
-            params: &[$(signatures!($type)),*],
+            params: signatures!(@values [] $($type)*),
             result: !matches!(stringify!($name).as_bytes(), b"proc_exit"),
         }),*];
     };
-    (u32) => { ValueType::I32 };
-    (u64) => { ValueType::I64 };
+    // One or two values for each parameter, in order.
+    (@values [$($value:ident)*]) => { &[$(ValueType::$value),*] };
+    (@values [$($value:ident)*] u32 $($rest:ident)*) => { signatures!(@values [$($value)* I32] $($rest)*) };
+    (@values [$($value:ident)*] u64 $($rest:ident)*) => { signatures!(@values [$($value)* I64] $($rest)*) };
+    (@values [$($value:ident)*] Span $($rest:ident)*) => { signatures!(@values [$($value)* I32 I32] $($rest)*) };
 }
 
 crate::for_each_preview1!(signatures);
+
+/// The type of a parameter: made of the next values of a call, an `i32` of the lower half. What is missing is 0.
+pub(crate) trait Param {
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self;
+}
+
+impl Param for u64 {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        values.next().copied().unwrap_or(0)
+    }
+}
+
+impl Param for u32 {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        u64::take(values) as Self
+    }
+}
+
+impl Param for Span {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        let start = u32::take(values);
+        Self { start, length: u32::take(values) }
+    }
+}
 
 impl Signature {
     /// The function of that name.
@@ -252,11 +275,14 @@ macro_rules! call_by_name {
             /// An `i32` is the lower half of its argument. `None` if there is no such function or the number of
             /// arguments is wrong.
             pub fn call(&mut self, name: &str, memory: &mut [u8], arguments: &[u64]) -> Option<Answer> {
+                if Signature::find(name)?.params.len() != arguments.len() {
+                    return None;
+                }
+                let _values = &mut arguments.iter();
                 match name {
                     $(stringify!($name) => {
-                        let [$($param),*] = arguments else { return None };
                         let memory = &mut GuestMemory::new(stringify!($name), memory);
-                        Some(self.$name(memory $(, *$param as $type)*))
+                        Some(self.$name(memory $(, <$type>::take(_values))*))
                     })*
                     _ => None,
                 }

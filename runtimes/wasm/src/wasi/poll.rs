@@ -128,7 +128,7 @@ impl Wasi {
 
     fn look_at_input(&self, fd: u32) -> Result<Look, Errno> {
         let descriptor = self.table.get(fd)?;
-        descriptor.may_read()?;
+        descriptor.open_for(Rights::FD_READ)?;
         descriptor.may(Rights::POLL_FD_READWRITE)?;
         match &descriptor.kind {
             Kind::Stdin => {
@@ -146,7 +146,7 @@ impl Wasi {
 
     fn look_at_output(&self, fd: u32) -> Result<Look, Errno> {
         let descriptor = self.table.get(fd)?;
-        descriptor.may_write()?;
+        descriptor.open_for(Rights::FD_WRITE)?;
         descriptor.may(Rights::POLL_FD_READWRITE)?;
         match &descriptor.kind {
             // Nobody knows how much; wasmtime says 1 too.

@@ -9,7 +9,7 @@ use super::{
     table::Kind,
     types::{Fdflags, Riflags, Sdflags},
 };
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Span};
 
 impl Wasi {
     /// [`Errno::Badf`], [`Errno::Notsock`]; [`Errno::Inval`] for unknown flags.
@@ -30,8 +30,7 @@ impl Wasi {
         &mut self,
         _memory: &mut GuestMemory<'_>,
         fd: u32,
-        _ri_data: u32,
-        _ri_data_len: u32,
+        _ri_data: Span,
         ri_flags: u32,
         _ro_datalen: u32,
         _ro_flags: u32,
@@ -45,8 +44,7 @@ impl Wasi {
         &mut self,
         _memory: &mut GuestMemory<'_>,
         fd: u32,
-        _si_data: u32,
-        _si_data_len: u32,
+        _si_data: Span,
         si_flags: u32,
         _so_datalen: u32,
     ) -> Answer {

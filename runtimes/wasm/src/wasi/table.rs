@@ -60,14 +60,9 @@ impl Descriptor {
         if self.rights.has(rights) { Ok(()) } else { Err(Errno::Notcapable) }
     }
 
-    /// Reading is asked of what was opened for it; POSIX and wasmtime say [`Errno::Badf`] else.
-    pub(super) fn may_read(&self) -> Result<(), Errno> {
-        if self.rights.has(Rights::FD_READ) { Ok(()) } else { Err(Errno::Badf) }
-    }
-
-    /// As [`Descriptor::may_read`].
-    pub(super) fn may_write(&self) -> Result<(), Errno> {
-        if self.rights.has(Rights::FD_WRITE) { Ok(()) } else { Err(Errno::Badf) }
+    /// Reading or writing (`access`) is asked of what was opened for it; POSIX and wasmtime say [`Errno::Badf`] else.
+    pub(super) fn open_for(&self, access: Rights) -> Result<(), Errno> {
+        if self.rights.has(access) { Ok(()) } else { Err(Errno::Badf) }
     }
 
     pub(super) fn nonblocking(&self) -> bool {
