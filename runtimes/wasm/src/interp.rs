@@ -41,8 +41,10 @@ pub fn start(wasm: &[u8], ctx: Ctx, limits: Limits) -> Result<Instance, Refusal>
     let module = Module::new(&engine, wasm).map_err(|error| refused(&error, wasm))?;
     // Only read where it matters: the first reading has a price.
     let deadline = limits.time.map(|time| ctx.clock.monotonic().saturating_add(time));
-    let mut store =
-        Store::new(&engine, State { wasi: Wasi::new(ctx), book: Book::new(&limits), memory: None });
+    let mut store = Store::new(
+        &engine,
+        State { wasi: Wasi::new(ctx), book: Book::new(&limits), memory: None, wait: Wait::default() },
+    );
     store.limiter(|state| &mut state.book);
     let externs = link(&mut store, &module)?;
     check_entry(&module)?;
@@ -110,10 +112,7 @@ impl Guest for Instance {
                     let outcome = paused.resume(&mut self.store, results, &mut []);
                     self.after(outcome)
                 }
-                Err(Halt::Wait(call, wait)) => {
-                    self.run = Run::Waits(paused, call);
-                    self.wait(wait)
-                }
+                Err(Halt::Wait(call)) => self.waits(Run::Waits(paused, call)),
                 Err(halt) => {
                     let frames = trap::backtrace(&paused.wasm_backtrace(), &self.wasm);
                     self.halt(halt, frames)
@@ -121,10 +120,7 @@ impl Guest for Instance {
             },
             Run::WaitsLast(call) => match self.perform(&call) {
                 Ok(_) => self.next(),
-                Err(Halt::Wait(call, wait)) => {
-                    self.run = Run::WaitsLast(call);
-                    self.wait(wait)
-                }
+                Err(Halt::Wait(call)) => self.waits(Run::WaitsLast(call)),
                 Err(halt) => self.halt(halt, Vec::new()),
             },
             Run::Slice(paused) => match self.refuel(paused.required_fuel()) {
@@ -173,10 +169,9 @@ impl Instance {
                 self.wait(GIVE_WAY)
             }
             Ok(ResumableCall::HostTrap(paused)) => match paused.host_error().downcast_ref::<Halt>() {
-                Some(Halt::Wait(call, wait)) => {
-                    let (call, wait) = (call.clone(), wait.clone());
-                    self.run = Run::Waits(paused, call);
-                    self.wait(wait)
+                Some(Halt::Wait(call)) => {
+                    let call = call.clone();
+                    self.waits(Run::Waits(paused, call))
                 }
                 _ => {
                     let frames = trap::backtrace(&paused.wasm_backtrace(), &self.wasm);
@@ -205,10 +200,7 @@ impl Instance {
         match halt {
             Halt::Exit(code) => self.end(Ending::Exited(code)),
             Halt::Trap(trap) => self.trap(Trap { backtrace: frames, ..trap }),
-            Halt::Wait(call, wait) => {
-                self.run = Run::WaitsLast(call);
-                self.wait(wait)
-            }
+            Halt::Wait(call) => self.waits(Run::WaitsLast(call)),
         }
     }
 
@@ -220,6 +212,13 @@ impl Instance {
     fn end(&mut self, ending: Ending) -> Step {
         self.run = Run::Ended(ending.clone());
         Step::Ended(ending)
+    }
+
+    /// In a host call that waits for what it left in the state.
+    fn waits(&mut self, run: Run) -> Step {
+        self.run = run;
+        let wait = mem::take(&mut self.store.data_mut().wait);
+        self.wait(wait)
     }
 
     /// Waiting counts: nobody waits past the deadline.
@@ -238,9 +237,9 @@ impl Instance {
         match self.store.data().memory {
             Some(memory) => {
                 let (bytes, state) = memory.data_and_store_mut(&mut self.store);
-                calls::perform(call, bytes, &mut state.wasi)
+                calls::perform(call, bytes, state)
             }
-            None => calls::perform(call, &mut [], &mut self.store.data_mut().wasi),
+            None => calls::perform(call, &mut [], self.store.data_mut()),
         }
     }
 
