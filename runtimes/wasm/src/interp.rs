@@ -5,8 +5,9 @@
 //! arguments, and goes on from there. Nothing that a guest does panics; a panic in a host call ends this
 //! guest as a trap. A trap and a stop say where the guest was.
 //!
-//! Does not: end a slice by itself unless there is a limit on time or fuel. Metering has a price (16 % more
-//! instructions for `fib`; see `examples/metering.rs`), so a guest without a limit runs until it waits or ends.
+//! Does not: end a slice by itself unless there is a limit on time or fuel, or it is asked for ([`Limits::slices`]).
+//! Metering has a price (16 % more instructions for `fib`; see `examples/metering.rs`), so a guest without a limit runs
+//! until it waits or ends.
 
 use std::{collections::VecDeque, mem};
 
@@ -209,8 +210,12 @@ impl Instance {
         self.end(Ending::Trapped(trap))
     }
 
+    /// What it held open is closed: its host may keep it for its backtrace.
     fn end(&mut self, ending: Ending) -> Step {
         self.run = Run::Ended(ending.clone());
+        let state = self.store.data_mut();
+        state.wait = Wait::default();
+        state.wasi.close();
         Step::Ended(ending)
     }
 

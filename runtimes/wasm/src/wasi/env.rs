@@ -1,8 +1,10 @@
 //! What a guest can ask of its surroundings: arguments, environment, clocks, random bytes, and its own end.
 
+use core::mem;
+
 use lunette_hostcalls::{Errno, Nanos, Wait};
 
-use super::{Answer, Stop, Wasi, types::Clockid};
+use super::{Answer, Progress, Stop, Wasi, types::Clockid};
 use crate::memory::{BadPointer, GuestMemory, Span};
 
 /// How long to wait before asking an unseeded generator again.
@@ -95,8 +97,11 @@ impl Wasi {
     ///
     /// No errors.
     pub fn sched_yield(&mut self, _memory: &mut GuestMemory<'_>) -> Answer {
-        self.yielded = !self.yielded;
-        if self.yielded { Err(Stop::Wait(Wait::GIVE_WAY)) } else { Ok(()) }
+        if let Progress::Yielded = mem::take(&mut self.progress) {
+            return Ok(());
+        }
+        self.progress = Progress::Yielded;
+        Err(Stop::Wait(Wait::GIVE_WAY))
     }
 
     /// Ends the guest. Any code will do: 126 and up are the host's to tell apart.

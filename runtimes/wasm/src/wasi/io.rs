@@ -4,8 +4,9 @@ use lunette_hostcalls::{Clock, Errno, Nanos, Stdio, Stream, Wait};
 
 use super::{
     Answer, Stop, Wasi,
+    sock::{How, receive, send},
     table::{Descriptor, Held, Kind},
-    types::{Fdflags, Rights},
+    types::{Fdflags, Riflags, Rights},
 };
 use crate::memory::{BadPointer, GuestMemory, Span};
 
@@ -32,7 +33,15 @@ impl Wasi {
                 *position = position.saturating_add(done.into());
                 Ok(done)
             }
-            Kind::Stdin => or_wait(read_stdin(memory, iovecs, &*self.ctx.stdio), nonblocking, Wait::stdin),
+            Kind::Stream(stream) => {
+                let how = How { nonblocking, flags: Riflags::NONE };
+                receive(memory, iovecs, stream, how, &mut self.progress, &mut self.patience)
+            }
+            Kind::Stdin => match read_stdin(memory, iovecs, &*self.ctx.stdio) {
+                Err(Stop::Errno(Errno::Again)) => Err(self.patience.blocked(nonblocking, Wait::stdin)),
+                done => done,
+            },
+            Kind::Listener(_) => Err(Errno::Notconn.into()),
             Kind::Output(_) | Kind::Directory { .. } => Err(Errno::Badf.into()),
         })
     }
@@ -63,9 +72,12 @@ impl Wasi {
         let nonblocking = descriptor.nonblocking();
         let append = descriptor.flags.has(Fdflags::APPEND);
         transfer(memory, iovs, nwritten, |memory, iovecs| match &mut descriptor.kind {
-            Kind::Output(stream) => {
-                let done = write_stream(memory, iovecs, &*self.ctx.stdio, *stream);
-                or_wait(done, nonblocking, || Wait::GIVE_WAY)
+            Kind::Output(stream) => match write_stream(memory, iovecs, &*self.ctx.stdio, *stream) {
+                Err(Stop::Errno(Errno::Again)) => Err(self.patience.blocked(nonblocking, || Wait::GIVE_WAY)),
+                done => done,
+            },
+            Kind::Stream(stream) => {
+                send(memory, iovecs, stream, nonblocking, &mut self.progress, &mut self.patience)
             }
             Kind::File { held, position } => {
                 let from = if append { held.files.stat(held.node)?.size } else { *position };
@@ -73,7 +85,7 @@ impl Wasi {
                 *position = from.saturating_add(done.into());
                 Ok(done)
             }
-            Kind::Stdin | Kind::Directory { .. } => Err(Errno::Badf.into()),
+            Kind::Stdin | Kind::Listener(_) | Kind::Directory { .. } => Err(Errno::Badf.into()),
         })
     }
 
@@ -104,6 +116,7 @@ impl Wasi {
             Kind::File { held, .. } => held,
             Kind::Stdin if access == Rights::FD_READ => return Err(Errno::Spipe),
             Kind::Output(_) if access == Rights::FD_WRITE => return Err(Errno::Spipe),
+            Kind::Listener(_) | Kind::Stream(_) => return Err(Errno::Spipe),
             Kind::Stdin | Kind::Output(_) | Kind::Directory { .. } => return Err(Errno::Badf),
         };
         descriptor.open_for(access)?;
@@ -120,7 +133,7 @@ pub(super) fn now(clock: &dyn Clock) -> Nanos {
 /// The frame of every call that reads or writes: checks the buffers and the place of the result, has `work` done on
 /// the buffers, and says how many bytes that was.
 #[inline]
-fn transfer<'g>(
+pub(super) fn transfer<'g>(
     memory: &mut GuestMemory<'g>,
     iovs: Span,
     result: u32,
@@ -132,17 +145,45 @@ fn transfer<'g>(
     Ok(memory.write_u32(result, done)?)
 }
 
-/// What can't be done now is waited for, unless the descriptor says otherwise.
-#[inline]
-fn or_wait<T>(done: Result<T, Stop>, nonblocking: bool, wait: impl FnOnce() -> Wait) -> Result<T, Stop> {
-    match done {
-        Err(Stop::Errno(Errno::Again)) if !nonblocking => Err(Stop::Wait(wait())),
-        done => done,
+/// How long a guest that does not wait is let.
+///
+/// One that asks again and again whether something has come keeps the world from going on, which alone could bring it.
+/// So after some questions it gives way, once, without noticing.
+#[derive(Default)]
+pub(super) struct Patience(u32);
+
+/// How many questions.
+const PATIENCE: u32 = 32;
+
+impl Patience {
+    /// One more question. Is the guest to give way before it is answered?
+    pub(super) fn ends(&mut self) -> bool {
+        self.0 += 1;
+        let ends = self.0 > PATIENCE;
+        if ends {
+            self.0 = 0;
+        }
+        ends
+    }
+
+    /// The guest waits.
+    pub(super) fn renew(&mut self) {
+        self.0 = 0;
+    }
+
+    /// What can't be done now is waited for, or the guest is told: as the descriptor has it.
+    #[cold]
+    pub(super) fn blocked(&mut self, nonblocking: bool, wait: impl FnOnce() -> Wait) -> Stop {
+        if nonblocking {
+            return if self.ends() { Stop::Wait(Wait::GIVE_WAY) } else { Errno::Again.into() };
+        }
+        self.renew();
+        Stop::Wait(wait())
     }
 }
 
 /// A guest's list of buffers, of which the first `count` are in use.
-struct Iovecs(Span);
+pub(super) struct Iovecs(Span);
 
 impl Iovecs {
     /// Looks at the list and at every buffer in it that will be used.
@@ -175,19 +216,23 @@ impl Iovecs {
         Ok(Span { start: memory.read_u32(at)?, length: memory.read_u32(at.wrapping_add(4))? })
     }
 
-    /// Hands buffer after buffer to `step`, at most `limit` bytes in all, with the number of bytes done before.
-    /// Ends early once `step` does less than its buffer; an error counts only if nothing was done before it.
+    /// Hands buffer after buffer to `step`, at most `limit` bytes in all, with the number of bytes done before it; goes
+    /// on behind the first `before` bytes, which are counted as done. Ends early once `step` does less than its buffer; an error counts only if nothing was done before it.
     #[inline]
-    fn each<'m, 'g>(
+    pub(super) fn each<'m, 'g>(
         &self,
         memory: &'m mut GuestMemory<'g>,
         limit: u32,
+        before: u32,
         mut step: impl FnMut(&mut GuestMemory<'g>, Span, u32) -> Result<usize, Stop>,
     ) -> Result<u32, Stop> {
-        let mut done = 0;
+        let (mut done, mut skip) = (before, before);
         for n in 0..self.0.length {
             let mut buf = self.get(memory, n)?;
-            buf.length = buf.length.min(limit - done);
+            let skipped = skip.min(buf.length);
+            skip -= skipped;
+            buf.start = buf.start.wrapping_add(skipped);
+            buf.length = (buf.length - skipped).min(limit.saturating_sub(done));
             if buf.length == 0 {
                 continue;
             }
@@ -204,7 +249,7 @@ impl Iovecs {
 }
 
 fn read_file(memory: &mut GuestMemory<'_>, iovecs: &Iovecs, held: &Held, from: u64) -> Result<u32, Stop> {
-    iovecs.each(memory, MAX_FILE_IO, |memory, buf, done| {
+    iovecs.each(memory, MAX_FILE_IO, 0, |memory, buf, done| {
         let Some(offset) = from.checked_add(done.into()) else { return Ok(0) };
         Ok(held.files.read_at(held.node, offset, memory.bytes_mut(buf)?)?)
     })
@@ -217,7 +262,7 @@ fn write_file(
     from: u64,
     now: Nanos,
 ) -> Result<u32, Stop> {
-    iovecs.each(memory, MAX_FILE_IO, |memory, buf, done| {
+    iovecs.each(memory, MAX_FILE_IO, 0, |memory, buf, done| {
         let offset = from.checked_add(done.into()).ok_or(Errno::Fbig)?;
         offset.checked_add(buf.length.into()).ok_or(Errno::Fbig)?;
         Ok(held.files.write_at(held.node, offset, memory.bytes(buf)?, now)?)
@@ -225,7 +270,7 @@ fn write_file(
 }
 
 fn read_stdin(memory: &mut GuestMemory<'_>, iovecs: &Iovecs, stdio: &dyn Stdio) -> Result<u32, Stop> {
-    iovecs.each(memory, MAX_STREAM, |memory, buf, done| {
+    iovecs.each(memory, MAX_STREAM, 0, |memory, buf, done| {
         // An end of input that is found now would be lost: a terminal says it once.
         if done > 0 && stdio.input().bytes == 0 {
             return Ok(0);
@@ -240,7 +285,7 @@ fn write_stream(
     stdio: &dyn Stdio,
     stream: Stream,
 ) -> Result<u32, Stop> {
-    iovecs.each(memory, MAX_STREAM, |memory, buf, _| {
+    iovecs.each(memory, MAX_STREAM, 0, |memory, buf, _| {
         let bytes = memory.bytes(buf)?;
         let mut written = 0;
         while written < bytes.len() {

@@ -2,14 +2,17 @@
 //! Knows no engine: an engine hands over the guest's memory and the arguments, and does what the [`Stop`] says.
 //!
 //! Promises:
-//! - **Nothing blocks.** What can't be done now is a [`Stop::Wait`] and has changed nothing that the guest can
-//!   see; once the wait is over the engine makes the same call again with the same arguments. A timeout counts
-//!   from the first time.
+//! - **Nothing blocks.** What can't be done now is a [`Stop::Wait`] and has changed nothing that the guest may
+//!   look at; once the wait is over the engine makes the same call again with the same arguments. A timeout counts
+//!   from the first time, and what went through a socket stays done.
+//! - **The world goes on.** A guest that asks over and over (`nonblock`, a poll that never waits) gives way now and
+//!   then.
 //! - **Nothing panics, and no work is by the guest's word.** A pointer that leads nowhere is a
 //!   [`Trap`]; flags and numbers that mean nothing are [`Errno::Inval`], text that is none is
 //!   [`Errno::Ilseq`]. No buffer of a size that a guest names is ever made: bytes go straight between its
-//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, [`MAX_STREAM`] bytes for a stream and
-//!   [`MAX_FILE_IO`] for a file. Less than was asked for is a short read or write, as ever.
+//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, [`MAX_STREAM`] bytes for a stream,
+//!   [`MAX_SOCKET`] for a socket and [`MAX_FILE_IO`] for a file. Less than was asked for is a short read or write, as
+//!   ever.
 //! - **All that a call will write to is checked before it does anything**, so that a bad pointer leaves no
 //!   half-done work behind.
 //!
@@ -29,8 +32,9 @@
 //!   the date where the host does not know it.
 //! - Of several buffers as many as possible are filled or written, not only the first.
 //! - A descriptor gets the lowest free number; more than [`MAX_DESCRIPTORS`] are [`Errno::Mfile`].
+//! - *Sockets* (which wasmtime 48 has not got in preview 1) do what Linux does; see `sock.rs`.
 //!
-//! Does not: sockets (every descriptor is [`Errno::Notsock`]), signals (`proc_raise` is [`Errno::Notsup`]),
+//! Does not: signals (`proc_raise` is [`Errno::Notsup`]),
 //! reserving space (`fd_allocate`: [`Errno::Notsup`], as wasmtime: no file system here keeps space for a file
 //! that it has not got).
 
@@ -43,11 +47,12 @@ mod sock;
 mod table;
 mod types;
 
-use core::fmt;
+use core::{fmt, mem};
 
 use lunette_hostcalls::{Ctx, Errno, Nanos, Stream, Trap, Wait};
 
 use self::{
+    io::Patience,
     table::{Descriptor, Held, Kind, Table},
     types::{Fdflags, Rights},
 };
@@ -55,6 +60,8 @@ use crate::memory::{BadPointer, GuestMemory, Span};
 
 pub use self::{
     io::{MAX_FILE_IO, MAX_IOVECS, MAX_STREAM},
+    poll::MAX_SUBSCRIPTIONS,
+    sock::MAX_SOCKET,
     table::MAX_DESCRIPTORS,
 };
 
@@ -235,16 +242,42 @@ pub type Answer = Result<(), Stop>;
 pub struct Wasi {
     ctx: Ctx,
     table: Table,
-    /// When the `poll_oneoff` that now waits was first called.
-    began: Option<Nanos>,
-    /// Has the `sched_yield` that is being made given way already?
-    yielded: bool,
+    progress: Progress,
+    patience: Patience,
+}
+
+/// What the call that now waits has come to; none before its first time.
+#[derive(Clone, Copy, Default)]
+enum Progress {
+    #[default]
+    None,
+    /// A `poll_oneoff` was first called then.
+    Began(Nanos),
+    /// A `sched_yield` has given way.
+    Yielded,
+    /// So many bytes went through a socket.
+    Moved(u32),
+}
+
+impl Progress {
+    /// The bytes that this call moved before it waited.
+    fn moved(&mut self) -> u32 {
+        if let Self::Moved(bytes) = mem::take(self) { bytes } else { 0 }
+    }
 }
 
 impl Wasi {
-    /// Descriptors 0, 1 and 2 are the standard streams; `ctx.preopens` follow.
-    pub fn new(ctx: Ctx) -> Self {
+    /// Descriptors 0, 1 and 2 are the standard streams; `ctx.listeners` follow, which are taken from it, then
+    /// `ctx.preopens`.
+    pub fn new(mut ctx: Ctx) -> Self {
         let stream = |kind, rights| Descriptor { kind, rights, inheriting: rights, flags: Fdflags::NONE };
+        // Taken: a listener is closed when its descriptor goes.
+        let listeners = mem::take(&mut ctx.listeners).into_iter().map(|listening| Descriptor {
+            kind: Kind::Listener(listening.socket),
+            rights: Rights::LISTENER,
+            inheriting: Rights::CONNECTION,
+            flags: Fdflags::NONE,
+        });
         let streams = [
             stream(Kind::Stdin, Rights::STDIN),
             stream(Kind::Output(Stream::Out), Rights::STDOUT),
@@ -259,12 +292,17 @@ impl Wasi {
             inheriting: Rights::DIRECTORY.or(Rights::FILE),
             flags: Fdflags::NONE,
         });
-        let table = Table::new(streams.into_iter().chain(preopens));
-        Self { ctx, table, began: None, yielded: false }
+        let table = Table::new(streams.into_iter().chain(listeners).chain(preopens));
+        Self { ctx, table, progress: Progress::None, patience: Patience::default() }
     }
 
     pub fn ctx(&self) -> &Ctx {
         &self.ctx
+    }
+
+    /// Closes every descriptor, when the guest is at its end.
+    pub fn close(&mut self) {
+        self.table = Table::new([].into_iter());
     }
 }
 

@@ -104,7 +104,7 @@ impl Wasi {
     /// Opens a file or directory, or makes a file. Of the rights asked for only those to read and to write count;
     /// what else means something for it is there, unless the directory gave it up.
     ///
-    /// [`Errno::Badf`]: `fd` is not open, or a stream. [`Errno::Notdir`]: `fd` is a file; `directory` and there is
+    /// [`Errno::Badf`]: `fd` is not open, or a stream. [`Errno::Notdir`]: `fd` is a file or socket; `directory` and there is
     /// something else. [`Errno::Notcapable`]: the directory may not make, cut off, read or write files.
     /// [`Errno::Inval`]: flags that mean nothing, or nothing together. [`Errno::Noent`]; [`Errno::Exist`];
     /// [`Errno::Isdir`]: to write a directory; [`Errno::Loop`]: a link that is not to be followed;
@@ -133,8 +133,8 @@ impl Wasi {
         self.table.room()?;
         let parent = self.table.get(fd)?;
         let Kind::Directory { held, .. } = &parent.kind else {
-            let file = matches!(parent.kind, Kind::File { .. });
-            return Err(if file { Errno::Notdir } else { Errno::Badf }.into());
+            let stream = matches!(parent.kind, Kind::Stdin | Kind::Output(_));
+            return Err(if !stream { Errno::Notdir } else { Errno::Badf }.into());
         };
         let mut needed = Rights::PATH_OPEN;
         if create_it {
