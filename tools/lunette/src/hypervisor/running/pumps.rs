@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Write},
     process::Child,
     sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread::JoinHandle,
 };
 
-use super::Event;
+use super::{Event, Streams};
 use crate::console::{self, Copied, Tail};
 
 pub(super) struct Pumps {
@@ -28,18 +28,18 @@ impl Pumps {
 pub(super) fn start_pumps(
     child: &mut Child,
     stderr: fs::File,
-    streams: bool,
+    streams: Streams,
     events: &Sender<Event>,
     tail: &Arc<Mutex<Tail>>,
 ) -> Pumps {
-    let output = |mut from: Box<dyn Read + Send>, out: bool| {
+    let (to_out, to_err): (Box<dyn Write + Send>, Box<dyn Write + Send>) = match streams {
+        Streams::None => (Box::new(io::sink()), Box::new(io::sink())),
+        Streams::Ours => (Box::new(Raw(io::stdout())), Box::new(Raw(io::stderr()))),
+        Streams::To { out, err } => (out, err),
+    };
+    let output = |mut from: Box<dyn Read + Send>, mut to: Box<dyn Write + Send>, out: bool| {
         let (events, tail) = (events.clone(), tail.clone());
         std::thread::spawn(move || {
-            let mut to: Box<dyn io::Write> = match (streams, out) {
-                (false, _) => Box::new(io::sink()),
-                (true, true) => Box::new(Raw(io::stdout())),
-                (true, false) => Box::new(Raw(io::stderr())),
-            };
             let seen = |bytes: &[u8]| tail.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
             let copied = console::pump_output(&mut from, &mut to, seen);
             // A closed standard output ends the run, as it ends other programs; a closed standard error
@@ -52,9 +52,9 @@ pub(super) fn start_pumps(
             }
         })
     };
-    let mut pumps = Pumps { output: vec![output(Box::new(stderr), false)], complaints: None };
+    let mut pumps = Pumps { output: vec![output(Box::new(stderr), to_err, false)], complaints: None };
     if let Some(stdout) = child.stdout.take() {
-        pumps.output.push(output(Box::new(stdout), true));
+        pumps.output.push(output(Box::new(stdout), to_out, true));
     }
     pumps.complaints = child.stderr.take().map(|mut from| {
         std::thread::spawn(move || {
@@ -81,7 +81,7 @@ pub(super) fn start_input(mut to: fs::File, streams: bool) {
 /// A standard stream without its buffer: what was taken is out.
 struct Raw<T>(T);
 
-impl<T: std::os::fd::AsFd> io::Write for Raw<T> {
+impl<T: std::os::fd::AsFd> Write for Raw<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(rustix::io::write(self.0.as_fd(), bytes)?)
     }
