@@ -1,8 +1,8 @@
 //! What one run adds to an app.
 
-use lunette_bundle::{Launch, MountSpec};
+use lunette_bundle::{Launch, MountSpec, Payload};
 
-use crate::{app::Packed, cli::Run};
+use crate::{app::Packed, cli::Run, problem::Problem};
 
 /// `-e` flags as they stand: a name without a value has ours, or is left out if there is none.
 pub fn environment(flags: &[(String, Option<String>)]) -> Vec<(String, String)> {
@@ -17,21 +17,24 @@ pub fn environment(flags: &[(String, Option<String>)]) -> Vec<(String, String)> 
 }
 
 /// The launch for these flags. `rest`: the app's arguments.
-pub(super) fn launch(args: &Run, rest: &[String], packed: &Packed) -> Launch {
+pub(super) fn launch(args: &Run, rest: &[String], packed: &Packed) -> Result<Launch, Problem> {
+    let plan = Payload::parse(&packed.bytes)?.plan()?;
+    let granted: Vec<_> = plan.all().map(|guest| &guest.grants).collect();
     let tmpfs = args.tmpfs.iter().map(|(path, size)| MountSpec {
         path: path.clone(),
         from: None,
         writable: true,
         size: *size,
     });
-    Launch {
+    Ok(Launch {
         args: (!rest.is_empty()).then(|| rest.to_vec()),
         env: environment(&args.env),
         memory: None,
         timeout: args.timeout,
         fuel: args.fuel,
         mounts: packed.mounts.iter().cloned().chain(tmpfs).collect(),
-    }
+        grants: args.network.grants(&granted),
+    })
 }
 
 #[cfg(test)]

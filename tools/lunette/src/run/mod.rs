@@ -71,15 +71,14 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let packed = App::open(Path::new(app))?.pack(&extras, &us.voice).map_err(|e| named(e, app))?;
     check(&packed, &us.cache).map_err(|e| named(e, app))?;
 
-    let mut launch = launch::launch(args, rest, &packed);
+    let mut launch = launch::launch(args, rest, &packed)?;
     if args.host {
         launch.memory = args.memory;
     }
     let payload = [packed.bytes, launch.to_bytes()].concat();
-    let (name, timeout, needs) = {
-        let plan = Payload::parse(&payload)?.plan()?;
-        (plan.name, plan.timeout, Needs::of([&args.network.grants(&[])]))
-    };
+    let plan = Payload::parse(&payload)?.plan()?;
+    let needs = Needs::of(plan.all().map(|guest| &guest.grants));
+    let timeout = plan.app.timeout;
 
     if args.host {
         let (_published, reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
@@ -89,7 +88,7 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
         return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
     }
     let network = network::plan(&args.network, needs, |_, _| None)?;
-    let ready = ready(args, us, &payload, network, timeout, needs, app, name)?;
+    let ready = ready(args, us, &payload, network, timeout, needs, app, plan.app.name)?;
     if args.dry_run {
         return dry_run(ready, us, &payload);
     }
@@ -225,12 +224,17 @@ fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
     let key = concat!("lunette ", env!("CARGO_PKG_VERSION"));
     let payload = Payload::parse(&packed.bytes)?;
     let plan = payload.plan()?;
-    let main = payload.main(&plan)?;
-    let large = main.len() >= REMEMBER;
+    let mut size = 0;
+    for guest in plan.all() {
+        size += payload.main(guest)?.len();
+    }
+    let large = size >= REMEMBER;
     if large && cache.get(&name, key).is_some() {
         return Ok(());
     }
-    module::check(main).map_err(|e| e.at(&plan.main))?;
+    for guest in plan.all() {
+        module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main))?;
+    }
     if large {
         cache.put(&name, key, "");
     }
