@@ -12,7 +12,7 @@ pub(super) type Answered = Result<Vec<IpAddr>, Errno>;
 /// Shared by whoever asked and, until it is answered, by the resolver, which lets go of a question that nobody
 /// waits for any more.
 #[derive(Default)]
-pub(crate) struct Pending(Mutex<State>);
+pub(super) struct Pending(Mutex<State>);
 
 #[derive(Default)]
 struct State {

@@ -22,12 +22,18 @@ use domain::{
     },
     rdata::{A, Aaaa, Cname, Soa},
 };
-use lunette_hostcalls::{Errno, Interest, Lookup, Source};
+use lunette_hostcalls::{Errno, Interest, Lookup, Nanos, Source};
 
 use super::{
-    Asked, GRACE, Key, MAX_ACTIVE, MAX_LINKS, MAX_SEARCHES, Nanos, Order, PATIENCE, Query, Resolver, SECOND,
-    Via, cache, message,
+    cache,
+    lookup::Pending,
+    message,
+    resolver::{
+        GRACE, Key, MAX_ACTIVE, MAX_SEARCHES, MAX_TCP, Order, PATIENCE, Query, Resolver, SECOND, Via,
+    },
 };
+
+type Asked = Arc<Pending>;
 
 const MS: Nanos = 1_000_000;
 const V4: &str = "10.0.2.15";
@@ -398,13 +404,13 @@ fn aliases_are_followed_within_bounds() {
         vec![(q.server, q.say(Rcode::NOERROR, &[(&q.name, 60, &format!("cname {next}"))]))]
     };
     assert_eq!(world.resolve("a.x", next), Err(Errno::Io));
-    assert!(world.asked.len() <= 2 * (usize::from(MAX_LINKS) + 1));
+    assert!(world.asked.len() <= 2 * (usize::from(message::MAX_LINKS) + 1));
     let mut world = World::new(1);
     let longer = |q: &Question| {
         vec![(q.server, q.say(Rcode::NOERROR, &[(&q.name, 60, &format!("cname x{}", q.name))]))]
     };
     assert_eq!(world.resolve("a.x", longer), Err(Errno::Io));
-    assert!(world.asked.len() <= 2 * (usize::from(MAX_LINKS) + 1));
+    assert!(world.asked.len() <= 2 * (usize::from(message::MAX_LINKS) + 1));
 }
 
 #[test]
@@ -863,7 +869,7 @@ fn compression_bombs_cost_little() {
             }
             let data = (bytes.len() - length - 2) as u16;
             bytes[length..length + 2].copy_from_slice(&data.to_be_bytes());
-            while bytes.len() < super::MAX_TCP - 16 {
+            while bytes.len() < MAX_TCP - 16 {
                 bytes.extend_from_slice(&(0xc000_u16 | (12 + 2 * 255)).to_be_bytes());
                 bytes.extend_from_slice(b"\0\x01\0\x01\0\0\0\0\0\x04\x01\x01\x01\x01");
             }
