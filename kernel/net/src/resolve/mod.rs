@@ -29,3 +29,8 @@ mod resolver;
 mod tests;
 
 pub(crate) use names::Names;
+
+/// May one ask for it? Addresses are no names.
+pub(crate) fn is_name(text: &str) -> bool {
+    name::HostName::parse(text).is_ok()
+}

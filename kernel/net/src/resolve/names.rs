@@ -12,10 +12,13 @@ use core::{
     task::Waker,
 };
 
-use lunette_hostcalls::{Errno, Interest, Lookup, Nanos, Net, Source as _, TcpStream, UdpSocket};
+use lunette_hostcalls::{Errno, Interest, Log, Lookup, Nanos, Net, TcpStream, UdpSocket};
 use spin::Mutex;
 
-use super::resolver::{Key, Order, Query, Resolver, Via};
+use super::{
+    is_name,
+    resolver::{Key, Order, Query, Resolver, Via},
+};
 
 pub(crate) struct Names {
     inner: Mutex<Inner>,
@@ -53,12 +56,22 @@ const BUFFER: usize = 2048;
 const PIECES: usize = 16;
 
 impl Names {
-    /// `hosts`: names that are asked of nobody. The first that is no name is the error.
-    pub(crate) fn new(hosts: &[(String, IpAddr)]) -> Result<Self, String> {
-        Ok(Self {
-            inner: Mutex::new(Inner { resolver: Resolver::new(hosts)?, sockets: BTreeMap::new() }),
-            bell: Arc::new(Bell(AtomicBool::new(false))),
-        })
+    /// `hosts`: names that are asked of nobody. What is no name is left out.
+    pub(crate) fn new(hosts: &[(String, IpAddr)], log: &dyn Log) -> Self {
+        let (hosts, wrong): (Vec<_>, Vec<_>) = hosts.iter().cloned().partition(|(name, _)| is_name(name));
+        for (name, ip) in wrong {
+            log.warn(format_args!(
+                "network: `{name}={ip}` is left out: that is not a name of a host; help: use letters, digits and hyphens"
+            ));
+        }
+        let inner = Inner { resolver: Resolver::new(&hosts), sockets: BTreeMap::new() };
+        Self { inner: Mutex::new(inner), bell: Arc::new(Bell(AtomicBool::new(false))) }
+    }
+
+    /// Nobody asks for anything.
+    pub(crate) fn is_idle(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.sockets.is_empty() && inner.resolver.is_idle()
     }
 
     /// Who is asked, in this order.

@@ -148,13 +148,15 @@ struct Attempt {
 }
 
 impl Resolver {
-    /// `hosts`: names that are not asked of anybody. The first that is no name is the error.
-    pub(super) fn new(hosts: &[(String, IpAddr)]) -> Result<Self, String> {
-        let hosts = hosts.iter().map(|(name, ip)| match HostName::parse(name) {
-            Ok(name) => Ok((name, *ip)),
-            Err(_) => Err(name.clone()),
-        });
-        Ok(Self { hosts: hosts.collect::<Result<_, _>>()?, ..Self::default() })
+    /// `hosts`: names that are asked of nobody. What is no name is left out.
+    pub(super) fn new(hosts: &[(String, IpAddr)]) -> Self {
+        let hosts = hosts.iter().filter_map(|(name, ip)| Some((HostName::parse(name).ok()?, *ip)));
+        Self { hosts: hosts.collect(), ..Self::default() }
+    }
+
+    /// Nothing is asked for, and nothing is to be done.
+    pub(super) fn is_idle(&self) -> bool {
+        self.searches.is_empty() && self.orders.is_empty()
     }
 
     /// Who is asked, in this order. What is under way goes on with them.
