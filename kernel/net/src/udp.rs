@@ -61,7 +61,7 @@ impl Hub {
                 .any(|id| self.datagrams(id).is_some_and(|other| other.place.meets(place)))
         })?;
         let mtu = self.mtu(Lane::Wire);
-        let charge = self.budget.charge(mtu + SENDING).ok_or(Errno::Nobufs)?;
+        let charge = self.budget.admit(mtu + SENDING).ok_or(Errno::Nobufs)?;
         // One at a time: each is taken out as soon as it is in.
         let came = PacketBuffer::new(vec![PacketMetadata::EMPTY], vec![0; mtu]);
         let goes = PacketBuffer::new(vec![PacketMetadata::EMPTY; SENDING_PACKETS], vec![0; SENDING.max(mtu)]);
