@@ -8,10 +8,7 @@ use lunette_hostcalls::{
     Clock, Nanos, Net, Wait,
     conformance::{NetWorld, run_network},
 };
-use lunette_net::{
-    Stack,
-    smoltcp::phy::Device,
-};
+use lunette_net::{Stack, smoltcp::phy::Device};
 use pair::{Dice, Hand, Lines, SECOND, config, wire};
 
 fn conforms<D: Device + Send>(stack: &Arc<Stack<D>>, clock: &Hand) {

@@ -42,7 +42,9 @@ impl Alone {
 
     /// What is said to the host comes from a neighbour that it knows.
     fn introduce(&self, ip: IpAddr) {
-        use lunette_net::smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol};
+        use lunette_net::smoltcp::wire::{
+            ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
+        };
         let IpAddr::V4(ip) = ip else { panic!() };
         let arp = ArpRepr::EthernetIpv4 {
             operation: ArpOperation::Reply,
@@ -79,7 +81,8 @@ impl Alone {
     fn shake(&self, from: SocketAddr) -> Option<(i32, i32)> {
         self.say(from, TcpControl::Syn, 1000, None);
         self.go();
-        let (_, seq, ..) = self.raw.take_tcp().into_iter().find(|(control, ..)| *control == TcpControl::Syn)?;
+        let (_, seq, ..) =
+            self.raw.take_tcp().into_iter().find(|(control, ..)| *control == TcpControl::Syn)?;
         self.say(from, TcpControl::None, 1001, Some(seq + 1));
         self.go();
         Some((1001, seq + 1))
@@ -271,12 +274,15 @@ fn one_that_hoards_does_not_starve_the_others() {
     // What was not taken for want of memory comes in the end.
     for (at, (_, server)) in others.iter().enumerate() {
         let mut got = 0;
-        assert!(world.until(300 * SECOND, || {
-            while let Ok(count) = server.read(&mut [0; 65536]) {
-                got += count;
-            }
-            got >= 512 * 1024
-        }), "{at}: {got}");
+        assert!(
+            world.until(300 * SECOND, || {
+                while let Ok(count) = server.read(&mut [0; 65536]) {
+                    got += count;
+                }
+                got >= 512 * 1024
+            }),
+            "{at}: {got}"
+        );
     }
 }
 

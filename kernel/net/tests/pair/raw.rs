@@ -19,7 +19,13 @@ pub(crate) struct Raw {
     pub(crate) mac: [u8; 6],
 }
 
-pub(crate) fn tcp(to: SocketAddr, from: SocketAddr, control: TcpControl, seq: i32, ack: Option<i32>) -> TcpRepr<'static> {
+pub(crate) fn tcp(
+    to: SocketAddr,
+    from: SocketAddr,
+    control: TcpControl,
+    seq: i32,
+    ack: Option<i32>,
+) -> TcpRepr<'static> {
     TcpRepr {
         src_port: from.port(),
         dst_port: to.port(),
@@ -52,7 +58,8 @@ impl Raw {
     }
 
     pub(crate) fn ip(&self, mac: [u8; 6], repr: IpRepr, fill: impl FnOnce(&mut [u8])) {
-        let kind = if matches!(repr, IpRepr::Ipv4(_)) { EthernetProtocol::Ipv4 } else { EthernetProtocol::Ipv6 };
+        let kind =
+            if matches!(repr, IpRepr::Ipv4(_)) { EthernetProtocol::Ipv4 } else { EthernetProtocol::Ipv6 };
         self.send(mac, kind, repr.buffer_len(), |bytes| {
             repr.emit(&mut *bytes, &ChecksumCapabilities::default());
             fill(&mut bytes[repr.header_len()..]);
@@ -117,7 +124,8 @@ impl Raw {
         self.take(|protocol, bytes| {
             let ip = (protocol == EthernetProtocol::Ipv4).then(|| Ipv4Packet::new_checked(bytes).unwrap())?;
             let (from, to) = (ip.src_addr().into(), ip.dst_addr().into());
-            let tcp = TcpPacket::new_checked(ip.payload()).ok().filter(|_| ip.next_header() == IpProtocol::Tcp)?;
+            let tcp =
+                TcpPacket::new_checked(ip.payload()).ok().filter(|_| ip.next_header() == IpProtocol::Tcp)?;
             let tcp = TcpRepr::parse(&tcp, &from, &to, &ChecksumCapabilities::default()).unwrap();
             Some((tcp.control, tcp.seq_number.0, tcp.ack_number.map(|ack| ack.0), tcp.payload.len()))
         })
