@@ -134,7 +134,7 @@ pub(crate) fn poll(now: Nanos) -> bool {
     woken
 }
 
-fn turn<D: Device>(stack: &Stack<D>) -> (bool, Option<Nanos>) {
+fn turn<D: Device + Send>(stack: &Stack<D>) -> (bool, Option<Nanos>) {
     let before = stack.wakes();
     let next = stack.poll();
     (stack.wakes() != before, next)

@@ -1877,9 +1877,26 @@ impl<'a> Socket<'a> {
             }
         }
 
+        // Without memory for them, the octets count as lost on the way.
+        let (payload, lost) = if payload.is_empty()
+            || self
+                .rx_buffer
+                .reserve(self.rx_buffer.len() + payload_offset + payload.len())
+        {
+            (payload, false)
+        } else {
+            net_debug!("no memory for {} octets", payload.len());
+            (&[][..], true)
+        };
+
         // Disregard control flags we don't care about or shouldn't act on yet.
         let mut control = repr.control;
         control = control.quash_psh();
+
+        // Nor is it the end, if not all before it was taken.
+        if control == TcpControl::Fin && (lost || window_end < segment_end) {
+            control = TcpControl::None;
+        }
 
         // If a FIN is received at the end of the current segment, but
         // we have a hole in the assembler before the current segment, disregard this FIN.
@@ -2225,15 +2242,6 @@ impl<'a> Socket<'a> {
             return None;
         }
 
-        // Without memory for them, the octets count as lost on the way.
-        if !self
-            .rx_buffer
-            .reserve(self.rx_buffer.len() + payload_offset + payload_len)
-        {
-            net_debug!("no memory for {} octets", payload_len);
-            return None;
-        }
-
         let assembler_was_empty = self.assembler.is_empty();
 
         // Try adding payload octets to the assembler.
@@ -2564,7 +2572,10 @@ impl<'a> Socket<'a> {
         } else if self.timer.should_close(cx.now()) {
             // If we have spent enough time in the TIME-WAIT state, close the socket.
             tcp_trace!("TIME-WAIT timer expired");
-            self.reset();
+            // What was received may still wait to be read.
+            self.timer = Timer::new();
+            self.tuple = None;
+            self.set_state(State::Closed);
             return Ok(());
         } else {
             return Ok(());
