@@ -3,7 +3,8 @@
 //!
 //! | port | |
 //! |---|---|
-//! | 7 | sends back what it gets (RFC 862); by UDP too |
+//! | 7 | sends back what it gets (RFC 862) |
+//! | 7/udp | says how many KiB are free |
 //! | 9 | throws it away (RFC 863) |
 //! | 19 | sends without end (RFC 864) |
 //!
@@ -47,7 +48,7 @@ fn main() {
         executor.spawn(accept(listener, service, timers.clone()));
     }
     let datagrams = net.bind(([0_u16; 8], 7).into()).expect("the port is free");
-    executor.spawn(echo_datagrams(datagrams, timers.clone()));
+    executor.spawn(tell(datagrams, timers.clone()));
     println!("serving");
 
     let mut open = 0;
@@ -106,21 +107,29 @@ async fn accept(listener: Arc<dyn TcpListener>, service: Service, timers: Rc<Tim
 }
 
 async fn serve(stream: Arc<dyn TcpStream>, service: Service, timers: Rc<Timers>) -> Done {
-    let mut buffer = vec![b'x'; 16 * 1024];
     let _ = match service {
-        Service::Echo => echo(&stream, &mut buffer, &timers).await,
-        Service::Discard => discard(&stream, &mut buffer, &timers).await,
-        Service::Generate => generate(&stream, &buffer, &timers).await,
+        Service::Echo => echo(&stream, &timers).await,
+        Service::Discard => discard(&stream, &timers).await,
+        Service::Generate => generate(&stream, &timers).await,
     };
     Done::Ended
 }
 
-async fn read(stream: &Arc<dyn TcpStream>, buffer: &mut [u8], timers: &Timers) -> Result<usize, Errno> {
+/// What is there, into a buffer that nobody holds while there is nothing.
+async fn read(stream: &Arc<dyn TcpStream>, timers: &Timers) -> Result<Vec<u8>, Errno> {
     loop {
-        match stream.read(buffer) {
-            Err(Errno::Again) => wait(stream.clone(), Interest::Read, timers).await,
-            done => return done,
+        let bytes = stream.ready(Interest::Read).bytes.clamp(1, 64 * 1024);
+        let mut buffer = vec![0; bytes as usize];
+        match stream.read(&mut buffer) {
+            Err(Errno::Again) => {}
+            Ok(n) => {
+                buffer.truncate(n);
+                return Ok(buffer);
+            }
+            Err(errno) => return Err(errno),
         }
+        drop(buffer);
+        wait(stream.clone(), Interest::Read, timers).await;
     }
 }
 
@@ -135,32 +144,32 @@ async fn write_all(stream: &Arc<dyn TcpStream>, mut bytes: &[u8], timers: &Timer
     Ok(())
 }
 
-async fn echo(stream: &Arc<dyn TcpStream>, buffer: &mut [u8], timers: &Timers) -> Result<(), Errno> {
+async fn echo(stream: &Arc<dyn TcpStream>, timers: &Timers) -> Result<(), Errno> {
     loop {
-        let n = read(stream, buffer, timers).await?;
-        if n == 0 {
+        let bytes = read(stream, timers).await?;
+        if bytes.is_empty() {
             return Ok(());
         }
-        write_all(stream, &buffer[..n], timers).await?;
+        write_all(stream, &bytes, timers).await?;
     }
 }
 
-async fn discard(stream: &Arc<dyn TcpStream>, buffer: &mut [u8], timers: &Timers) -> Result<(), Errno> {
-    while read(stream, buffer, timers).await? > 0 {}
+async fn discard(stream: &Arc<dyn TcpStream>, timers: &Timers) -> Result<(), Errno> {
+    while !read(stream, timers).await?.is_empty() {}
     Ok(())
 }
 
-async fn generate(stream: &Arc<dyn TcpStream>, buffer: &[u8], timers: &Timers) -> Result<(), Errno> {
+async fn generate(stream: &Arc<dyn TcpStream>, timers: &Timers) -> Result<(), Errno> {
+    let bytes = [b'x'; 16 * 1024];
     loop {
-        write_all(stream, buffer, timers).await?;
+        write_all(stream, &bytes, timers).await?;
     }
 }
 
-async fn echo_datagrams(socket: Arc<dyn UdpSocket>, timers: Rc<Timers>) -> Done {
-    let mut buffer = vec![0; 65536];
+async fn tell(socket: Arc<dyn UdpSocket>, timers: Rc<Timers>) -> Done {
     loop {
-        match socket.recv_from(&mut buffer) {
-            Ok((took, _, from)) => drop(socket.send_to(&buffer[..took], from)),
+        match socket.recv_from(&mut []) {
+            Ok((.., from)) => drop(socket.send_to((mm::free_bytes() / 1024).to_string().as_bytes(), from)),
             Err(Errno::Again) => wait(socket.clone(), Interest::Read, &timers).await,
             Err(errno) => panic!("{errno}"),
         }
