@@ -60,6 +60,10 @@ impl Stories {
 
 fn main() {
     let arguments = Arguments::from_args();
+    // Some stories have a thousand clients.
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
     servers::stories(&mut stories);
