@@ -1,5 +1,5 @@
 //! What every host's [`Ctx`] has to hold: one list, run in the fake world, in the kernel, and in a
-//! process.
+//! process. A second list, [`NET_CHECKS`], is for its [`crate::Net`].
 //!
 //! Promises: a check leaves nothing behind in the file system, works in a directory of its own below the
 //! writable preopen, and says in one line what was wrong. Checks do not panic.
@@ -13,6 +13,8 @@ use crate::{
     Ctx, DirEntry, Errno, FileKind, Files, Nanos, NewNode, Node, Preopen, Stream,
     path::{MAX_NAME, walk},
 };
+
+pub use network::{NET_CHECKS, NetCheck, NetWorld, run_network};
 
 /// One check: its name, and what it does.
 pub type Check = (&'static str, fn(&Ctx) -> Result<(), String>);
@@ -75,6 +77,9 @@ macro_rules! holds {
         }
     };
 }
+
+// Below the macros, which it uses.
+mod network;
 
 /// Gives an error a place.
 trait At<T> {

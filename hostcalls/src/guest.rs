@@ -54,13 +54,11 @@ impl Wait {
 /// Equal if they wait for the same sockets, not for sockets that are alike.
 impl PartialEq for Wait {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&(Arc<dyn Source>, Interest), &(Arc<dyn Source>, Interest))| {
-            Arc::ptr_eq(&a.0, &b.0) && a.1 == b.1
-        };
         self.stdin == other.stdin
             && self.until == other.until
             && self.sockets.len() == other.sockets.len()
-            && self.sockets.iter().zip(&other.sockets).all(same)
+            && (self.sockets.iter().zip(&other.sockets))
+                .all(|((a, how), (b, other_how))| Arc::ptr_eq(a, b) && how == other_how)
     }
 }
 

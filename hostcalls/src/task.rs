@@ -39,14 +39,16 @@ pub trait Host {
 /// Wakes tasks when the clock reaches what they wait for. Shared by all that wait on one executor.
 #[derive(Default)]
 pub struct Timers {
-    // The number tells equal times apart.
-    due: RefCell<(u64, BTreeMap<(Nanos, u64), Waker>)>,
+    due: RefCell<(u64, BTreeMap<Due, Waker>)>,
 }
+
+/// When, and a number that tells equal times apart.
+type Due = (Nanos, u64);
 
 /// A place in the [`Timers`]; given up when dropped.
 struct Timer<'a> {
     timers: &'a Timers,
-    key: (Nanos, u64),
+    key: Due,
 }
 
 impl Timers {

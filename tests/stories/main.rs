@@ -13,12 +13,14 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod clients;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
 mod processes;
 mod samples;
+mod servers;
 mod streams;
 mod vm;
 
@@ -60,6 +62,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
+    servers::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);

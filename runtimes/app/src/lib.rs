@@ -8,7 +8,7 @@
 
 use std::{fmt::Write, rc::Rc, sync::Arc};
 
-use lunette_bundle::{Bundle, Entry, Error, HELP, Kind, MANIFEST, Payload, Plan, Source};
+use lunette_bundle::{Bundle, Entry, Error, GuestPlan, HELP, Kind, MANIFEST, Payload, Source};
 use lunette_hostcalls::{
     Clock, CodeFrame, Ctx, Ending, Errno, Guest, Limit, Log, Nanos, Net, Network, Preopen, RamFs, Random,
     Stdio, Step, Stream,
@@ -56,7 +56,7 @@ impl From<Error> for Refusal {
 /// Starts the app in `payload`: a bundle or a bare module, and what the launch adds.
 pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
     let payload = Payload::parse(payload)?;
-    let plan = payload.plan()?;
+    let plan = payload.plan()?.app;
     let module = payload.main(&plan)?;
     let bundle = match &payload.source {
         Source::Bundle(bundle) => Some(bundle),
@@ -78,6 +78,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         table_elements: plan.tables,
         time: plan.timeout.map(|timeout| Nanos::try_from(timeout.as_nanos()).unwrap_or(Nanos::MAX)),
         fuel: plan.fuel,
+        slices: false,
     };
     let guest = lunette_wasm::start(module, ctx, limits).map_err(|problem| {
         let help = match problem {
@@ -96,7 +97,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
 /// The guest's directories, in one file system in memory.
 fn preopens(
     bundle: Option<&Bundle<'static>>,
-    plan: &Plan,
+    plan: &GuestPlan,
     services: &Services,
 ) -> Result<Vec<Preopen>, Refusal> {
     let alone = alone(bundle, plan);
@@ -125,7 +126,7 @@ fn preopens(
 
 /// Did the module come without files, and was it given no directory? Then what it looks for at `/` is not missing
 /// but was never granted: so says every other host to a program without directories.
-fn alone(bundle: Option<&Bundle<'_>>, plan: &Plan) -> bool {
+fn alone(bundle: Option<&Bundle<'_>>, plan: &GuestPlan) -> bool {
     let brought = |entry: &Entry<'_>| entry.path != plan.main && entry.path != MANIFEST;
     let files = bundle.is_some_and(|bundle| bundle.visible().any(brought));
     let given = plan.mounts.iter().any(|mount| {
@@ -214,7 +215,7 @@ impl App {
 
 #[cfg(test)]
 mod tests {
-    use lunette_bundle::{Launch, Manifest, MountSpec};
+    use lunette_bundle::{Launch, Manifest, MountSpec, Plan};
 
     use super::*;
 
@@ -223,7 +224,7 @@ mod tests {
         let plan = |paths: &[&str]| {
             let mounts = paths.iter().map(|path| MountSpec { path: (*path).into(), ..MountSpec::default() });
             let launch = Launch { mounts: mounts.collect(), ..Launch::default() };
-            Plan::new(None, &Manifest::bare("a.wasm"), &launch).unwrap()
+            Plan::new(None, &Manifest::bare("a.wasm"), &launch).unwrap().app
         };
         assert!(alone(None, &plan(&[])));
         assert!(!alone(None, &plan(&["data"])));

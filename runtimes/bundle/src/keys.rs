@@ -1,10 +1,14 @@
 //! Walking a TOML document key by key, so that every complaint names the key and its line and column.
 
-use std::time::Duration;
+use std::{str::FromStr, time::Duration};
 
+use lunette_hostcalls::{
+    Grants,
+    grants::{Fault, Listen, Name, Peer},
+};
 use toml::de::{DeTable, DeValue};
 
-use crate::{Error, MountSpec, parse_duration, parse_size, tar};
+use crate::{Error, GuestSpec, Manifest, MountSpec, parse_duration, parse_size, tar};
 
 type Value<'d> = toml::Spanned<DeValue<'d>>;
 
@@ -77,12 +81,17 @@ impl<'d> Walk<'d> {
         );
     }
 
-    pub(crate) fn table<'t>(&mut self, table: &'t DeTable<'d>, key: &str) -> Option<&'t DeTable<'d>> {
+    pub(crate) fn table<'t>(
+        &mut self,
+        table: &'t DeTable<'d>,
+        section: &str,
+        key: &str,
+    ) -> Option<&'t DeTable<'d>> {
         let value = table.get(key)?;
         match value.get_ref() {
             DeValue::Table(table) => Some(table),
             _ => {
-                self.wrong(key, &format!("a table, [{key}]"), value);
+                self.wrong(&format!("{section}{key}"), &format!("a table, [{section}{key}]"), value);
                 None
             }
         }
@@ -114,29 +123,151 @@ impl<'d> Walk<'d> {
     }
 
     pub(crate) fn strings(&mut self, table: &DeTable<'d>, section: &str, key: &str) -> Option<Vec<String>> {
+        let found = self.placed_strings(table, section, key)?;
+        Some(found.into_iter().map(|(text, _)| text).collect())
+    }
+
+    fn placed_strings(
+        &mut self,
+        table: &DeTable<'d>,
+        section: &str,
+        key: &str,
+    ) -> Option<Vec<(String, usize)>> {
         let value = table.get(key)?;
         let name = format!("{section}{key}");
         let DeValue::Array(array) = value.get_ref() else {
             self.wrong(&name, "an array of strings, [\"a\", \"b\"]", value);
             return None;
         };
-        Some(array.iter().filter_map(|value| Some(self.text(&name, value)?.0)).collect())
+        Some(array.iter().filter_map(|value| self.text(&name, value)).collect())
+    }
+
+    /// `name`, `main` and `args`: the same keys in `[app]` and in each `[[guest]]`, whose table is `at` this byte.
+    pub(crate) fn program(&mut self, table: &DeTable<'d>, section: &str, at: usize) -> GuestSpec {
+        let mut guest = GuestSpec {
+            args: self.strings(table, section, "args").unwrap_or_default(),
+            ..GuestSpec::default()
+        };
+        let help = "say which module to start: `main = \"hello.wasm\"`";
+        match self.string(table, section, "main") {
+            Some((main, at)) => match tar::path_fault(&main) {
+                Some(fault) => self.complain(format!("`{section}main`: {main:?} {fault}"), at, help),
+                None if tar::is_reserved(&main) => {
+                    self.complain(format!("`{section}main`: {} is reserved", tar::RESERVED), at, help);
+                }
+                None => guest.main = main,
+            },
+            None if table.contains_key("main") => {}
+            None => self.complain(format!("`{section}main` is missing"), at, help),
+        }
+        match self.string(table, section, "name") {
+            Some((name, at)) if name.is_empty() => {
+                self.complain(format!("`{section}name` is empty"), at, "write a name");
+            }
+            Some((name, _)) => guest.name = name,
+            None => {}
+        }
+        guest
+    }
+
+    /// What a guest is given: `env`, `resources`, `mount` and `network`, in the document or in a `[[guest]]`.
+    pub(crate) fn world(&mut self, table: &DeTable<'d>, section: &str, guest: &mut GuestSpec) {
+        guest.env = self.env(table, section);
+        if let Some(resources) = self.table(table, section, "resources") {
+            let name = format!("{section}resources");
+            self.only(resources, &name, &["memory", "timeout", "fuel", "table-elements"]);
+            let name = name + ".";
+            guest.memory = self.size(resources, &name, "memory");
+            guest.timeout = self.duration(resources, &name, "timeout");
+            guest.fuel = self.count(resources, &name, "fuel");
+            guest.table_elements = self.count(resources, &name, "table-elements");
+        }
+        guest.mounts = self.mounts(table, section);
+        guest.grants = self.grants(table, section);
+    }
+
+    /// The `[[guest]]` tables.
+    pub(crate) fn guests(&mut self, table: &DeTable<'d>, manifest: &mut Manifest) {
+        let Some(value) = table.get("guest") else { return };
+        let DeValue::Array(array) = value.get_ref() else {
+            return self.wrong("guest", "an array of tables, [[guest]]", value);
+        };
+        for value in array.iter() {
+            if manifest.guests.len() == MAX_GUESTS {
+                let what = format!("there are more than {MAX_GUESTS} [[guest]] tables");
+                self.complain(what, value.span().start, "run some of them in a VM of their own");
+                break;
+            }
+            let DeValue::Table(table) = value.get_ref() else {
+                self.wrong("guest", "an array of tables, [[guest]]", value);
+                continue;
+            };
+            self.only(table, "guest", &["name", "main", "args", "env", "resources", "mount", "network"]);
+            let mut guest = self.program(table, "guest.", value.span().start);
+            let at = table.get("name").unwrap_or(value).span().start;
+            if !table.contains_key("name") {
+                self.complain("a [[guest]] has no `name`".into(), at, "name it: `name = \"metrics\"`");
+            } else if manifest.app.name == guest.name
+                || manifest.guests.iter().any(|other| other.name == guest.name)
+            {
+                let what = format!("`guest.name`: there is another guest {:?}", guest.name);
+                self.complain(what, at, "give each a name of its own; the app has one too");
+            }
+            self.world(table, "guest.", &mut guest);
+            manifest.guests.push(guest);
+        }
+    }
+
+    /// The `[network]` table.
+    pub(crate) fn grants(&mut self, table: &DeTable<'d>, section: &str) -> Grants {
+        let Some(network) = self.table(table, section, "network") else { return Grants::default() };
+        let section = format!("{section}network");
+        self.only(network, &section, &["listen", "connect", "resolve"]);
+        let section = section + ".";
+        Grants {
+            listen: self.grant::<Listen>(network, &section, "listen"),
+            connect: self.grant::<Peer>(network, &section, "connect"),
+            resolve: self.grant::<Name>(network, &section, "resolve"),
+        }
+    }
+
+    /// One list of grants; what is there twice counts once.
+    fn grant<T: FromStr<Err = Fault> + PartialEq>(
+        &mut self,
+        table: &DeTable<'d>,
+        section: &str,
+        key: &str,
+    ) -> Vec<T> {
+        let mut grants = Vec::new();
+        for (text, at) in self.placed_strings(table, section, key).unwrap_or_default() {
+            if grants.len() == MAX_GRANTS {
+                let what = format!("`{section}{key}` has more than {MAX_GRANTS} entries");
+                self.complain(what, at, "grant blocks, names below a name, or any (\"*\")");
+                break;
+            }
+            match text.parse::<T>() {
+                Ok(grant) if grants.contains(&grant) => {}
+                Ok(grant) => grants.push(grant),
+                Err(fault) => self.complain(format!("`{section}{key}`: {}", fault.what), at, fault.help),
+            }
+        }
+        grants
     }
 
     /// The `[env]` table, in the order in which it was written.
-    pub(crate) fn env(&mut self, table: &DeTable<'d>) -> Vec<(String, String)> {
-        let Some(env) = self.table(table, "env") else { return Vec::new() };
+    pub(crate) fn env(&mut self, table: &DeTable<'d>, section: &str) -> Vec<(String, String)> {
+        let Some(env) = self.table(table, section, "env") else { return Vec::new() };
         let mut found = Vec::with_capacity(env.len());
         for (key, value) in env {
             let name: &str = key.get_ref();
             let at = key.span().start;
             if name.is_empty() || name.contains(['=', '\0']) {
                 self.complain(
-                    format!("`env.{name}` is no name of a variable"),
+                    format!("`{section}env.{name}` is no name of a variable"),
                     at,
                     "use a name without '=' and NUL",
                 );
-            } else if let Some((text, _)) = self.text(&format!("env.{name}"), value) {
+            } else if let Some((text, _)) = self.text(&format!("{section}env.{name}"), value) {
                 found.push((at, name.to_owned(), text));
             }
         }
@@ -222,29 +353,31 @@ impl<'d> Walk<'d> {
     }
 
     /// The `[[mount]]` tables.
-    pub(crate) fn mounts(&mut self, table: &DeTable<'d>) -> Vec<MountSpec> {
+    pub(crate) fn mounts(&mut self, table: &DeTable<'d>, section: &str) -> Vec<MountSpec> {
         let Some(value) = table.get("mount") else { return Vec::new() };
+        let name = format!("{section}mount");
         let DeValue::Array(array) = value.get_ref() else {
-            self.wrong("mount", "an array of tables, [[mount]]", value);
+            self.wrong(&name, &format!("an array of tables, [[{name}]]"), value);
             return Vec::new();
         };
-        array.iter().filter_map(|value| self.mount(value)).collect()
+        array.iter().filter_map(|value| self.mount(&name, value)).collect()
     }
 
-    fn mount(&mut self, value: &Value<'d>) -> Option<MountSpec> {
+    fn mount(&mut self, name: &str, value: &Value<'d>) -> Option<MountSpec> {
         let DeValue::Table(table) = value.get_ref() else {
-            self.wrong("mount", "an array of tables, [[mount]]", value);
+            self.wrong(name, &format!("an array of tables, [[{name}]]"), value);
             return None;
         };
-        self.only(table, "mount", &["path", "from", "writable", "size"]);
-        let path = self.string(table, "mount.", "path");
-        let from = self.string(table, "mount.", "from");
-        let size = self.size(table, "mount.", "size");
+        self.only(table, name, &["path", "from", "writable", "size"]);
+        let section = &*format!("{name}.");
+        let path = self.string(table, section, "path");
+        let from = self.string(table, section, "from");
+        let size = self.size(table, section, "size");
         let writable = match table.get("writable").map(|value| (value, value.get_ref())) {
             None => from.is_none(),
             Some((_, DeValue::Boolean(writable))) => *writable,
             Some((value, _)) => {
-                self.wrong("mount.writable", "true or false", value);
+                self.wrong(&format!("{name}.writable"), "true or false", value);
                 return None;
             }
         };
@@ -252,13 +385,13 @@ impl<'d> Walk<'d> {
             && let Some(fault) = tar::path_fault(from)
         {
             let help = "name a folder of the bundle, such as \"data\"";
-            self.complain(format!("`mount.from`: {from:?} {fault}"), *at, help);
+            self.complain(format!("`{name}.from`: {from:?} {fault}"), *at, help);
         }
         if size.is_some() && !writable {
             let at = table.get("size").map_or(0, |size| size.span().start);
             let help = "leave it out, or add `writable = true`";
             self.complain(
-                "`mount.size` limits what is written, and this mount is read-only".into(),
+                format!("`{name}.size` limits what is written, and this mount is read-only"),
                 at,
                 help,
             );
@@ -266,19 +399,24 @@ impl<'d> Walk<'d> {
         match path {
             Some((path, at)) if path.is_empty() => {
                 let help = "say where the guest finds it, such as \"/data\"";
-                self.complain("`mount.path` is empty".into(), at, help);
+                self.complain(format!("`{name}.path` is empty"), at, help);
                 None
             }
             Some((path, _)) => Some(MountSpec { path, from: from.map(|(from, _)| from), writable, size }),
             None if table.contains_key("path") => None,
             None => {
                 let help = "say where the guest finds it: `path = \"/data\"`";
-                self.complain("a [[mount]] has no `path`".into(), value.span().start, help);
+                self.complain(format!("a [[{name}]] has no `path`"), value.span().start, help);
                 None
             }
         }
     }
 }
+
+/// How many guests there can be beside the app: no two may have the same name, and each is compared with each.
+const MAX_GUESTS: usize = 64;
+/// How many grants a list can have: each is compared with each, and all with whatever a guest asks for.
+const MAX_GRANTS: usize = 256;
 
 /// The known key that a misspelt one most looks like, if it looks like any.
 fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {

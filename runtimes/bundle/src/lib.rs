@@ -51,8 +51,8 @@ mod units;
 mod write;
 
 pub use error::{Error, HELP};
-pub use manifest::{Launch, Manifest, MountSpec};
-pub use plan::{DEFAULT_TABLE_ELEMENTS, Mount, Payload, Plan, Source};
+pub use manifest::{GuestSpec, Launch, Manifest, MountSpec};
+pub use plan::{DEFAULT_TABLE_ELEMENTS, GuestPlan, Mount, Payload, Plan, Source};
 pub use read::{Bundle, Entry, Kind, sha256_hex};
 pub use units::{parse_duration, parse_size};
 #[cfg(feature = "write")]

@@ -27,23 +27,52 @@
 //! | `mount.from` | string | none: empty | the folder of the bundle that it shows |
 //! | `mount.writable` | boolean | `true` without `from`, else `false` | changes stay in RAM and end with the run |
 //! | `mount.size` | size | as the host sees fit | cap on what is written to it |
+//! | `network.listen` | strings | `[]` | what it may listen on: `"80"`, `"127.0.0.1:8080"`, `"53/udp"` |
+//! | `network.connect` | strings | `[]` | whom it may connect to: `"db:5432"`, `"10.0.0.0/8:*"`, `"*:443"` |
+//! | `network.resolve` | strings | `[]` | whose addresses it may ask for: `"*.example.org"` |
+//! | `guest.name` | string | *required* | another guest beside the app, in the same VM; no two have the same name |
+//! | `guest.main` | string | *required* | its module: a file of the bundle |
+//! | `guest.args`, `guest.env`, `guest.resources`, `guest.network`, `guest.mount` | | | for this guest what `app.args`, `env`, `resources`, `network` and `mount` are for the app |
 //!
 //! Sizes are strings such as `"64MiB"` (all units are powers of 1024) or numbers of bytes; durations are
 //! strings such as `"30s"`, `"500ms"`, `"2m"`. Any other key is an error. Every guest has the bundle's
-//! files at `/`, read-only, and an empty writable `/tmp`; a mount at one of these paths takes its place.
+//! files at `/`, read-only, and an empty writable `/tmp` of its own; a mount at one of these paths takes its place. What
+//! may stand in `network` is told by [`lunette_hostcalls::grants`]; a list has at most 256 entries, and there are at most
+//! 64 guests beside the app.
+//!
+//! Guests beside the app live as long as it does:
+//!
+//! ```toml
+//! [[guest]]
+//! name = "metrics"
+//! main = "metrics.wasm"
+//! [guest.network]
+//! listen = ["9100"]
+//! ```
 //!
 //! `launch.toml` is written by the CLI and not by people. It has `args`, `memory`, `timeout`, `fuel`,
-//! `[env]` and `[[mount]]`, with the same meanings.
+//! `[env]`, `[network]` and `[[mount]]`, with the same meanings, for the app.
 
 use std::time::Duration;
+
+use lunette_hostcalls::Grants;
 
 use crate::{Error, keys::Walk, tar};
 
 /// A manifest, read and checked as far as it goes without the bundle around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
-    pub name: String,
     pub version: Option<String>,
+    /// The guest that the VM lives and ends with.
+    pub app: GuestSpec,
+    /// Those beside it.
+    pub guests: Vec<GuestSpec>,
+}
+
+/// A program, and what it wants of the world.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuestSpec {
+    pub name: String,
     /// A path in the bundle.
     pub main: String,
     pub args: Vec<String>,
@@ -53,6 +82,7 @@ pub struct Manifest {
     pub fuel: Option<u64>,
     pub table_elements: Option<u64>,
     pub mounts: Vec<MountSpec>,
+    pub grants: Grants,
 }
 
 /// A directory that the guest is given beside `/` and `/tmp`.
@@ -79,13 +109,16 @@ pub struct Launch {
     pub fuel: Option<u64>,
     /// After the manifest's; the same path takes its place.
     pub mounts: Vec<MountSpec>,
+    /// Added to the manifest's.
+    pub grants: Grants,
 }
 
 impl Manifest {
     /// The manifest of a module that has none.
     pub fn bare(main: impl Into<String>) -> Self {
         let main = main.into();
-        Self { name: stem(&main).to_owned(), main, ..Self::default() }
+        let app = GuestSpec { name: stem(&main).to_owned(), main, ..GuestSpec::default() };
+        Self { app, ..Self::default() }
     }
 
     /// Reads a manifest; the first thing wrong with it, if anything is.
@@ -100,45 +133,21 @@ impl Manifest {
         if !walk.errors.is_empty() {
             return Err(walk.errors);
         }
-        walk.only(&table, "", &["app", "env", "resources", "mount"]);
+        walk.only(&table, "", &["app", "env", "resources", "mount", "network", "guest"]);
         let mut manifest = Self::default();
-        if let Some(app) = walk.table(&table, "app") {
+        if let Some(app) = walk.table(&table, "", "app") {
             walk.only(app, "app", &["name", "version", "main", "args"]);
             manifest.version = walk.string(app, "app.", "version").map(|(version, _)| version);
-            manifest.args = walk.strings(app, "app.", "args").unwrap_or_default();
-            let help = "say which module to start: `main = \"hello.wasm\"`";
-            match walk.string(app, "app.", "main") {
-                Some((main, at)) => match tar::path_fault(&main) {
-                    Some(fault) => walk.complain(format!("`app.main`: {main:?} {fault}"), at, help),
-                    None if tar::is_reserved(&main) => {
-                        walk.complain(format!("`app.main`: {} is reserved", tar::RESERVED), at, help);
-                    }
-                    None => manifest.main = main,
-                },
-                None if app.contains_key("main") => {}
-                None => walk.complain("`app.main` is missing".into(), 0, help),
+            manifest.app = walk.program(app, "app.", 0);
+            if !app.contains_key("name") {
+                stem(&manifest.app.main).clone_into(&mut manifest.app.name);
             }
-            manifest.name = match walk.string(app, "app.", "name") {
-                Some((name, at)) if name.is_empty() => {
-                    walk.complain("`app.name` is empty".into(), at, "name the app, or leave the key out");
-                    name
-                }
-                Some((name, _)) => name,
-                None => stem(&manifest.main).to_owned(),
-            };
         } else if !table.contains_key("app") {
             let help = "say which module to start: `[app]` and below it `main = \"hello.wasm\"`";
             walk.complain("`app.main` is missing".into(), 0, help);
         }
-        manifest.env = walk.env(&table);
-        if let Some(resources) = walk.table(&table, "resources") {
-            walk.only(resources, "resources", &["memory", "timeout", "fuel", "table-elements"]);
-            manifest.memory = walk.size(resources, "resources.", "memory");
-            manifest.timeout = walk.duration(resources, "resources.", "timeout");
-            manifest.fuel = walk.count(resources, "resources.", "fuel");
-            manifest.table_elements = walk.count(resources, "resources.", "table-elements");
-        }
-        manifest.mounts = walk.mounts(&table);
+        walk.world(&table, "", &mut manifest.app);
+        walk.guests(&table, &mut manifest);
         if walk.errors.is_empty() { Ok(manifest) } else { Err(walk.errors) }
     }
 }
@@ -148,14 +157,15 @@ impl Launch {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (mut walk, table) = Walk::new(tar::LAUNCH, text);
         if walk.errors.is_empty() {
-            walk.only(&table, "", &["args", "env", "memory", "timeout", "fuel", "mount"]);
+            walk.only(&table, "", &["args", "env", "memory", "timeout", "fuel", "mount", "network"]);
             let launch = Self {
                 args: walk.strings(&table, "", "args"),
-                env: walk.env(&table),
+                env: walk.env(&table, ""),
                 memory: walk.size(&table, "", "memory"),
                 timeout: walk.duration(&table, "", "timeout"),
                 fuel: walk.count(&table, "", "fuel"),
-                mounts: walk.mounts(&table),
+                mounts: walk.mounts(&table, ""),
+                grants: walk.grants(&table, ""),
             };
             if walk.errors.is_empty() {
                 return Ok(launch);
@@ -181,40 +191,24 @@ fn stem(main: &str) -> &str {
 
 #[cfg(feature = "write")]
 mod write {
-    use std::fmt::Write as _;
+    use std::fmt::{Display, Write as _};
 
-    use super::{Launch, Manifest, MountSpec};
+    use lunette_hostcalls::Grants;
+
+    use super::{GuestSpec, Launch, Manifest, MountSpec};
 
     impl Manifest {
         /// As the text of a `lunette.toml`. [`Manifest::parse`] reads it back.
         pub fn to_toml(&self) -> String {
-            let mut out = format!("[app]\nname = {}\n", quote(&self.name));
+            let mut out = String::from("[app]\n");
             if let Some(version) = &self.version {
                 line(&mut out, "version", &quote(version));
             }
-            line(&mut out, "main", &quote(&self.main));
-            if !self.args.is_empty() {
-                line(&mut out, "args", &array(&self.args));
+            guest(&mut out, "", &self.app);
+            for spec in &self.guests {
+                out += "\n[[guest]]\n";
+                guest(&mut out, "guest.", spec);
             }
-            env(&mut out, &self.env);
-            let mut resources = String::new();
-            if let Some(memory) = self.memory {
-                line(&mut resources, "memory", &memory.to_string());
-            }
-            if let Some(timeout) = self.timeout {
-                line(&mut resources, "timeout", &quote(&format!("{}ns", timeout.as_nanos())));
-            }
-            if let Some(fuel) = self.fuel {
-                line(&mut resources, "fuel", &fuel.to_string());
-            }
-            if let Some(elements) = self.table_elements {
-                line(&mut resources, "table-elements", &elements.to_string());
-            }
-            if !resources.is_empty() {
-                out += "\n[resources]\n";
-                out += &resources;
-            }
-            mounts(&mut out, &self.mounts);
             out
         }
     }
@@ -235,10 +229,39 @@ mod write {
             if let Some(fuel) = self.fuel {
                 line(&mut out, "fuel", &fuel.to_string());
             }
-            env(&mut out, &self.env);
-            mounts(&mut out, &self.mounts);
+            env(&mut out, "", &self.env);
+            grants(&mut out, "", &self.grants);
+            mounts(&mut out, "", &self.mounts);
             out
         }
+    }
+
+    /// The keys of the table that was begun, and the tables below `section`.
+    fn guest(out: &mut String, section: &str, spec: &GuestSpec) {
+        line(out, "name", &quote(&spec.name));
+        line(out, "main", &quote(&spec.main));
+        if !spec.args.is_empty() {
+            line(out, "args", &array(&spec.args));
+        }
+        env(out, section, &spec.env);
+        let mut resources = String::new();
+        if let Some(memory) = spec.memory {
+            line(&mut resources, "memory", &memory.to_string());
+        }
+        if let Some(timeout) = spec.timeout {
+            line(&mut resources, "timeout", &quote(&format!("{}ns", timeout.as_nanos())));
+        }
+        if let Some(fuel) = spec.fuel {
+            line(&mut resources, "fuel", &fuel.to_string());
+        }
+        if let Some(elements) = spec.table_elements {
+            line(&mut resources, "table-elements", &elements.to_string());
+        }
+        if !resources.is_empty() {
+            let _ = write!(out, "\n[{section}resources]\n{resources}");
+        }
+        grants(out, section, &spec.grants);
+        mounts(out, section, &spec.mounts);
     }
 
     fn line(out: &mut String, key: &str, value: &str) {
@@ -248,22 +271,38 @@ mod write {
         out.push('\n');
     }
 
-    fn array(items: &[String]) -> String {
-        format!("[{}]", items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(", "))
+    fn array(items: &[impl Display]) -> String {
+        format!("[{}]", items.iter().map(|item| quote(&item.to_string())).collect::<Vec<_>>().join(", "))
     }
 
-    fn env(out: &mut String, env: &[(String, String)]) {
+    fn env(out: &mut String, section: &str, env: &[(String, String)]) {
         if !env.is_empty() {
-            *out += "\n[env]\n";
+            let _ = write!(out, "\n[{section}env]\n");
         }
         for (name, value) in env {
             line(out, &quote(name), &quote(value));
         }
     }
 
-    fn mounts(out: &mut String, mounts: &[MountSpec]) {
+    fn grants(out: &mut String, section: &str, grants: &Grants) {
+        if grants.is_empty() {
+            return;
+        }
+        let _ = write!(out, "\n[{section}network]\n");
+        if !grants.listen.is_empty() {
+            line(out, "listen", &array(&grants.listen));
+        }
+        if !grants.connect.is_empty() {
+            line(out, "connect", &array(&grants.connect));
+        }
+        if !grants.resolve.is_empty() {
+            line(out, "resolve", &array(&grants.resolve));
+        }
+    }
+
+    fn mounts(out: &mut String, section: &str, mounts: &[MountSpec]) {
         for mount in mounts {
-            *out += "\n[[mount]]\n";
+            let _ = write!(out, "\n[[{section}mount]]\n");
             line(out, "path", &quote(&mount.path));
             if let Some(from) = &mount.from {
                 line(out, "from", &quote(from));

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Bundle, Error, Kind, Launch, Manifest, MountSpec, tar};
+use lunette_hostcalls::Grants;
+
+use crate::{Bundle, Error, GuestSpec, Kind, Launch, Manifest, MountSpec, tar};
 
 /// What the initrd (or `run --host`) holds: an app, and what this run adds to it.
 ///
@@ -26,9 +28,18 @@ pub enum Source<'a> {
 /// What a bare module is called.
 const BARE: &str = "app.wasm";
 
-/// Everything that whoever starts the guest must know. Nothing in it refers to the payload's bytes.
+/// Everything that whoever starts the guests must know. Nothing in it refers to the payload's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// The guest that the VM lives and ends with.
+    pub app: GuestPlan,
+    /// Those beside it. No two guests have the same name.
+    pub guests: Vec<GuestPlan>,
+}
+
+/// One guest: what it is, and what it is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestPlan {
     pub name: String,
     /// A file of the bundle ([`Payload::main`] has its bytes).
     pub main: String,
@@ -44,6 +55,8 @@ pub struct Plan {
     pub tables: u64,
     /// The preopens in order: `/`, `/tmp`, then the manifest's and the launch's. Each path once.
     pub mounts: Vec<Mount>,
+    /// What it may do with the network: the manifest's, then the launch's. Each once.
+    pub grants: Grants,
 }
 
 /// One directory that the guest is given.
@@ -66,7 +79,7 @@ impl<'a> Payload<'a> {
     /// Reads what a host was handed. Everything is checked but the bundle's hash and the module.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         if bytes.starts_with(b"\0asm") {
-            let manifest = Manifest { name: "app".into(), ..Manifest::bare(BARE) };
+            let manifest = Manifest::bare(BARE);
             return Ok(Self { source: Source::BareWasm(bytes), manifest, launch: Launch::default() });
         }
         if bytes.is_empty() {
@@ -89,11 +102,13 @@ impl<'a> Payload<'a> {
         Ok(Self { source: Source::Bundle(bundle), manifest, launch })
     }
 
-    /// The module of `plan`.
-    pub fn main(&self, plan: &Plan) -> Result<&'a [u8], Error> {
+    /// The module of one of the plan's guests.
+    pub fn main(&self, guest: &GuestPlan) -> Result<&'a [u8], Error> {
         match &self.source {
             Source::BareWasm(bytes) => Ok(bytes),
-            Source::Bundle(bundle) => bundle.file(&plan.main).ok_or_else(|| no_main(bundle, &plan.main)),
+            Source::Bundle(bundle) => {
+                bundle.file(&guest.main).ok_or_else(|| no_main(bundle, "main", &guest.main))
+            }
         }
     }
 
@@ -110,50 +125,92 @@ impl<'a> Payload<'a> {
 impl Plan {
     /// Makes one of `manifest` and `launch`, for an app in `bundle` (`None`: a bare module).
     pub fn new(bundle: Option<&Bundle<'_>>, manifest: &Manifest, launch: &Launch) -> Result<Self, Error> {
-        if let Some(bundle) = bundle
-            && bundle.file(&manifest.main).is_none()
-        {
-            return Err(no_main(bundle, &manifest.main));
+        let mut app = GuestPlan::new(bundle, &manifest.app, "app.main")?;
+        let guests = manifest
+            .guests
+            .iter()
+            .map(|guest| GuestPlan::new(bundle, guest, "guest.main"))
+            .collect::<Result<_, _>>()?;
+        if let Some(args) = &launch.args {
+            app.args.truncate(1);
+            app.args.extend_from_slice(args);
         }
-        let program = manifest.main.rsplit_once('/').map_or(&*manifest.main, |(_, file)| file);
-        let mut args = vec![program.to_owned()];
-        args.extend_from_slice(launch.args.as_ref().unwrap_or(&manifest.args));
-
-        let mut env = manifest.env.clone();
         for (name, value) in &launch.env {
-            match env.iter_mut().find(|(known, _)| known == name) {
+            match app.env.iter_mut().find(|(known, _)| known == name) {
                 Some((_, old)) => value.clone_into(old),
-                None => env.push((name.clone(), value.clone())),
+                None => app.env.push((name.clone(), value.clone())),
             }
         }
+        app.mount(bundle, &launch.mounts)?;
+        app.memory = launch.memory.or(app.memory);
+        app.timeout = launch.timeout.or(app.timeout);
+        app.fuel = launch.fuel.or(app.fuel);
+        add(&mut app.grants.listen, &launch.grants.listen);
+        add(&mut app.grants.connect, &launch.grants.connect);
+        add(&mut app.grants.resolve, &launch.grants.resolve);
+        Ok(Self { app, guests })
+    }
 
+    /// All of them, the app first.
+    pub fn all(&self) -> impl Iterator<Item = &GuestPlan> {
+        std::iter::once(&self.app).chain(&self.guests)
+    }
+}
+
+impl GuestPlan {
+    /// `key` is the manifest's that names the module.
+    fn new(bundle: Option<&Bundle<'_>>, spec: &GuestSpec, key: &str) -> Result<Self, Error> {
+        if let Some(bundle) = bundle
+            && bundle.file(&spec.main).is_none()
+        {
+            return Err(no_main(bundle, key, &spec.main));
+        }
+        let program = spec.main.rsplit_once('/').map_or(&*spec.main, |(_, file)| file);
+        let mut args = Vec::with_capacity(1 + spec.args.len());
+        args.push(program.to_owned());
+        args.extend_from_slice(&spec.args);
         let mount = |path: &str, from: Option<&str>, writable| Mount {
             path: path.to_owned(),
             from: from.map(str::to_owned),
             writable,
             limit: None,
         };
-        let mut mounts =
+        let mounts =
             vec![mount("/", Some("").filter(|_| bundle.is_some()), false), mount("/tmp", None, true)];
-        for spec in manifest.mounts.iter().chain(&launch.mounts) {
+        let mut guest = Self {
+            name: spec.name.clone(),
+            main: spec.main.clone(),
+            args,
+            env: spec.env.clone(),
+            memory: spec.memory,
+            timeout: spec.timeout,
+            fuel: spec.fuel,
+            tables: spec.table_elements.unwrap_or(DEFAULT_TABLE_ELEMENTS),
+            mounts,
+            grants: spec.grants.clone(),
+        };
+        guest.mount(bundle, &spec.mounts)?;
+        Ok(guest)
+    }
+
+    fn mount(&mut self, bundle: Option<&Bundle<'_>>, specs: &[MountSpec]) -> Result<(), Error> {
+        for spec in specs {
             let new = resolve(bundle, spec)?;
-            match mounts.iter_mut().find(|old| same_path(&old.path, &new.path)) {
+            match self.mounts.iter_mut().find(|old| same_path(&old.path, &new.path)) {
                 Some(old) => *old = new,
-                None => mounts.push(new),
+                None => self.mounts.push(new),
             }
         }
+        Ok(())
+    }
+}
 
-        Ok(Self {
-            name: manifest.name.clone(),
-            main: manifest.main.clone(),
-            args,
-            env,
-            memory: launch.memory.or(manifest.memory),
-            timeout: launch.timeout.or(manifest.timeout),
-            fuel: launch.fuel.or(manifest.fuel),
-            tables: manifest.table_elements.unwrap_or(DEFAULT_TABLE_ELEMENTS),
-            mounts,
-        })
+/// What is not there already.
+fn add<T: Clone + PartialEq>(to: &mut Vec<T>, more: &[T]) {
+    for one in more {
+        if !to.contains(one) {
+            to.push(one.clone());
+        }
     }
 }
 
@@ -177,13 +234,13 @@ fn resolve(bundle: Option<&Bundle<'_>>, spec: &MountSpec) -> Result<Mount, Error
     Ok(Mount { path: spec.path.clone(), from: spec.from.clone(), writable: spec.writable, limit: spec.size })
 }
 
-fn no_main(bundle: &Bundle<'_>, main: &str) -> Error {
+fn no_main(bundle: &Bundle<'_>, key: &str, main: &str) -> Error {
     let what = match bundle.get(main).map(|entry| entry.kind) {
-        Some(Kind::Directory) => format!("{main:?}, which `app.main` names, is a folder"),
-        Some(_) => format!("{main:?}, which `app.main` names, is a link"),
-        None => format!("the bundle has no {main:?}, which `app.main` names"),
+        Some(Kind::Directory) => format!("{main:?}, which `{key}` names, is a folder"),
+        Some(_) => format!("{main:?}, which `{key}` names, is a link"),
+        None => format!("the bundle has no {main:?}, which `{key}` names"),
     };
-    Error::new(what, tar::MANIFEST, "put the module beside lunette.toml, or correct `main` in its [app]")
+    Error::new(what, tar::MANIFEST, format!("put the module beside lunette.toml, or correct `{key}` in it"))
 }
 
 /// Reads the tar that follows the bundle.

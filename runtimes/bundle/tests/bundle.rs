@@ -2,9 +2,20 @@
 
 use std::process::Command;
 
-use lunette_bundle::{Bundle, Error, Kind, Launch, Manifest, MountSpec, Payload, Plan, Source, Writer};
+use lunette_bundle::{
+    Bundle, Error, GuestPlan, GuestSpec, Kind, Launch, Manifest, MountSpec, Payload, Source, Writer,
+};
+use lunette_hostcalls::Grants;
 
 const TOML: &str = "[app]\nmain = \"app.wasm\"\n";
+
+fn grants(listen: &[&str], connect: &[&str], resolve: &[&str]) -> Grants {
+    Grants {
+        listen: listen.iter().map(|text| text.parse().unwrap()).collect(),
+        connect: connect.iter().map(|text| text.parse().unwrap()).collect(),
+        resolve: resolve.iter().map(|text| text.parse().unwrap()).collect(),
+    }
+}
 
 fn small() -> Vec<u8> {
     let mut writer = Writer::new(TOML.as_bytes());
@@ -302,8 +313,8 @@ fn a_payload_is_a_bundle_and_perhaps_a_launch() {
         let payload = Payload::parse(&bytes).unwrap();
         assert_eq!(payload.launch, launch);
         let plan = payload.plan().unwrap();
-        assert_eq!(plan.args, ["app.wasm", "-x", "ü \"\\\n"]);
-        assert_eq!(payload.main(&plan).unwrap(), b"\0asm\x01\0\0\0");
+        assert_eq!(plan.app.args, ["app.wasm", "-x", "ü \"\\\n"]);
+        assert_eq!(payload.main(&plan.app).unwrap(), b"\0asm\x01\0\0\0");
         let Source::Bundle(read) = &payload.source else { panic!("not a bundle") };
         assert_eq!(read.bytes(), bundle);
     }
@@ -324,9 +335,9 @@ fn a_payload_may_be_a_bare_module_and_nothing_else() {
     let bytes = b"\0asm\x01\0\0\0";
     let payload = Payload::parse(bytes).unwrap();
     let plan = payload.plan().unwrap();
-    assert_eq!((&*plan.name, &*plan.args), ("app", &["app.wasm".to_owned()][..]));
-    assert_eq!(plan.mounts[0].from, None);
-    assert_eq!(payload.main(&plan).unwrap(), bytes);
+    assert_eq!((&*plan.app.name, &*plan.app.args), ("app", &["app.wasm".to_owned()][..]));
+    assert_eq!(plan.app.mounts[0].from, None);
+    assert_eq!(payload.main(&plan.app).unwrap(), bytes);
     assert!(Payload::parse(b"").unwrap_err().what.contains("empty"));
     for bytes in [&b"#!/bin/sh\n"[..], &[0; 4096], b"\x7fELF"] {
         assert!(Payload::parse(bytes).unwrap_err().what.contains("neither a bundle nor a wasm"));
@@ -355,6 +366,9 @@ fn a_plan_is_the_manifest_and_the_launch_and_the_launch_wins() {
         [[mount]]
         path = "scratch"
         size = "1M"
+        [network]
+        listen = ["80", "80/tcp"]
+        resolve = ["*.example.org"]
     "#;
     let mut writer = Writer::new(toml.as_bytes());
     writer.file("bin/app.wasm", &b"\0asm"[..]).unwrap();
@@ -362,13 +376,13 @@ fn a_plan_is_the_manifest_and_the_launch_and_the_launch_wins() {
     writer.directory(".lunette/mounts/0").unwrap();
     let bytes = writer.to_bytes();
     let payload = Payload::parse(&bytes).unwrap();
-    let plan = payload.plan().unwrap();
+    let plan = payload.plan().unwrap().app;
     assert_eq!(plan.name, "shop");
     assert_eq!(plan.args, ["app.wasm", "--from", "manifest"]);
     assert_eq!(plan.env, [("B".into(), "2".into()), ("A".into(), "1".into())]);
     assert_eq!((plan.memory, plan.fuel, plan.tables), (Some(64 << 20), Some(1000), 5));
     assert_eq!(plan.timeout, Some(std::time::Duration::from_secs(30)));
-    let shown = |plan: &Plan| {
+    let shown = |plan: &GuestPlan| {
         let show =
             |m: &lunette_bundle::Mount| format!("{}={:?} {} {:?}", m.path, m.from, m.writable, m.limit);
         plan.mounts.iter().map(show).collect::<Vec<_>>()
@@ -382,6 +396,8 @@ fn a_plan_is_the_manifest_and_the_launch_and_the_launch_wins() {
             "scratch=None true Some(1048576)"
         ]
     );
+
+    assert_eq!(plan.grants, grants(&["80"], &[], &["*.example.org"]));
 
     let launch = Launch {
         args: Some(vec![]),
@@ -398,13 +414,15 @@ fn a_plan_is_the_manifest_and_the_launch_and_the_launch_wins() {
             },
             MountSpec { path: "/data/".into(), writable: true, size: Some(9), ..Default::default() },
         ],
+        grants: grants(&["81", "80"], &["db:5432"], &[]),
     };
     let bytes = [bytes, launch.to_bytes()].concat();
-    let plan = Payload::parse(&bytes).unwrap().plan().unwrap();
+    let plan = Payload::parse(&bytes).unwrap().plan().unwrap().app;
     assert_eq!(plan.args, ["app.wasm"]);
     assert_eq!(plan.env, [("B".into(), "2".into()), ("A".into(), "9".into()), ("C".into(), String::new())]);
     assert_eq!((plan.memory, plan.fuel), (Some(64 << 20), Some(7)));
     assert_eq!(plan.timeout, launch.timeout);
+    assert_eq!(plan.grants, grants(&["80", "81"], &["db:5432"], &["*.example.org"]));
     assert_eq!(
         shown(&plan),
         [
@@ -463,9 +481,8 @@ fn a_manifest_that_is_no_text_is_named() {
 
 #[test]
 fn manifests_and_launches_survive_being_written() {
-    let manifest = Manifest {
+    let app = GuestSpec {
         name: "n \"q\"".into(),
-        version: Some("1".into()),
         main: "m\\.wasm".into(),
         args: vec!["a\tb".into(), "\u{7f}".into()],
         env: vec![("Z Z".into(), "ü".into()), ("A".into(), String::new())],
@@ -474,17 +491,96 @@ fn manifests_and_launches_survive_being_written() {
         fuel: Some(u64::MAX),
         table_elements: Some(3),
         mounts: vec![MountSpec { path: ".".into(), from: Some("x".into()), writable: true, size: Some(5) }],
+        grants: grants(&["80", "[::1]:53/udp"], &["10.0.0.0/8:*", "*:443"], &["*.example.org"]),
     };
+    let plain = GuestSpec { name: "plain".into(), main: "p".into(), ..GuestSpec::default() };
+    let guests = vec![
+        plain.clone(),
+        GuestSpec { name: "same".into(), ..app.clone() },
+        GuestSpec { name: "last".into(), grants: grants(&[], &["db:5432"], &[]), ..plain },
+    ];
+    let manifest = Manifest { version: Some("1".into()), app: app.clone(), guests };
     assert_eq!(Manifest::parse(&manifest.to_toml()).unwrap(), manifest);
     let bare = Manifest::bare("x/hello.wasm");
-    assert_eq!((bare.name.as_str(), Manifest::parse(&bare.to_toml()).unwrap()), ("hello", bare.clone()));
+    assert_eq!((bare.app.name.as_str(), Manifest::parse(&bare.to_toml()).unwrap()), ("hello", bare.clone()));
     let launch = Launch {
         args: Some(vec![]),
-        env: manifest.env.clone(),
+        env: app.env,
         memory: Some(2),
-        timeout: manifest.timeout,
+        timeout: app.timeout,
         fuel: Some(9),
-        mounts: manifest.mounts,
+        mounts: app.mounts,
+        grants: app.grants,
     };
     assert_eq!(Launch::parse(&launch.to_toml()).unwrap(), launch);
+}
+
+#[test]
+fn guests_beside_the_app_have_worlds_of_their_own() {
+    let plan = |lines: &str| {
+        let mut writer = Writer::new(format!("[app]\nmain = \"bin/app.wasm\"\n{lines}").into_bytes());
+        writer.file("bin/app.wasm", &b"\0asm"[..]).unwrap();
+        writer.file("bin/side.wasm", &b"\0asm2"[..]).unwrap();
+        writer.directory("data").unwrap();
+        let launch = Launch {
+            args: Some(vec!["-x".into()]),
+            env: vec![("A".into(), "1".into())],
+            fuel: Some(1),
+            grants: grants(&["80"], &[], &[]),
+            ..Launch::default()
+        };
+        let bytes = [writer.to_bytes(), launch.to_bytes()].concat();
+        let payload = Payload::parse(&bytes)?;
+        let plan = payload.plan()?;
+        for guest in plan.all() {
+            assert!(payload.main(guest)?.starts_with(b"\0asm"));
+        }
+        Ok::<_, Error>(plan)
+    };
+    let whole = plan(
+        r#"
+        [network]
+        connect = ["db:5432"]
+        [[guest]]
+        name = "one"
+        main = "bin/side.wasm"
+        args = ["-v"]
+        [guest.env]
+        B = "2"
+        [guest.resources]
+        memory = "16MiB"
+        fuel = 7
+        [guest.network]
+        listen = ["9100"]
+        [[guest.mount]]
+        path = "/data"
+        from = "data"
+        [[guest]]
+        name = "two"
+        main = "bin/app.wasm"
+    "#,
+    )
+    .unwrap();
+    let names: Vec<_> = whole.all().map(|guest| guest.name.as_str()).collect();
+    assert_eq!(names, ["app", "one", "two"]);
+    assert_eq!((&*whole.app.args, whole.app.fuel), (&["app.wasm".to_owned(), "-x".into()][..], Some(1)));
+    assert_eq!(whole.app.grants, grants(&["80"], &["db:5432"], &[]));
+    // What the run adds is the app's alone.
+    let one = &whole.guests[0];
+    assert_eq!((&*one.main, &*one.args), ("bin/side.wasm", &["side.wasm".to_owned(), "-v".into()][..]));
+    assert_eq!(one.env, [("B".to_owned(), "2".to_owned())]);
+    assert_eq!((one.memory, one.fuel, one.timeout), (Some(16 << 20), Some(7), None));
+    assert_eq!(one.grants, grants(&["9100"], &[], &[]));
+    let mounts: Vec<_> = one.mounts.iter().map(|mount| mount.path.as_str()).collect();
+    assert_eq!(mounts, ["/", "/tmp", "/data"]);
+    let two = &whole.guests[1];
+    assert!(two.grants.is_empty() && two.env.is_empty() && two.fuel.is_none() && two.mounts.len() == 2);
+
+    let guest = |lines: &str| plan(&format!("[[guest]]\nname = \"one\"\n{lines}")).unwrap_err();
+    let e = guest("main = \"side.wasm\"");
+    assert_eq!(e.what, "the bundle has no \"side.wasm\", which `guest.main` names");
+    assert_eq!(e.help, "put the module beside lunette.toml, or correct `guest.main` in it");
+    assert!(guest("main = \"data\"").what.contains("is a folder"));
+    let e = guest("main = \"bin/side.wasm\"\n[[guest.mount]]\npath = \"/x\"\nfrom = \"y\"");
+    assert_eq!(e.what, "the bundle has no folder \"y\", which \"/x\" is to show");
 }

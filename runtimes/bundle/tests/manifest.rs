@@ -14,11 +14,12 @@ fn complaint(lines: &str) -> (String, String) {
 fn the_smallest_manifest_and_its_defaults() {
     let manifest = Manifest::parse("[app]\nmain = \"bin/hello.v2.wasm\"").unwrap();
     assert_eq!(manifest, Manifest::bare("bin/hello.v2.wasm"));
-    assert_eq!(manifest.name, "hello.v2");
+    assert_eq!(manifest.app.name, "hello.v2");
+    assert!(manifest.app.grants.is_empty() && manifest.guests.is_empty());
     let manifest =
         Manifest::parse("app.main = \"a.wasm\"\nmount = [{path = \"/x\"}, {path = \"/y\", from = \"y\"}]")
             .unwrap();
-    assert_eq!((manifest.mounts[0].writable, manifest.mounts[1].writable), (true, false));
+    assert_eq!((manifest.app.mounts[0].writable, manifest.app.mounts[1].writable), (true, false));
 }
 
 #[test]
@@ -44,7 +45,7 @@ fn unknown_keys_are_named_with_their_place_and_the_nearest_key() {
         (
             "[[listen]]\nhttp = 80",
             "unknown key `listen` (lunette.toml:3:3)",
-            "known here: app, env, resources, mount",
+            "known here: app, env, resources, mount, network, guest",
         ),
     ] {
         assert_eq!(complaint(lines), (what.to_owned(), help.to_owned()));
@@ -113,6 +114,110 @@ fn wrong_types_are_named_with_their_place() {
 }
 
 #[test]
+fn grants_that_can_not_be_read_are_named_with_their_place_and_an_example() {
+    for (lines, what, help) in [
+        (
+            "[network]\nlisten = [\"80\",\n  \"http\"]",
+            "`network.listen`: \"http\" has no port from 1 to 65535 (0 or *: any) (lunette.toml:5:3)",
+            "\"53/udp\"",
+        ),
+        (
+            "[network]\nconnect = [\"db\"]",
+            "`network.connect`: \"db\" has no port (lunette.toml:4:12)",
+            "\"db.internal:5432\"",
+        ),
+        (
+            "[network]\nresolve = [\"10.0.0.1\"]",
+            "`network.resolve`: \"10.0.0.1\" is an address, and those need no grant to be resolved (lunette.toml:4:12)",
+            "\"*.example.org\"",
+        ),
+        (
+            "[network]\nlisten = 80",
+            "`network.listen` must be an array of strings, [\"a\", \"b\"], not an integer (lunette.toml:4:10)",
+            "array",
+        ),
+        (
+            "[network]\nlisten = [80]",
+            "`network.listen` must be a string in quotes, not an integer (lunette.toml:4:11)",
+            "quotes",
+        ),
+        ("network = 1", "unknown key `app.network` (lunette.toml:3:1)", "known here"),
+        ("[network]\nlisen = []", "unknown key `network.lisen` (lunette.toml:4:1)", "did you mean `listen`?"),
+        ("[[network]]", "`network` must be a table, [network], not an array (lunette.toml:3:1)", "[network]"),
+        (
+            &format!(
+                "[network]\nlisten = [\n{}]",
+                (1..=257).map(|n| format!("\"{n}\",\n")).collect::<String>()
+            ),
+            "`network.listen` has more than 256 entries (lunette.toml:261:1)",
+            "\"*\"",
+        ),
+    ] {
+        let (got, advice) = complaint(lines);
+        assert_eq!(got, what);
+        assert!(advice.contains(help), "{advice}");
+    }
+}
+
+#[test]
+fn guests_are_read_as_strictly_as_the_app() {
+    let one = "[[guest]]\nname = \"one\"\nmain = \"b.wasm\"\n";
+    for (lines, what) in [
+        (
+            "[guest]".to_owned(),
+            "`guest` must be an array of tables, [[guest]], not a table (lunette.toml:3:1)",
+        ),
+        ("[[guest]]\nmain = \"b.wasm\"".into(), "a [[guest]] has no `name` (lunette.toml:3:1)"),
+        ("[[guest]]\nname = \"one\"".into(), "`guest.main` is missing (lunette.toml:3:1)"),
+        ("[[guest]]\nname = \"\"\nmain = \"b\"".into(), "`guest.name` is empty (lunette.toml:4:8)"),
+        (
+            "[[guest]]\nname = \"one\"\nmain = \"../b\"".into(),
+            "`guest.main`: \"../b\" has the component \"..\" (lunette.toml:5:8)",
+        ),
+        (format!("{one}{one}"), "`guest.name`: there is another guest \"one\" (lunette.toml:7:8)"),
+        (
+            "[[guest]]\nname = \"a\"\nmain = \"b.wasm\"".into(),
+            "`guest.name`: there is another guest \"a\" (lunette.toml:4:8)",
+        ),
+        (format!("{one}[guest.guest]"), "unknown key `guest.guest` (lunette.toml:6:8)"),
+        (
+            format!("{one}env = 1"),
+            "`guest.env` must be a table, [guest.env], not an integer (lunette.toml:6:7)",
+        ),
+        (
+            format!("{one}[guest.env]\nA = 1"),
+            "`guest.env.A` must be a string in quotes, not an integer (lunette.toml:7:5)",
+        ),
+        (
+            format!("{one}[guest.resources]\nfuel = 0"),
+            "`guest.resources.fuel` must be a whole number above 0 (lunette.toml:7:8)",
+        ),
+        (format!("{one}[guest.resources]\ncpu = 0"), "unknown key `guest.resources.cpu` (lunette.toml:7:1)"),
+        (
+            format!("{one}[guest.network]\nlisten = [\"\"]"),
+            "`guest.network.listen`: \"\" has no port (lunette.toml:7:11)",
+        ),
+        (format!("{one}[[guest.mount]]\npath = \"\""), "`guest.mount.path` is empty (lunette.toml:7:8)"),
+        (format!("{one}[[guest.mount]]"), "a [[guest.mount]] has no `path` (lunette.toml:6:1)"),
+        (
+            format!("{one}[guest.mount]"),
+            "`guest.mount` must be an array of tables, [[guest.mount]], not a table (lunette.toml:6:1)",
+        ),
+        (
+            (0..65).map(|n| format!("[[guest]]\nname = \"{n}\"\nmain = \"b\"\n")).collect(),
+            "there are more than 64 [[guest]] tables (lunette.toml:195:1)",
+        ),
+        ("guest = [1]".into(), "unknown key `app.guest` (lunette.toml:3:1)"),
+    ] {
+        let (got, help) = complaint(&lines);
+        assert_eq!(got, what);
+        assert!(!help.is_empty(), "{what}");
+    }
+    let e = Manifest::parse("guest = [1]\n[app]\nmain = \"a.wasm\"").unwrap_err();
+    assert_eq!(e.what, "`guest` must be an array of tables, [[guest]], not an integer");
+}
+
+#[test]
 fn the_main_module_must_be_named_and_inside() {
     for (text, what) in [
         ("", "`app.main` is missing"),
@@ -159,6 +264,10 @@ fn check_hears_of_everything_at_once() {
 fn launches_are_read_as_strictly() {
     let launch = Launch::parse("timeout = \"2s\"\nargs = []\n[env]\nA = \"\"").unwrap();
     assert_eq!((launch.timeout, launch.args), (Some(Duration::from_secs(2)), Some(vec![])));
+    let launch = Launch::parse("[network]\nlisten = [\"80\"]").unwrap();
+    assert_eq!(launch.grants.listen.len(), 1);
+    let e = Launch::parse("[network]\nlisten = [\"x\"]").unwrap_err();
+    assert_eq!(e.place, "launch.toml:2:11");
     let e = Launch::parse("tiemout = \"2s\"").unwrap_err();
     assert_eq!((&*e.what, &*e.place), ("unknown key `tiemout`", "launch.toml:1:1"));
 }

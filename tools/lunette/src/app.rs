@@ -148,10 +148,10 @@ impl App {
             Self::Bundle(bytes) if !extras.keep => Bundle::parse(bytes)?.manifest()?.to_owned(),
             _ => {
                 if extras.keep {
-                    manifest.mounts.extend(mounts.iter().cloned());
+                    manifest.app.mounts.extend(mounts.iter().cloned());
                     for (name, value) in &extras.env {
-                        manifest.env.retain(|(known, _)| known != name);
-                        manifest.env.push((name.clone(), value.clone()));
+                        manifest.app.env.retain(|(known, _)| known != name);
+                        manifest.app.env.push((name.clone(), value.clone()));
                     }
                 }
                 manifest.to_toml()
@@ -161,7 +161,7 @@ impl App {
         writer.modified(source_date_epoch()?);
         match &self {
             Self::Module(name, bytes) => writer.file(name, bytes)?,
-            Self::Folder(path, _) => add_app(&mut writer, path, &manifest.main, voice)?,
+            Self::Folder(path, _) => add_app(&mut writer, path, &manifest, voice)?,
             Self::Bundle(bytes) => add_bundle(&mut writer, &Bundle::parse(bytes)?)?,
         }
         for (dir, mount) in extras.dirs.iter().zip(&mounts) {
@@ -191,7 +191,7 @@ impl Packed {
     pub fn check(&self) -> Result<(), Problem> {
         let payload = Payload::parse(&self.bytes)?;
         let plan = payload.plan()?;
-        module::check(payload.main(&plan)?).map_err(|e| e.at(&plan.main))
+        plan.all().try_for_each(|guest| module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main)))
     }
 }
 
@@ -231,16 +231,19 @@ fn add_bundle<'a>(writer: &mut Writer<'a>, bundle: &Bundle<'a>) -> Result<(), Pr
     Ok(())
 }
 
-/// The folder of an app, and its module even if that is in a cache.
-fn add_app(writer: &mut Writer<'_>, path: &Path, main: &str, voice: &Voice) -> Result<(), Problem> {
-    Tree { root: path, at: "", top: Some(main), voice }.add(writer, Path::new(""))?;
-    if !writer.contains(main) {
-        let file = path.join(main);
-        let bytes = fs::read(&file).map_err(|e| {
-            let help = "build the module first, or correct `main` in [app]";
-            Problem::new(format!("`app.main`, {main:?}, can't be read: {e}"), help).at(file.display())
-        })?;
-        writer.file(main, bytes)?;
+/// The folder of an app, and its guests' modules even if they are in a cache.
+fn add_app(writer: &mut Writer<'_>, path: &Path, manifest: &Manifest, voice: &Voice) -> Result<(), Problem> {
+    Tree { root: path, at: "", top: Some(&manifest.app.main), voice }.add(writer, Path::new(""))?;
+    let guests = manifest.guests.iter().map(|guest| ("guest.main", &guest.main));
+    for (key, main) in std::iter::once(("app.main", &manifest.app.main)).chain(guests) {
+        if !writer.contains(main) {
+            let file = path.join(main);
+            let bytes = fs::read(&file).map_err(|e| {
+                let help = format!("build the module first, or correct `{key}`");
+                Problem::new(format!("`{key}`, {main:?}, can't be read: {e}"), help).at(file.display())
+            })?;
+            writer.file(main, bytes)?;
+        }
     }
     Ok(())
 }
@@ -318,7 +321,7 @@ pub fn main_of(bytes: &[u8]) -> Result<&[u8], Problem> {
     let payload = Payload::parse(bytes)?;
     match &payload.source {
         Source::BareWasm(bytes) => Ok(bytes),
-        Source::Bundle(_) => Ok(payload.main(&payload.plan()?)?),
+        Source::Bundle(_) => Ok(payload.main(&payload.plan()?.app)?),
     }
 }
 
@@ -350,7 +353,7 @@ mod tests {
             App::open(&dir.path().join("hello.wasm")).unwrap().pack(&Extras::default(), &voice()).unwrap();
         assert_eq!(names(&packed), ["lunette.toml", "hello.wasm"]);
         let plan = Payload::parse(&packed.bytes).unwrap().plan().unwrap();
-        assert_eq!((&*plan.name, &*plan.args[0]), ("hello", "hello.wasm"));
+        assert_eq!((&*plan.app.name, &*plan.app.args[0]), ("hello", "hello.wasm"));
         assert_eq!(main_of(&packed.bytes).unwrap(), MODULE);
     }
 
@@ -397,13 +400,13 @@ mod tests {
         fs::write(&file, &kept.bytes).unwrap();
         let app = App::open(&file).unwrap();
         let manifest = app.manifest().unwrap();
-        assert_eq!((&manifest.mounts, &manifest.env), (&kept.mounts, &extras.env));
+        assert_eq!((&manifest.app.mounts, &manifest.app.env), (&kept.mounts, &extras.env));
         extras.keep = false;
         extras.dirs[0].guest = "/again".into();
         let more = app.pack(&extras, &voice()).unwrap();
         assert_eq!(more.mounts[0].from.as_deref(), Some(".lunette/mounts/1"));
         let plan = Payload::parse(&more.bytes).unwrap().plan().unwrap();
-        assert_eq!(plan.mounts.len(), 3);
+        assert_eq!(plan.app.mounts.len(), 3);
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn the_payload_is_the_app_and_what_the_run_adds() {
         0,
     );
     let bytes = fs::read(world.path("payload")).unwrap();
-    let plan = lunette_bundle::Payload::parse(&bytes).unwrap().plan().unwrap();
+    let plan = lunette_bundle::Payload::parse(&bytes).unwrap().plan().unwrap().app;
     assert_eq!(plan.args, ["hello.wasm", "-x", "--help"]);
     assert_eq!(plan.env, [("A".to_owned(), "1".to_owned())]);
     assert_eq!((plan.timeout, plan.fuel), (Some(Duration::from_secs(120)), Some(9)));

@@ -9,10 +9,13 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(payload) = Payload::parse(bytes)
         && let Ok(plan) = payload.plan()
     {
-        let _ = payload.main(&plan);
-        assert!(!plan.args.is_empty());
-        for mount in &plan.mounts {
-            assert!(plan.mounts.iter().filter(|other| other.path == mount.path).count() == 1);
+        for guest in plan.all() {
+            let _ = payload.main(guest);
+            assert!(!guest.args.is_empty());
+            for mount in &guest.mounts {
+                assert!(guest.mounts.iter().filter(|other| other.path == mount.path).count() == 1);
+            }
+            assert!(plan.all().filter(|other| other.name == guest.name).count() == 1);
         }
     }
     if let Ok(bundle) = Bundle::parse(bytes) {

@@ -17,7 +17,7 @@ use crate::{
 /// Writes the bundle, and prints where it is, its size and its hash.
 pub fn build(args: &Build, us: &Us) -> Result<u8, Problem> {
     let app = App::open(&args.app)?;
-    let name = app.manifest().map_err(|mut all| all.swap_remove(0).at(args.app.display()))?.name;
+    let name = app.manifest().map_err(|mut all| all.swap_remove(0).at(args.app.display()))?.app.name;
     let extras = Extras { dirs: args.dir.clone(), keep: true, env: run::environment(&args.env) };
     let packed = app.pack(&extras, &us.voice).map_err(|e| e.at(args.app.display()))?;
     packed.check().map_err(|e| e.at(args.app.display()))?;

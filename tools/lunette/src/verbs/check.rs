@@ -46,10 +46,11 @@ fn problems(app: App, us: &Us) -> Vec<Problem> {
     let mut problems = Vec::new();
     let plan = payload.plan();
     // Even if the plan is no good, for a mount perhaps, the module may be looked at.
-    if let lunette_bundle::Source::Bundle(bundle) = &payload.source
-        && let Some(main) = bundle.file(&payload.manifest.main)
-    {
-        problems.extend(module::check(main).err().map(|e| e.at(&payload.manifest.main)));
+    if let lunette_bundle::Source::Bundle(bundle) = &payload.source {
+        for guest in std::iter::once(&payload.manifest.app).chain(&payload.manifest.guests) {
+            let problem = bundle.file(&guest.main).and_then(|main| module::check(main).err());
+            problems.extend(problem.map(|e| e.at(&guest.main)));
+        }
     }
     problems.extend(plan.err().map(Problem::from));
     problems

@@ -27,10 +27,10 @@ pub fn inspect(args: &Look, us: &Us) -> Result<u8, Problem> {
     bundle.verify_hash()?;
     let manifest =
         Manifest::parse(bundle.manifest()?).map_err(|e| Problem::from(e).at(args.app.display()))?;
-    let module = bundle.file(&manifest.main).map(lunette_wasm::examine);
+    let module = bundle.file(&manifest.app.main).map(lunette_wasm::examine);
     let module = module
         .transpose()
-        .map_err(|p| Problem::new(p.to_string(), p.help()).at(&manifest.main).at(args.app.display()));
+        .map_err(|p| Problem::new(p.to_string(), p.help()).at(&manifest.app.main).at(args.app.display()));
     if args.format.json() {
         super::print_json(&as_json(kind, &bundle, &manifest, &module))?;
     } else {
@@ -54,27 +54,28 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         Kind::Symlink(target) => json!({ "path": entry.path, "kind": "symlink", "target": target }),
     });
     let mounts = manifest
+        .app
         .mounts
         .iter()
         .map(|m| json!({ "path": m.path, "from": m.from, "writable": m.writable, "size": m.size }));
-    let env = manifest.env.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+    let env = manifest.app.env.iter().map(|(name, value)| (name.clone(), value.clone().into()));
     json!({
         "kind": kind,
         "size": bundle.bytes().len(),
         "sha256": bundle.hash(),
         "verified": true,
         "app": {
-            "name": manifest.name,
+            "name": manifest.app.name,
             "version": manifest.version,
-            "main": manifest.main,
-            "args": manifest.args,
+            "main": manifest.app.main,
+            "args": manifest.app.args,
         },
         "env": env.collect::<serde_json::Map<_, _>>(),
         "resources": {
-            "memory": manifest.memory,
-            "timeout-ns": manifest.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
-            "fuel": manifest.fuel,
-            "table-elements": manifest.table_elements,
+            "memory": manifest.app.memory,
+            "timeout-ns": manifest.app.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
+            "fuel": manifest.app.fuel,
+            "table-elements": manifest.app.table_elements,
         },
         "mounts": mounts.collect::<Vec<_>>(),
         "entries": entries.collect::<Vec<_>>(),
@@ -113,7 +114,7 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
     let mut out = String::new();
     let version = manifest.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     // Writing to a string does not fail.
-    let _ = writeln!(out, "{}{version}: a {kind}", printable(&manifest.name));
+    let _ = writeln!(out, "{}{version}: a {kind}", printable(&manifest.app.name));
     let what = if kind == "bundle" { "bundle" } else { "as a bundle" };
     let _ = writeln!(out, "{what}: {} bytes, sha256 {} (verified)", bundle.bytes().len(), bundle.hash());
     let _ = writeln!(out, "\nmanifest:");
@@ -130,7 +131,7 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         };
     }
     let Ok(Some(report)) = module else { return out };
-    let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.main), report.size);
+    let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.app.main), report.size);
     let _ = writeln!(out, "  {} functions of its own, {} bytes of data", report.functions, report.data.bytes);
     for memory in &report.memories {
         let most = memory.maximum.map(|most| format!(", at most {most}")).unwrap_or_default();
