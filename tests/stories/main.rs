@@ -23,6 +23,8 @@ mod samples;
 mod servers;
 mod streams;
 mod vm;
+mod wire;
+mod wired;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -73,5 +75,6 @@ fn main() {
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
     foreign::stories(&mut stories);
+    wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }
