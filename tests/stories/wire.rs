@@ -22,12 +22,12 @@ use std::{
 
 /// What the wire does to frames; chances are in a thousand.
 #[derive(Clone, Copy, Default)]
-pub struct Faults {
-    pub loss: u32,
-    pub duplicate: u32,
+pub(crate) struct Faults {
+    pub(crate) loss: u32,
+    pub(crate) duplicate: u32,
     /// Each frame takes this long, and up to `jitter` more: what overtakes is reordered.
-    pub delay: Duration,
-    pub jitter: Duration,
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Duration,
 }
 
 /// The longest frame, with room for a device that joins segments.
@@ -35,7 +35,7 @@ const FRAME: usize = 65_550;
 /// How much of a capture is kept: the newest.
 const CAPTURE: usize = 16 << 20;
 
-pub struct Wire {
+pub(crate) struct Wire {
     name: String,
     folder: tempfile::TempDir,
     ports: Arc<Mutex<Vec<Port>>>,
@@ -56,14 +56,14 @@ enum Port {
 }
 
 /// A station of this process.
-pub struct Tap {
+pub(crate) struct Tap {
     port: usize,
     to: Sender<(usize, Vec<u8>)>,
     from: Receiver<Vec<u8>>,
 }
 
 impl Wire {
-    pub fn new(name: &str, seed: u64, faults: Faults) -> io::Result<Self> {
+    pub(crate) fn new(name: &str, seed: u64, faults: Faults) -> io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("lunette-wire-").tempdir()?;
         let (frames, inbox) = mpsc::channel();
         let ports = Arc::new(Mutex::new(Vec::new()));
@@ -82,7 +82,7 @@ impl Wire {
     }
 
     /// A socket for a VM: what `--net` is to be told.
-    pub fn vm(&mut self) -> io::Result<String> {
+    pub(crate) fn vm(&mut self) -> io::Result<String> {
         let mut ports = lock(&self.ports);
         let port = ports.len();
         let local = self.folder.path().join(format!("vm{port}"));
@@ -107,7 +107,7 @@ impl Wire {
         Ok(words)
     }
 
-    pub fn tap(&mut self) -> Tap {
+    pub(crate) fn tap(&mut self) -> Tap {
         let (to, from) = mpsc::channel();
         let mut ports = lock(&self.ports);
         ports.push(Port::Peer(to));
@@ -141,12 +141,12 @@ impl Drop for Wire {
 }
 
 impl Tap {
-    pub fn send(&self, frame: Vec<u8>) {
+    pub(crate) fn send(&self, frame: Vec<u8>) {
         let _ = self.to.send((self.port, frame));
     }
 
     /// The next frame, waiting for it no longer than this.
-    pub fn receive(&self, wait: Duration) -> Option<Vec<u8>> {
+    pub(crate) fn receive(&self, wait: Duration) -> Option<Vec<u8>> {
         self.from.recv_timeout(wait).ok()
     }
 }

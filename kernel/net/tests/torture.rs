@@ -37,7 +37,8 @@ fn transfer(world: &mut World, to: fn(u8, u16) -> SocketAddr, up: Flow, down: Fl
     let (waits, ends) = (world.waits(), RefCell::new([None; 4]));
     let both = async |stream: Arc<dyn TcpStream>, sends: Flow, takes: Flow, at: usize| {
         let sent = async {
-            ends.borrow_mut()[at] = Some((sends.total, waits.send(&stream, sends.seed, sends.total, sends.write).await.unwrap()));
+            ends.borrow_mut()[at] =
+                Some((sends.total, waits.send(&stream, sends.seed, sends.total, sends.write).await.unwrap()));
         };
         let taken = async {
             ends.borrow_mut()[at + 1] = Some(waits.receive(&stream, takes.read, takes.rest).await.unwrap());
@@ -80,7 +81,12 @@ fn a_hundred_mebibytes_each_way_through_loss_jitter_and_reordering() {
     let mut world = World::new("hundred-mebibytes", 1, BAD);
     world.set_limit(20_000 * SECOND);
     let took = transfer(&mut world, v4, Flow::new(11, 100 * MIB), Flow::new(12, 100 * MIB));
-    println!("100 MiB each way in {} s: {} each; {:?}", took / SECOND, rate(100 * MIB, took), world.wire.counts());
+    println!(
+        "100 MiB each way in {} s: {} each; {:?}",
+        took / SECOND,
+        rate(100 * MIB, took),
+        world.wire.counts()
+    );
 }
 
 #[test]

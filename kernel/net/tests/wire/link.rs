@@ -249,7 +249,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if std::thread::panicking() {
             match self.write_capture() {
-                Ok(path) => eprintln!("{} (seed {}): the last frames are in {}", self.name, self.seed, path.display()),
+                Ok(path) => {
+                    eprintln!("{} (seed {}): the last frames are in {}", self.name, self.seed, path.display())
+                }
                 Err(error) => eprintln!("{}: no capture: {error}", self.name),
             }
         }

@@ -88,7 +88,10 @@ impl World {
         let number = self.stacks.len() as u8 + 1;
         self.stack_with(Config {
             ipv4: V4::Static { address: ([10, 0, 0, number].into(), 24), gateway: None },
-            ipv6: V6::Static { address: ([0xfd00, 0, 0, 0, 0, 0, 0, number.into()].into(), 64), gateway: None },
+            ipv6: V6::Static {
+                address: ([0xfd00, 0, 0, 0, 0, 0, 0, number.into()].into(), 64),
+                gateway: None,
+            },
             ..Config::default()
         })
     }
@@ -229,7 +232,13 @@ impl Waits {
 
     /// Writes `total` bytes that nobody could guess, in pieces of `piece` bytes at most, then ends its half. Returns
     /// their hash.
-    pub async fn send(&self, stream: &Arc<dyn TcpStream>, seed: u64, total: usize, piece: usize) -> Result<Hash, Errno> {
+    pub async fn send(
+        &self,
+        stream: &Arc<dyn TcpStream>,
+        seed: u64,
+        total: usize,
+        piece: usize,
+    ) -> Result<Hash, Errno> {
         let (mut random, mut hash) = (Random::new(seed), Sha256::new());
         let mut buf = vec![0; piece];
         let mut left = total;
@@ -246,7 +255,12 @@ impl Waits {
 
     /// Reads to the end, in pieces of `piece` bytes at most, with a rest of `rest` after each. Returns how many bytes
     /// there were, and their hash.
-    pub async fn receive(&self, stream: &Arc<dyn TcpStream>, piece: usize, rest: Nanos) -> Result<(usize, Hash), Errno> {
+    pub async fn receive(
+        &self,
+        stream: &Arc<dyn TcpStream>,
+        piece: usize,
+        rest: Nanos,
+    ) -> Result<(usize, Hash), Errno> {
         let (mut total, mut hash) = (0, Sha256::new());
         let mut buf = vec![0; piece];
         loop {
