@@ -167,7 +167,7 @@ fn dry_run(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
 }
 
 fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
-    let file = tempfile::NamedTempFile::with_prefix("lunette-").and_then(|mut file| {
+    let file = tempfile::NamedTempFile::with_prefix(running::prefix()).and_then(|mut file| {
         std::io::Write::write_all(&mut file, payload)?;
         Ok(file)
     });
