@@ -145,14 +145,19 @@ const RTTE_INITIAL_RTO: u32 = 1000;
 
 // Minimum "safety margin" for the RTO that kicks in when the
 // variance gets very low.
-const RTTE_MIN_MARGIN: u32 = 5;
+//
+// As much as Linux has: a second is an age on the networks of today, and the
+// remote may hold an ACK back for some of this time.
+const RTTE_MIN_MARGIN: u32 = 200;
 
 /// K, according to RFC 6298
 const RTTE_K: u32 = 4;
 
 // RFC 6298 (2.4): Whenever RTO is computed, if it is less than 1 second, then the
 // RTO SHOULD be rounded up to 1 second.
-const RTTE_MIN_RTO: u32 = 1000;
+//
+// SHOULD; nobody does. See the margin above.
+const RTTE_MIN_RTO: u32 = 200;
 
 // RFC 6298 (2.5) A maximum value MAY be placed on RTO provided it is at least 60
 // seconds
@@ -212,11 +217,7 @@ impl RttEstimator {
             self.rttvar = new_rtt / 2;
         }
 
-        // RFC 6298 (2.2), (2.3)
-        let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
-        self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
-
-        self.rto_count = 0;
+        self.on_progress();
 
         tcp_trace!(
             "rtte: sample={:?} srtt={:?} rttvar={:?} rto={:?}",
@@ -225,6 +226,19 @@ impl RttEstimator {
             self.rttvar,
             self.rto
         );
+    }
+
+    /// Something new arrived: the RTO is no longer backed off. A retransmitted segment gives no new
+    /// measurement, so without this one bad minute would make the next ones bad too.
+    fn on_progress(&mut self) {
+        self.rto_count = 0;
+        if !self.have_measurement {
+            self.rto = RTTE_INITIAL_RTO;
+            return;
+        }
+        // RFC 6298 (2.2), (2.3)
+        let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
+        self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
     }
 
     fn on_send(&mut self, timestamp: Instant, seq: TcpSeqNumber) {
@@ -495,8 +509,6 @@ pub struct Socket<'a> {
     /// The last sequence number sent.
     /// I.e. in an idle socket, local_seq_no+tx_buffer.len().
     remote_last_seq: TcpSeqNumber,
-    /// The highest sequence number sent: unlike `remote_last_seq`, not rewound to send again.
-    local_max_seq: TcpSeqNumber,
     /// The last acknowledgement number sent.
     /// I.e. in an idle socket, remote_seq_no+rx_buffer.len().
     remote_last_ack: Option<TcpSeqNumber>,
@@ -525,6 +537,16 @@ pub struct Socket<'a> {
     local_rx_dup_acks: u8,
     /// If a fast retransmit needs to occur
     pending_fast_retransmit: bool,
+    /// When the segment that duplicate ACKs ask for counts as lost.
+    loss_at: Option<Instant>,
+    /// When it was sent again.
+    resent_at: Option<Instant>,
+    /// What had been sent when a loss was found: until all of it is acknowledged, further losses
+    /// belong to the same event (RFC 6582).
+    recover: Option<TcpSeqNumber>,
+    /// Segments of this connection overtake each other, so that duplicate ACKs prove nothing: only
+    /// time does (RFC 8985, in essence).
+    reordering: bool,
 
     /// Duration for Delayed ACK. If None no ACKs will be delayed.
     ack_delay: Option<Duration>,
@@ -604,7 +626,6 @@ impl<'a> Socket<'a> {
             local_seq_no: TcpSeqNumber::default(),
             remote_seq_no: TcpSeqNumber::default(),
             remote_last_seq: TcpSeqNumber::default(),
-            local_max_seq: TcpSeqNumber::default(),
             remote_last_ack: None,
             remote_last_win: 0,
             remote_win_len: 0,
@@ -617,6 +638,10 @@ impl<'a> Socket<'a> {
             local_rx_last_seq: None,
             local_rx_dup_acks: 0,
             pending_fast_retransmit: false,
+            loss_at: None,
+            resent_at: None,
+            recover: None,
+            reordering: false,
             ack_delay: Some(ACK_DELAY_DEFAULT),
             ack_delay_timer: AckDelayTimer::Idle,
             challenge_ack_timer: Instant::from_secs(0),
@@ -935,7 +960,6 @@ impl<'a> Socket<'a> {
         self.local_seq_no = TcpSeqNumber::default();
         self.remote_seq_no = TcpSeqNumber::default();
         self.remote_last_seq = TcpSeqNumber::default();
-        self.local_max_seq = TcpSeqNumber::default();
         self.remote_last_ack = None;
         self.remote_last_win = 0;
         self.remote_win_len = 0;
@@ -943,6 +967,10 @@ impl<'a> Socket<'a> {
         self.remote_win_shift = rx_cap_log2.saturating_sub(16) as u8;
         self.remote_mss = DEFAULT_MSS;
         self.remote_last_ts = None;
+        self.loss_at = None;
+        self.resent_at = None;
+        self.recover = None;
+        self.reordering = false;
         self.ack_delay_timer = AckDelayTimer::Idle;
         self.challenge_ack_timer = Instant::from_secs(0);
 
@@ -1082,7 +1110,6 @@ impl<'a> Socket<'a> {
         let seq = Self::random_seq_no(cx);
         self.local_seq_no = seq;
         self.remote_last_seq = seq;
-        self.local_max_seq = seq;
         Ok(())
     }
 
@@ -1415,6 +1442,16 @@ impl<'a> Socket<'a> {
         self.tx_buffer.len()
     }
 
+    /// The sequence number behind the last one that was ever sent: SND.NXT as the remote knows it.
+    ///
+    /// `remote_last_seq` is set back when the retransmission timer expires, but a segment without
+    /// data that is numbered by it is not acceptable to a remote that has received more, and its
+    /// acknowledgement is ignored. When both ends do that, neither makes progress ever again.
+    fn max_seq_sent(&self) -> TcpSeqNumber {
+        let max = self.rtte.max_seq_sent.unwrap_or(self.remote_last_seq);
+        max.max(self.remote_last_seq)
+    }
+
     /// Number of octets transmitted but not yet ACKed.
     fn flight_size(&self) -> usize {
         self.remote_last_seq - self.local_seq_no
@@ -1494,12 +1531,6 @@ impl<'a> Socket<'a> {
         (ip_reply_repr, reply_repr)
     }
 
-    /// Return the sequence number of a segment that is empty. What is being sent again does not count: to the
-    /// remote end, which may have it all, a number from there is an old one, and what it acknowledges is not read.
-    fn empty_seq(&self) -> TcpSeqNumber {
-        self.local_max_seq.max(self.remote_last_seq)
-    }
-
     fn ack_reply(&mut self, ip_repr: &IpRepr, repr: &TcpRepr) -> (IpRepr, TcpRepr<'static>) {
         let (mut ip_reply_repr, mut reply_repr) = Self::reply(ip_repr, repr);
         reply_repr.timestamp = repr
@@ -1510,7 +1541,7 @@ impl<'a> Socket<'a> {
         // [...] an empty acknowledgment segment containing the current send-sequence number
         // and an acknowledgment indicating the next sequence number expected
         // to be received.
-        reply_repr.seq_number = self.empty_seq();
+        reply_repr.seq_number = self.max_seq_sent();
         reply_repr.ack_number = Some(self.remote_seq_no + self.rx_buffer.len());
         self.remote_last_ack = reply_repr.ack_number;
 
@@ -1964,7 +1995,6 @@ impl<'a> Socket<'a> {
                 self.local_seq_no = Self::random_seq_no(cx);
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no;
-                self.local_max_seq = self.local_seq_no;
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
                 // Remote doesn't support window scaling, don't do it.
@@ -2013,7 +2043,6 @@ impl<'a> Socket<'a> {
 
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no + 1;
-                self.local_max_seq = self.local_seq_no + 1;
                 self.remote_last_ack = Some(repr.seq_number);
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
@@ -2147,7 +2176,7 @@ impl<'a> Socket<'a> {
                     if repr.payload.is_empty()
                         && last_rx_ack == ack_number
                         && ack_number < self.remote_last_seq
-                        && !is_window_update =>
+                        && (!is_window_update || repr.sack_ranges[0].is_some()) =>
                 {
                     // Increment duplicate ACK count
                     self.local_rx_dup_acks = self.local_rx_dup_acks.saturating_add(1);
@@ -2163,8 +2192,11 @@ impl<'a> Socket<'a> {
                         }
                     );
 
-                    if self.local_rx_dup_acks == 3 {
-                        self.timer.set_for_fast_retransmit();
+                    if self.local_rx_dup_acks >= 3
+                        && self.recover.is_none()
+                        && self.loss_at.is_none()
+                    {
+                        self.loss_at = Some(cx.now() + self.reordering_patience());
                         net_debug!("started fast retransmit");
                     }
 
@@ -2180,11 +2212,15 @@ impl<'a> Socket<'a> {
                 // No duplicate ACK means we reset the duplicate ACK count
                 // and notify the congestion controller of the fresh ACK
                 _ => {
-                    if self.local_rx_dup_acks > 0 {
+                    // Data that comes meanwhile repeats the ACK number and says nothing.
+                    if self.local_rx_dup_acks > 0 && ack_len > 0 {
                         self.local_rx_dup_acks = 0;
                         net_debug!("reset duplicate ACK count");
                     }
                     self.local_rx_last_ack = Some(ack_number);
+                    if ack_len > 0 {
+                        self.on_progress(cx.now(), ack_number, repr);
+                    }
 
                     // Notify of fresh ACK
                     self.rtte.on_ack(cx.now(), ack_number);
@@ -2333,6 +2369,31 @@ impl<'a> Socket<'a> {
             Some(self.ack_reply(ip_repr, repr))
         } else {
             None
+        }
+    }
+
+    /// How long a missing segment may yet come by itself.
+    fn reordering_patience(&self) -> Duration {
+        if self.reordering && self.rtte.have_measurement {
+            Duration::from_millis(u64::from(self.rtte.srtt).max(1))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// An ACK of something new arrived.
+    fn on_progress(&mut self, now: Instant, ack_number: TcpSeqNumber, repr: &TcpRepr) {
+        self.rtte.on_progress();
+        // It was asked for, and came by itself; or it came too soon to be what was sent again.
+        let by_itself = self.loss_at.take().is_some();
+        let half_rtt = Duration::from_millis(u64::from(self.rtte.srtt / 2));
+        let too_soon = self.resent_at.take().is_some_and(|at| now < at + half_rtt);
+        self.reordering |= by_itself || (too_soon && self.rtte.have_measurement);
+        self.recover = self.recover.filter(|recover| ack_number < *recover);
+        // Not all is there that had been sent (RFC 6582), and something behind it is (RFC 2018).
+        let hole = !self.remote_has_sack || repr.sack_ranges[0].is_some();
+        if self.recover.is_some() && hole {
+            self.loss_at = Some(now + self.reordering_patience());
         }
     }
 
@@ -2513,6 +2574,12 @@ impl<'a> Socket<'a> {
             .inner_mut()
             .pre_transmit(cx.now());
 
+        if self.loss_at.is_some_and(|at| at <= cx.now()) {
+            self.loss_at = None;
+            self.resent_at = Some(cx.now());
+            self.timer.set_for_fast_retransmit();
+        }
+
         // Check if any state needs to be changed because of a timer.
         if self.timed_out(cx.now()) {
             // If a timeout expires, we should abort the connection.
@@ -2533,6 +2600,8 @@ impl<'a> Socket<'a> {
                 // had sent them. This will cause all data in the queue
                 // to be sent again.
                 self.remote_last_seq = self.local_seq_no;
+                self.recover = None;
+                self.loss_at = None;
 
                 // Inform RTTE, so that it can can handle RTO backoff
                 self.rtte.on_rto();
@@ -2541,10 +2610,13 @@ impl<'a> Socket<'a> {
                 net_debug!("retransmitting for fast-retransmit");
 
                 // Inform the congestion controller that we're doing a fast retransmit and should enter the fast recovery state
-                let in_flight = self.flight_size();
-                self.congestion_controller
-                    .inner_mut()
-                    .on_loss(cx.now(), in_flight);
+                if self.recover.is_none() {
+                    let in_flight = self.flight_size();
+                    self.congestion_controller
+                        .inner_mut()
+                        .on_loss(cx.now(), in_flight);
+                    self.recover = Some(self.max_seq_sent());
+                }
 
                 self.pending_fast_retransmit = true;
             }
@@ -2788,8 +2860,8 @@ impl<'a> Socket<'a> {
             State::FinWait2 | State::TimeWait => {}
         }
 
-        if repr.segment_len() == 0 {
-            repr.seq_number = self.empty_seq();
+        if repr.payload.is_empty() && matches!(repr.control, TcpControl::None | TcpControl::Rst) {
+            repr.seq_number = self.max_seq_sent();
         }
 
         // There might be more than one reason to send a packet. E.g. the keep-alive timer
@@ -2876,9 +2948,9 @@ impl<'a> Socket<'a> {
         // Use max() so a fast-retransmit segment (whose seq_number is local_seq_no, well
         // behind the current frontier) doesn't rewind the tracked "highest sent" sequence.
         if repr.segment_len() > 0 {
-            let sent = repr.seq_number + repr.segment_len();
-            self.remote_last_seq = self.remote_last_seq.max(sent);
-            self.local_max_seq = self.local_max_seq.max(sent);
+            self.remote_last_seq = self
+                .remote_last_seq
+                .max(repr.seq_number + repr.segment_len());
         }
         self.remote_last_ack = repr.ack_number;
         self.remote_last_win = repr.window_len;
@@ -2948,8 +3020,15 @@ impl<'a> Socket<'a> {
                 (_, _) => PollAt::Ingress,
             };
 
+            let loss_poll_at = self.loss_at.map_or(PollAt::Ingress, PollAt::Time);
+
             // We wait for the earliest of our timers to fire.
-            *[self.timer.poll_at(), timeout_poll_at, delayed_ack_poll_at]
+            *[
+                self.timer.poll_at(),
+                timeout_poll_at,
+                delayed_ack_poll_at,
+                loss_poll_at,
+            ]
                 .iter()
                 .min()
                 .unwrap_or(&PollAt::Ingress)
