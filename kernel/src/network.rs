@@ -66,7 +66,9 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
     match machine::open_card(share(BUFFERS)) {
         Some(Ok(())) => {}
         Some(Err(fault)) => {
-            return Err(format!("the network card can't be used: {fault}; help: give the VM a virtio-net device"));
+            return Err(format!(
+                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
+            ));
         }
         None if config.ipv4 == V4::None => {
             let stack = Stack::loopback(Arc::new(KernelClock), Arc::new(KernelRandom), Arc::new(Notes));
@@ -75,9 +77,11 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
             return Ok(stack);
         }
         None => {
-            return Err("there is no network card; help: give the VM one (`lunette run --net user`, or QEMU's \
+            return Err(
+                "there is no network card; help: give the VM one (`lunette run --net user`, or QEMU's \
                         -device virtio-net-device or virtio-net-pci)"
-                .into());
+                    .into(),
+            );
         }
     }
     let (Some(card), Some(nic)) = (Card::new(), machine::nic()) else {
@@ -101,7 +105,9 @@ fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String>
         let status = stack.status();
         let Some(missing) = status.missing else { return Ok(()) };
         if let Some(fault) = machine::nic().and_then(|nic| nic.failure()) {
-            return Err(format!("the network card can't be used: {fault}; help: give the VM a virtio-net device"));
+            return Err(format!(
+                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
+            ));
         }
         if time::monotonic() >= end {
             if status.v6 || !wants_ipv4 {
@@ -114,7 +120,9 @@ fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String>
             ));
         }
         if KernelHost.park(true, Some(end)).is_break() {
-            return Err("the VM was asked to stop while it waited for its address; help: start it again".into());
+            return Err(
+                "the VM was asked to stop while it waited for its address; help: start it again".into()
+            );
         }
     }
 }
@@ -148,7 +156,10 @@ fn tend_card(now: Nanos) {
     if let Some(fault) = nic.failure()
         && !SAID.swap(true, Relaxed)
     {
-        log!(error, "network: the card breaks its contract: {fault}; it is shut down, and the VM goes on without");
+        log!(
+            error,
+            "network: the card breaks its contract: {fault}; it is shut down, and the VM goes on without"
+        );
     }
 }
 

@@ -12,11 +12,13 @@
 //! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
 #![forbid(unsafe_code)]
 
+mod background;
 mod bad_input;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
+mod network_flags;
 mod processes;
 mod samples;
 mod streams;
@@ -65,6 +67,8 @@ fn main() {
     hostile::stories(&mut stories);
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
+    network_flags::stories(&mut stories);
+    background::stories(&mut stories);
     foreign::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }
