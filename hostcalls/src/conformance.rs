@@ -81,6 +81,9 @@ macro_rules! holds {
 // Below the macros, which it uses.
 mod network;
 
+#[cfg(test)]
+mod flaws;
+
 /// Gives an error a place.
 trait At<T> {
     fn at(self, what: &str) -> Result<T, String>;

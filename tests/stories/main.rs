@@ -14,6 +14,7 @@
 
 mod background;
 mod bad_input;
+mod clients;
 mod ends;
 mod foreign;
 mod guests;
@@ -21,8 +22,11 @@ mod hostile;
 mod network_flags;
 mod processes;
 mod samples;
+mod servers;
 mod streams;
 mod vm;
+mod wire;
+mod wired;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -60,8 +64,13 @@ impl Stories {
 
 fn main() {
     let arguments = Arguments::from_args();
+    // Some stories have a thousand clients.
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
+    servers::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);
@@ -70,5 +79,6 @@ fn main() {
     network_flags::stories(&mut stories);
     background::stories(&mut stories);
     foreign::stories(&mut stories);
+    wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }

@@ -21,6 +21,7 @@ use crate::{
     hub::Hub,
     lane::{Inside, NoDevice},
     listener::Acceptor,
+    resolve::Names,
     status::Status,
     tcp::Stream,
     udp::Port,
@@ -31,6 +32,7 @@ use crate::{
 pub struct Stack<D> {
     shared: Arc<Shared>,
     device: Mutex<D>,
+    names: Names,
 }
 
 /// All but the device: what sockets hold.
@@ -82,7 +84,7 @@ impl Stack<NoDevice> {
     }
 }
 
-impl<D: Device> Stack<D> {
+impl<D: Device + Send> Stack<D> {
     /// Brings an interface up. Addresses that are asked for come later: see [`Stack::status`].
     pub fn new(
         mut device: D,
@@ -108,17 +110,28 @@ impl<D: Device> Stack<D> {
         // The device's addresses, and all of 127.0.0.0/8: what is sent there is ours.
         inside.set_any_ip(true);
         let asks = config.ipv4 == V4::Dhcp && medium == Medium::Ethernet;
+        let names = Names::new(&config.hosts, &*log);
         let mut hub = Hub::new(config, (wire, inside), capabilities, random, log, now);
         if asks {
             hub.start_dhcp();
         }
         let shared = Arc::new(Shared { clock, hub: Mutex::new(hub), wakes: AtomicU64::new(0) });
-        Arc::new(Self { shared, device: Mutex::new(device) })
+        Arc::new(Self { shared, device: Mutex::new(device), names })
     }
 
     /// Takes what the device brought, sends what is to be sent, and wakes whom that concerns. Answers when it has to
     /// be called again at the latest; a time that is past: at once. The work of one call is bounded.
     pub fn poll(&self) -> Option<Nanos> {
+        let next = self.turn();
+        if self.names.is_idle() {
+            return next;
+        }
+        // What is asked, or asked again, goes out at once.
+        let next = if self.poll_names() { self.turn() } else { next };
+        [next, self.names.poll_at()].into_iter().flatten().min()
+    }
+
+    fn turn(&self) -> Option<Nanos> {
         let mut device = self.device.lock();
         self.shared.with(|hub| {
             let more = hub.turn(&mut *device);
@@ -147,6 +160,13 @@ impl<D: Device> Stack<D> {
     }
 }
 
+impl<D: Send> Stack<D> {
+    fn poll_names(&self) -> bool {
+        let mut random = || self.shared.look(|hub| hub.random()) as u16;
+        self.names.poll(self, self.shared.clock.monotonic(), &mut random)
+    }
+}
+
 const LOOPBACK: [(IpAddr, u8); 2] =
     [(IpAddr::V4(Ipv4Addr::LOCALHOST), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
 
@@ -167,7 +187,14 @@ impl<D: Send> Net for Stack<D> {
     }
 
     fn resolve(&self, name: &str) -> Result<Arc<dyn Lookup>, Errno> {
-        self.shared.resolve(name)
+        let (ours, servers) = self.shared.look(|hub| {
+            let status = hub.status();
+            (status.addresses.into_iter().chain(LOOPBACK).map(|(ip, _)| ip).collect::<Vec<_>>(), status.dns)
+        });
+        self.names.set_servers(&servers);
+        let lookup = self.names.ask(name, &ours, self.shared.clock.monotonic())?;
+        self.poll_names();
+        Ok(lookup)
     }
 
     fn addresses(&self) -> Vec<(IpAddr, u8)> {

@@ -11,6 +11,7 @@ pub(super) enum Filetype {
     CharacterDevice = 2,
     Directory = 3,
     RegularFile = 4,
+    SocketStream = 6,
     SymbolicLink = 7,
 }
 
@@ -24,20 +25,20 @@ impl From<FileKind> for Filetype {
     }
 }
 
-/// `rights`: what may be done with a descriptor.
+/// `rights`: what may be done with a descriptor. A guest has them as 64 bits, of which the upper half means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rights(pub(super) u64);
+pub(super) struct Rights(u32);
 
 macro_rules! rights {
     ($($name:ident)*) => {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         enum Bit { $($name,)* COUNT }
 
-        // Not every one is asked for by name (yet): there are no sockets.
+        // Not every one is asked for by name.
         #[allow(dead_code)]
         impl Rights {
-            $(pub(super) const $name: Self = Self(1 << Bit::$name as u64);)*
-            pub(super) const ALL: Self = Self((1 << Bit::COUNT as u64) - 1);
+            $(pub(super) const $name: Self = Self(1 << Bit::$name as u32);)*
+            pub(super) const ALL: Self = Self((1 << Bit::COUNT as u32) - 1);
         }
     };
 }
@@ -93,11 +94,15 @@ impl Rights {
     pub(super) const STDIN: Self = Self::FD_READ.or(Self::STREAM);
     /// What standard output and error come with.
     pub(super) const STDOUT: Self = Self::FD_WRITE.or(Self::STREAM);
+    /// What a socket that listens comes with; reading is for `poll_oneoff`.
+    pub(super) const LISTENER: Self = Self::STDIN.or(Self::SOCK_ACCEPT);
+    /// What a connection comes with.
+    pub(super) const CONNECTION: Self = Self::READ_WRITE.or(Self::STREAM).or(Self::SOCK_SHUTDOWN);
     const STREAM: Self = Self::FD_FDSTAT_SET_FLAGS.or(Self::FD_FILESTAT_GET).or(Self::POLL_FD_READWRITE);
 
     /// Reads a guest's word: [`Errno::Inval`] for bits that mean nothing.
     pub(super) fn decode(bits: u64) -> Result<Self, Errno> {
-        if bits & !Self::ALL.0 == 0 { Ok(Self(bits)) } else { Err(Errno::Inval) }
+        if bits & !u64::from(Self::ALL.0) == 0 { Ok(Self(bits as u32)) } else { Err(Errno::Inval) }
     }
 
     pub(super) const fn or(self, other: Self) -> Self {
@@ -139,6 +144,11 @@ macro_rules! flags {
             pub(super) fn has(self, other: Self) -> bool {
                 self.0 & other.0 != 0
             }
+
+            /// None but `other`?
+            pub(super) fn only(self, other: Self) -> bool {
+                self.0 & !other.0 == 0
+            }
         }
     };
 }
@@ -157,6 +167,10 @@ flags! { /// `riflags`.
 Riflags { PEEK = 1, WAITALL = 2, } }
 flags! { /// `sdflags`.
 Sdflags { RD = 1, WR = 2, } }
+
+impl Riflags {
+    pub(super) const NONE: Self = Self(0);
+}
 
 impl Fdflags {
     pub(super) const NONE: Self = Self(0);
@@ -212,8 +226,8 @@ pub(super) fn fdstat(kind: Filetype, flags: Fdflags, base: Rights, inheriting: R
     let mut out = [0; 24];
     out[0] = kind as u8;
     out[2..4].copy_from_slice(&flags.0.to_le_bytes());
-    out[8..16].copy_from_slice(&base.0.to_le_bytes());
-    out[16..24].copy_from_slice(&inheriting.0.to_le_bytes());
+    out[8..16].copy_from_slice(&u64::from(base.0).to_le_bytes());
+    out[16..24].copy_from_slice(&u64::from(inheriting.0).to_le_bytes());
     out
 }
 
