@@ -1056,13 +1056,14 @@ fn woken_by(source: &dyn Source, interest: Interest) -> Arc<Count> {
     count
 }
 
-/// Lets the world go on, by talk on `other`, until `done`.
+/// Lets the world go on, by talk on `other`, until `done`. A host may learn what came only while it waits.
 fn elapse(world: &NetWorld<'_>, other: &(Stream, Stream), what: &str, done: impl Fn() -> bool) -> Outcome {
     for _ in 0..100 {
         if done() {
             return Ok(());
         }
         write_all(world, &other.0, b"?")?;
+        (world.wait)(&Wait::socket(source(&other.1), Interest::Read));
         read_exact(world, &other.1, 1)?;
         write_all(world, &other.1, b"!")?;
         read_exact(world, &other.0, 1)?;
