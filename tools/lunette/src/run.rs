@@ -56,7 +56,7 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let timeout = Payload::parse(&payload)?.plan()?.app.timeout;
 
     let farewell = if args.host {
-        host::run(payload)?
+        host::run(payload, Vec::new())?
     } else {
         match boot(args, us, &payload, timeout)? {
             Some(farewell) => farewell,
