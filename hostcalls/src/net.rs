@@ -33,7 +33,8 @@ pub trait Source: Send + Sync {
     fn ready(&self, interest: Interest) -> Ready;
 
     /// Has `waker` woken as soon as [`Source::ready`] says anything for `interest`: at once if it does now. One waker for
-    /// each interest: a new one takes the place of the old, which is woken.
+    /// each interest: a new one takes the place of the old, which is woken unless it is of the same task
+    /// ([`crate::task::replace_waker`]).
     fn register(&self, interest: Interest, waker: &Waker);
 }
 

@@ -113,6 +113,16 @@ pub async fn ready(wait: &Wait, clock: &dyn Clock, stdio: &dyn Stdio, timers: &T
     .await;
 }
 
+/// Puts `waker` in the place of the one that waits there, and gives that one back, to be woken once nothing is locked.
+/// Not if both are of one task: woken because it asked again, it would never rest.
+#[must_use = "the old waker has to be woken"]
+pub fn replace_waker(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    if place.as_ref().is_some_and(|old| old.will_wake(waker)) {
+        return None;
+    }
+    place.replace(waker.clone())
+}
+
 /// Lets the other tasks, and the world, have a go.
 pub async fn give_way() {
     let mut gave = false;

@@ -22,17 +22,36 @@ impl<'a> Cmdline<'a> {
         })
     }
 
+    /// Devices that QEMU's microvm names: `virtio_mmio.device=SIZE@ADDRESS:LINE` (Linux's
+    /// kernel-parameters.txt): size, address, interrupt line.
+    pub fn virtio_mmio(&self) -> impl Iterator<Item = (u64, u64, u8)> {
+        self.0.split(u8::is_ascii_whitespace).filter_map(|word| {
+            let value = core::str::from_utf8(word.strip_prefix(b"virtio_mmio.device=")?).ok()?;
+            let (size, place) = value.split_once('@')?;
+            let mut place = place.split(':');
+            let (size, unit) = match size.as_bytes().last()? {
+                b'K' | b'k' => (&size[..size.len() - 1], 1024),
+                _ => (size, 1),
+            };
+            let size = number(size)?.checked_mul(unit)?;
+            Some((size, number(place.next()?)?, number(place.next()?)?.try_into().ok()?))
+        })
+    }
+
     pub fn has(&self, key: &str) -> bool {
         self.get(key).is_some()
     }
 
     /// A number, decimal or with `0x`.
     pub fn number(&self, key: &str) -> Option<u64> {
-        let value = self.get(key)?;
-        match value.strip_prefix("0x") {
-            Some(hex) => u64::from_str_radix(hex, 16).ok(),
-            None => value.parse().ok(),
-        }
+        number(self.get(key)?)
+    }
+}
+
+fn number(value: &str) -> Option<u64> {
+    match value.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => value.parse().ok(),
     }
 }
 
@@ -51,6 +70,12 @@ mod tests {
         assert_eq!(line.get("lo"), None, "a key is a whole word");
         assert_eq!(line.get("console"), None);
         assert_eq!(line.number("log"), None);
+        let line = Cmdline::new(
+            b"virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0xd0000000:5:2 virtio_mmio.device=1@2 \
+              virtio_mmio.device=1@2:256 virtio_mmio.device=@:",
+        );
+        let all: Vec<_> = line.virtio_mmio().collect();
+        assert_eq!(all, [(512, 0xfeb0_0e00, 12), (4096, 0xd000_0000, 5)], "what makes no sense is left out");
         assert!(!Cmdline::new(b"\xff\xfe lunette.x=\xff").has("x"), "not text, so not there");
     }
 }

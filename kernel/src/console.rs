@@ -13,10 +13,11 @@ use embedded_io::Write;
 use x86_64::instructions::port::Port;
 
 use crate::{
-    arch::apic,
+    arch::apic::{self, Trigger},
     cell::StaticCell,
     cmdline::Cmdline,
-    drivers,
+    drivers::machine,
+    platform::stop,
     stdin::{Coding, Decoder},
 };
 
@@ -142,13 +143,25 @@ fn serial_write(buf: &[u8]) {
     }
 }
 
-/// Lets COM1 wake a halted processor when it has input.
-fn wake_on_input() {
-    static DONE: AtomicBool = AtomicBool::new(false);
-    if !DONE.swap(true, Relaxed) && !input_is_polled() {
-        apic::enable_isa_line(COM1_LINE);
+static INPUT_IS_OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Can input come?
+pub(crate) fn input_is_open() -> bool {
+    INPUT_IS_OPEN.load(Relaxed)
+}
+
+/// Lets input wake a halted processor: COM1's, or the virtio console's.
+pub(crate) fn open_input() {
+    if INPUT_IS_OPEN.swap(true, Relaxed) {
+        return;
+    }
+    if !INPUT_BY_VIRTIO.load(Relaxed) {
+        apic::enable_line(COM1_LINE, Trigger::Edge);
         // SAFETY: interrupt enable: received data.
         unsafe { Port::<u8>::new(COM1 + 1).write(1) };
+    } else if let Err(why) = machine::open_input() {
+        log!(error, "standard input: the virtio console: {why}; there is none");
+        decoder().end();
     }
 }
 
@@ -157,21 +170,25 @@ fn decoder() -> &'static mut Decoder {
     unsafe { &mut *DECODER.get() }
 }
 
-/// Does nothing interrupt when input comes? Then whoever waits looks again now and then.
-pub(crate) fn input_is_polled() -> bool {
-    INPUT_BY_VIRTIO.load(Relaxed)
-}
-
 /// Takes what the UART, or the virtio console, holds into the decoder.
 fn fill() {
     let decoder = decoder();
-    if input_is_polled() {
-        while decoder.has_room() {
-            match drivers::virtio_input() {
-                Ok(Some(byte)) => drop(decoder.push(byte)),
-                Ok(None) => break,
-                Err(why) => {
-                    log!(error, "standard input: the virtio console: {why}; it ends here");
+    if INPUT_BY_VIRTIO.load(Relaxed) {
+        // What comes after the end needs no room: so there is one to the rounds.
+        for _ in 0..16 {
+            if !decoder.has_room() {
+                break;
+            }
+            let take = |bytes: &[u8]| {
+                for byte in bytes {
+                    decoder.push(*byte);
+                }
+            };
+            match machine::read_input(take) {
+                Ok(true) => (0..decoder.take_stops()).for_each(|_| stop::request()),
+                Ok(false) => break,
+                Err(fault) => {
+                    log!(error, "standard input: the virtio console: {fault}; it ends here");
                     decoder.end();
                 }
             }
@@ -194,7 +211,7 @@ fn fill() {
 
 /// How much standard input could be read now, and whether it has ended. Also arms the wake-up.
 pub(crate) fn input_ready() -> (usize, bool) {
-    wake_on_input();
+    open_input();
     fill();
     (decoder().available(), decoder().ended())
 }

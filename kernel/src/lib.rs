@@ -16,7 +16,9 @@ pub mod cmdline;
 pub mod floor;
 pub mod mm;
 
+pub mod acpi;
 pub mod cell;
+pub mod drivers;
 pub mod entropy;
 pub mod stdin;
 pub mod symbols;
@@ -31,7 +33,7 @@ pub mod boot;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod console;
 #[cfg(any(target_env = "musl", target_os = "none"))]
-mod drivers;
+pub mod network;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod platform;
 #[cfg(any(target_env = "musl", target_os = "none"))]

@@ -9,15 +9,20 @@ use core::{
 };
 
 use embedded_io::Write;
-use lunette_hostcalls::{Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream, task::Host};
+use lunette_hostcalls::{
+    Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream,
+    task::{Host, replace_waker},
+};
 use spin::Mutex;
 
 use crate::{
-    arch::cpu,
+    arch::{apic, cpu},
     cell::StaticCell,
     console::{self, Channel, log},
-    drivers,
+    drivers::machine,
     entropy::Generator,
+    network,
+    platform::stop,
     time,
 };
 
@@ -58,7 +63,8 @@ impl Stdio for KernelStdio {
     }
 
     fn register_input(&self, waker: &Waker) {
-        if let Some(old) = INPUT_WAKER.lock().replace(waker.clone()) {
+        let old = replace_waker(&mut INPUT_WAKER.lock(), waker);
+        if let Some(old) = old {
             old.wake();
         }
     }
@@ -92,67 +98,98 @@ impl Log for KernelLog {
 /// Who waits for standard input.
 static INPUT_WAKER: Mutex<Option<Waker>> = Mutex::new(None);
 
-/// The machine as the executor sees it. Never breaks: whoever wants the VM to stop sends an NMI.
+/// The machine as the executor sees it. Breaks when it was asked a second time to stop.
 pub struct KernelHost;
 
 impl Host for KernelHost {
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
-        let listens = INPUT_WAKER.lock().is_some();
-        if idle {
-            if !listens || !input_comes(until) {
-                let look = next_look().filter(|_| listens);
-                time::sleep(match (until, look) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
-                    (a, b) => a.or(b),
-                });
-            }
+        if look(!idle) || !idle {
+            return stop_twice();
         }
-        if listens
-            && KernelStdio.input().any()
-            && let Some(waker) = INPUT_WAKER.lock().take()
-        {
-            waker.wake();
-        }
-        ControlFlow::Continue(())
+        stop::listen();
+        wait(until);
+        look(false);
+        stop_twice()
+    }
+
+    fn stopping(&self) -> bool {
+        stop::requests() > 0
     }
 }
 
-/// While input streams in: how long it is waited for without halting. Longer than a hypervisor takes to
-/// fill a buffer again, for a halt for each buffer would cost more than all the rest.
+fn stop_twice() -> ControlFlow<()> {
+    if stop::requests() > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// While something streams in: how long it is waited for without halting. Longer than a hypervisor takes to fill a buffer
+/// again, for a halt for each buffer would cost more than all the rest.
 const PATIENCE: Nanos = 200_000;
-/// How often input that interrupts nobody is looked for: soon after the last of it, and later.
+/// How often what interrupts nobody is looked for: soon after the last of it, and later. While tasks run all the time,
+/// nothing interrupts either, and the power button is looked at that often.
 const LOOK_SOON: Nanos = 1_000_000;
 const LOOK_LATER: Nanos = 20_000_000;
 const SOON: Nanos = 100_000_000;
 
-/// When input was last seen.
-static LAST_INPUT: AtomicU64 = AtomicU64::new(0);
+/// When a device last brought something.
+static LAST_WORK: AtomicU64 = AtomicU64::new(0);
 
-/// Is there input, now or (while it streams in) in a moment?
-fn input_comes(until: Option<Nanos>) -> bool {
+/// Takes what devices brought, and wakes whom that concerns: true if somebody was. `busy`: nobody has halted for a while,
+/// perhaps, so interrupts may wait.
+fn look(busy: bool) -> bool {
+    static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
     let now = time::monotonic();
-    let streams = now - LAST_INPUT.load(Relaxed).min(now) < PATIENCE;
-    let end = (now + if streams { PATIENCE } else { 0 }).min(until.unwrap_or(Nanos::MAX));
-    loop {
-        let (bytes, ended) = console::input_ready();
-        if bytes > 0 || ended {
-            LAST_INPUT.store(time::monotonic(), Relaxed);
-            return true;
-        }
-        if time::monotonic() >= end {
-            return false;
-        }
-        core::hint::spin_loop();
+    if machine::work() {
+        LAST_WORK.store(now, Relaxed);
     }
+    let mut woke = network::poll(now);
+    if busy && now - LAST_LOOK.load(Relaxed).min(now) >= LOOK_LATER {
+        LAST_LOOK.store(now, Relaxed);
+        stop::listen();
+        stop::look();
+    }
+    // Whoever waits for input has opened it; and a request to stop comes that way, whether somebody reads or not.
+    if console::input_is_open() {
+        let (bytes, ended) = console::input_ready();
+        if (bytes > 0 || ended)
+            && let Some(waker) = INPUT_WAKER.lock().take()
+        {
+            waker.wake();
+            woke = true;
+        }
+    }
+    woke
 }
 
-/// When to look for input next, if nothing interrupts for it.
-fn next_look() -> Option<Nanos> {
-    console::input_is_polled().then(|| {
-        let now = time::monotonic();
-        let quiet = now - LAST_INPUT.load(Relaxed).min(now);
-        now + if quiet < SOON { LOOK_SOON } else { LOOK_LATER }
-    })
+/// Waits until a device has something for us, or the clock reaches `until`.
+fn wait(until: Option<Nanos>) {
+    let now = time::monotonic();
+    let sooner = |a: Option<Nanos>, b: Option<Nanos>| a.into_iter().chain(b).min();
+    let mut until = sooner(until, network::next(now));
+    let quiet = now - LAST_WORK.load(Relaxed).min(now);
+    if quiet < PATIENCE {
+        let end = (now + PATIENCE).min(until.unwrap_or(Nanos::MAX));
+        while time::monotonic() < end {
+            if machine::work() {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+    }
+    if !machine::all_interrupt() {
+        until = sooner(until, Some(now + if quiet < SOON { LOOK_SOON } else { LOOK_LATER }));
+    }
+    // Nothing is lost between the last look and the halt: a device that listens interrupts, and the interrupt
+    // waits for the halt.
+    if !machine::listen(true) {
+        time::sleep(until);
+    }
+    machine::listen(false);
+    let fired = apic::take_fired();
+    if fired != 0 {
+        machine::acknowledge(fired);
+        stop::acknowledge(fired);
+        apic::rearm(fired);
+    }
 }
 
 static GENERATOR: StaticCell<Generator> = StaticCell::new(Generator::new());
@@ -173,7 +210,7 @@ fn gather_entropy(generator: &mut Generator) {
     }
     // In the heap's small classes, so in the identity map: a device can write to it.
     let mut from_device = alloc::boxed::Box::new([0; 64]);
-    let n = drivers::virtio_entropy(&mut from_device[..]);
+    let n = machine::virtio_entropy(&mut from_device[..]);
     generator.mix(&from_device[..n], true);
     generator.mix(&cpu::tsc().to_le_bytes(), false);
 }

@@ -2,12 +2,15 @@
 //!
 //! Two codings: [`Coding::Dle`] for a program at the other end (`tools/lunette`), and [`Coding::Terminal`]
 //! for a person: echo, return is a new line, backspace takes back, Ctrl-D ends.
+//!
+//! A program at the other end can also ask the VM to stop, on machines that have no power button. It is heard even after
+//! the end of the input, but not past input that waits for a guest to read it.
 
 use alloc::{collections::VecDeque, vec::Vec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10; all else as it is.
+    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10, 0x10 0x03 a request to stop; all else as it is.
     Dle,
     /// A line at a time, as a terminal driver does it.
     Terminal,
@@ -15,6 +18,7 @@ pub enum Coding {
 
 const DLE: u8 = 0x10;
 const EOT: u8 = 0x04;
+const ETX: u8 = 0x03;
 
 /// How much is kept before the line has to wait (the UART then holds back its sender).
 const CAPACITY: usize = 16 * 1024;
@@ -26,15 +30,23 @@ pub struct Decoder {
     line: Vec<u8>,
     escaped: bool,
     ended: bool,
+    /// Requests to stop that nobody has taken.
+    stops: u32,
 }
 
 impl Decoder {
     pub const fn new(coding: Coding) -> Self {
-        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false }
+        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false, stops: 0 }
     }
 
+    /// Is it worth while to take more from the wire?
     pub fn has_room(&self) -> bool {
-        !self.ended && self.ready.len() + self.line.len() < CAPACITY
+        (!self.ended || self.coding == Coding::Dle) && self.ready.len() + self.line.len() < CAPACITY
+    }
+
+    /// How often the other end asked the VM to stop, since the last call.
+    pub fn take_stops(&mut self) -> u32 {
+        core::mem::take(&mut self.stops)
     }
 
     /// Takes a byte from the wire and says what to echo.
@@ -44,6 +56,9 @@ impl Decoder {
                 match (core::mem::take(&mut self.escaped), byte) {
                     (false, DLE) => self.escaped = true,
                     (true, EOT) => self.ended = true,
+                    (true, ETX) => self.stops = self.stops.saturating_add(1),
+                    // What comes after the end is nobody's.
+                    _ if self.ended => {}
                     (true, DLE) | (false, _) => self.ready.push_back(byte),
                     // No such code: the other end is at fault; what it sent is kept.
                     (true, other) => self.ready.extend([DLE, other]),
@@ -129,7 +144,12 @@ mod tests {
         assert!(!decoder.ended());
         decoder.push(DLE);
         decoder.push(EOT);
-        assert!(decoder.ended() && !decoder.has_room());
+        assert!(decoder.ended());
+        for byte in [b'x', DLE, ETX, DLE, DLE, DLE, b'?', DLE, ETX] {
+            assert!(decoder.has_room(), "a request to stop is heard after the end");
+            decoder.push(byte);
+        }
+        assert_eq!((decoder.take_stops(), decoder.take_stops()), (2, 0));
         assert_eq!(read(&mut decoder), (0..=255).collect::<Vec<u8>>());
     }
 

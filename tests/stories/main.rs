@@ -13,14 +13,18 @@
 #![forbid(unsafe_code)]
 
 mod bad_input;
+mod clients;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
 mod processes;
 mod samples;
+mod servers;
 mod streams;
 mod vm;
+mod wire;
+mod wired;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -58,13 +62,19 @@ impl Stories {
 
 fn main() {
     let arguments = Arguments::from_args();
+    // Some stories have a thousand clients.
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
+    servers::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
     foreign::stories(&mut stories);
+    wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }

@@ -49,7 +49,7 @@ pub(crate) fn stories(s: &mut Stories) {
 }
 
 /// The module, or the folder with the manifest.
-fn built(name: &str) -> Option<PathBuf> {
+pub(crate) fn built(name: &str) -> Option<PathBuf> {
     let dir = PathBuf::from(std::env::var_os("LUNETTE_SAMPLES")?);
     [dir.join(name), dir.join(format!("{name}.wasm"))].into_iter().find(|path| path.exists())
 }

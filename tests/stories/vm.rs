@@ -8,6 +8,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -142,20 +143,41 @@ impl Run {
     }
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
-    thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _ = from.read_to_end(&mut bytes);
-        bytes
-    })
+fn collect(mut from: impl Read + Send + 'static) -> Collected {
+    let bytes = Arc::new(Mutex::new(Vec::new()));
+    let seen = bytes.clone();
+    let reader = thread::spawn(move || {
+        let mut buffer = [0; 64 * 1024];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            seen.lock().expect("no reader panics").extend_from_slice(&buffer[..length]);
+        }
+    });
+    Collected { bytes, reader: Some(reader) }
+}
+
+/// What a run has said so far, and who listens.
+struct Collected {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+impl Collected {
+    fn so_far(&self) -> Vec<u8> {
+        self.bytes.lock().expect("no reader panics").clone()
+    }
+
+    fn whole(&mut self) -> Vec<u8> {
+        self.reader.take().map(|reader| reader.join().expect("a reader"));
+        std::mem::take(&mut self.bytes.lock().expect("no reader panics"))
+    }
 }
 
 /// A run that goes on. Killed if it is dropped.
 pub(crate) struct Running {
     child: Child,
     words: String,
-    stdout: thread::JoinHandle<Vec<u8>>,
-    stderr: thread::JoinHandle<Vec<u8>>,
+    stdout: Collected,
+    stderr: Collected,
     begun: Instant,
 }
 
@@ -168,6 +190,24 @@ impl Running {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = i32::try_from(self.pid()).ok().and_then(rustix::process::Pid::from_raw).expect("a process");
         rustix::process::kill_process(pid, signal).expect("it is still there");
+    }
+
+    /// Waits until standard output has this. A run that ends before has failed, and so has one that takes too long.
+    #[track_caller]
+    pub(crate) fn until_it_prints(mut self, words: &str) -> Self {
+        loop {
+            let ended = self.child.try_wait().expect("a child of ours").is_some();
+            let (stdout, stderr) = (self.stdout.so_far(), self.stderr.so_far());
+            if String::from_utf8_lossy(&stdout).contains(words) {
+                return self;
+            }
+            if ended || self.begun.elapsed() > DEADLINE {
+                let [stdout, stderr] =
+                    [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+                panic!("{}: it never printed {words:?}\n{stdout}\n{stderr}", self.words);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Waits for its end; a story that is not over by then has failed.
@@ -184,11 +224,17 @@ impl Running {
             thread::sleep(Duration::from_millis(5));
         };
         let took = self.begun.elapsed();
-        let stdout = self.stdout.join().expect("a reader");
-        let stderr = self.stderr.join().expect("a reader");
-        let ran = Ran { words: self.words, status, stdout, stderr, took };
+        let (stdout, stderr) = (self.stdout.whole(), self.stderr.whole());
+        let ran = Ran { words: std::mem::take(&mut self.words), status, stdout, stderr, took };
         assert!(!late, "not over after {limit:?}\n{ran}");
         ran
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

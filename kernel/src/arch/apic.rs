@@ -2,9 +2,10 @@
 //! (which line interrupts where).
 //!
 //! Devices interrupt only while the processor is halted: the task priority is raised at all other times.
-//! The timer tick stands above that priority. Intel SDM vol. 3, chapter 11.
+//! An interrupt is recorded ([`take_fired`]); whoever halted acts. The timer tick stands above that priority.
+//! Intel SDM vol. 3, chapter 11; Intel 82093AA (I/O APIC).
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::cpu;
 use crate::time;
@@ -12,14 +13,18 @@ use crate::time;
 const LOCAL: usize = 0xfee0_0000;
 const IO: usize = 0xfec0_0000;
 
-/// Vectors: below 0x40 those of traps.s; the tick is in a priority class of its own.
+/// Vectors: below 0x40 those of traps.s; the tick is in a priority class of its own. Here first those of ISA lines.
 pub(crate) const DEVICE_VECTORS: u8 = 0x20;
+const ISA_LINES: u8 = 16;
 /// The timer when it wakes a halted processor: a device like others.
 pub(crate) const WAKE_VECTOR: u8 = 0x30;
+/// For whoever asks.
+const FREE_VECTORS: core::ops::Range<u8> = 0x31..0x3f;
 pub(crate) const TICK_VECTOR: u8 = 0xf0;
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 
 mod register {
+    pub(super) const ID: usize = 0x20;
     pub(super) const EOI: usize = 0xb0;
     pub(super) const SPURIOUS: usize = 0xf0;
     pub(super) const LVT_TIMER: usize = 0x320;
@@ -53,6 +58,14 @@ fn io_write(register: u32, value: u32) {
     unsafe {
         core::ptr::with_exposed_provenance_mut::<u32>(IO).write_volatile(register);
         core::ptr::with_exposed_provenance_mut::<u32>(IO + 0x10).write_volatile(value);
+    }
+}
+
+fn io_read(register: u32) -> u32 {
+    // SAFETY: as above.
+    unsafe {
+        core::ptr::with_exposed_provenance_mut::<u32>(IO).write_volatile(register);
+        core::ptr::with_exposed_provenance::<u32>(IO + 0x10).read_volatile()
     }
 }
 
@@ -137,12 +150,100 @@ pub(crate) fn halt(nanos: Option<u64>) {
     }
 }
 
-pub(crate) fn end_of_interrupt() {
+/// When a line interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trigger {
+    /// As it goes up.
+    Edge,
+    /// As long as it is up.
+    Level,
+    /// As long as it is down.
+    LevelLow,
+}
+
+/// Which of the vectors from [`DEVICE_VECTORS`] on have interrupted since somebody asked.
+static FIRED: AtomicU32 = AtomicU32::new(0);
+/// For each of these vectors: the level-triggered line that it belongs to.
+static LEVEL_LINES: [AtomicU8; 32] = [const { AtomicU8::new(NO_LINE) }; 32];
+const NO_LINE: u8 = 0xff;
+/// The next of [`FREE_VECTORS`].
+static NEXT_VECTOR: AtomicU8 = AtomicU8::new(FREE_VECTORS.start);
+
+/// A device interrupts: called by the handler, while the processor was halted.
+pub(crate) fn interrupted(vector: u8) {
+    let index = vector.wrapping_sub(DEVICE_VECTORS) & 31;
+    FIRED.fetch_or(1 << index, Relaxed);
+    let line = LEVEL_LINES[usize::from(index)].load(Relaxed);
+    if line != NO_LINE {
+        // It stays up until somebody has seen to the device, who then calls `rearm`.
+        let redirection = 0x10 + 2 * u32::from(line);
+        io_write(redirection, io_read(redirection) | MASKED);
+    }
     write(register::EOI, 0);
 }
 
-/// Lets an ISA line interrupt, edge-triggered, at vector [`DEVICE_VECTORS`] + line.
-pub(crate) fn enable_isa_line(line: u8) {
-    io_write(0x11 + 2 * u32::from(line), 0);
-    io_write(0x10 + 2 * u32::from(line), u32::from(DEVICE_VECTORS + line));
+/// The vectors that have interrupted since the last call: bit 0 is [`DEVICE_VECTORS`].
+pub(crate) fn take_fired() -> u32 {
+    FIRED.swap(0, Relaxed)
+}
+
+/// The bit of a vector in [`take_fired`].
+pub(crate) fn bit(vector: u8) -> u32 {
+    1 << (vector.wrapping_sub(DEVICE_VECTORS) & 31)
+}
+
+/// Opens the level-triggered lines among these again, once their devices are content.
+pub(crate) fn rearm(fired: u32) {
+    for (index, line) in LEVEL_LINES.iter().enumerate() {
+        let line = line.load(Relaxed);
+        if fired & 1 << index != 0 && line != NO_LINE {
+            let redirection = 0x10 + 2 * u32::from(line);
+            io_write(redirection, io_read(redirection) & !MASKED);
+        }
+    }
+}
+
+/// A vector that is nobody else's.
+pub(crate) fn take_vector() -> Option<u8> {
+    let vector = NEXT_VECTOR.load(Relaxed);
+    if !FREE_VECTORS.contains(&vector) {
+        return None;
+    }
+    NEXT_VECTOR.store(vector + 1, Relaxed);
+    Some(vector)
+}
+
+/// Lets a line of the I/O APIC interrupt a halted processor; by which vector. `None`: there is no such line, or there are no
+/// more vectors.
+pub(crate) fn enable_line(line: u8, trigger: Trigger) -> Option<u8> {
+    let last = (io_read(1) >> 16) as u8;
+    if line > last.min(239) {
+        return None;
+    }
+    let shared = LEVEL_LINES.iter().position(|known| known.load(Relaxed) == line);
+    let vector = match shared {
+        Some(index) => DEVICE_VECTORS + index as u8,
+        None if line < ISA_LINES => DEVICE_VECTORS + line,
+        None => take_vector()?,
+    };
+    let mut low = u32::from(vector);
+    if trigger != Trigger::Edge {
+        low |= 1 << 15;
+        LEVEL_LINES[usize::from(vector - DEVICE_VECTORS)].store(line, Relaxed);
+    }
+    if trigger == Trigger::LevelLow {
+        low |= 1 << 13;
+    }
+    io_write(0x11 + 2 * u32::from(line), own_id() << 24);
+    io_write(0x10 + 2 * u32::from(line), low);
+    Some(vector)
+}
+
+fn own_id() -> u32 {
+    read(register::ID) >> 24
+}
+
+/// Where a device writes, and what, to interrupt by this vector (Intel SDM vol. 3, 11.11).
+pub(crate) fn message(vector: u8) -> (u32, u32) {
+    (LOCAL as u32 | own_id() << 12, u32::from(vector))
 }

@@ -143,7 +143,7 @@ extern "C" fn trap(frame: &mut Frame, fx: &mut FxState) {
         vector::GENERAL_PROTECTION => signal(frame, fx, signals::SIGSEGV, 128, 0),
         v if v < 32 => die(frame, "exception"),
         0x3f => {}
-        _ => apic::end_of_interrupt(),
+        vector => apic::interrupted(vector as u8),
     }
 }
 

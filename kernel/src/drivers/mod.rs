@@ -1,70 +1,98 @@
-//! Devices. What a device says is a claim: indices and lengths are checked by `virtio-drivers`' queues, and
-//! a device that does not answer in time is given up, with a line in the log.
+//! Devices. What a device says is a claim: each driver keeps its own account of what the device was given, and one
+//! that says otherwise, or does not answer in time, is reset and given up, with a line in the log that says why
+//! ([`Fault`]). Never a panic, never an endless loop.
+//!
+//! The drivers are generic over `virtio-drivers`' transports and are tested on a laptop against devices that lie;
+//! `virtio` finds them on this machine and wires their interrupts, `machine` holds those in use.
 
+pub mod console;
+#[cfg(test)]
+mod fake;
+pub mod net;
+
+#[cfg(any(target_env = "musl", target_os = "none"))]
+pub(crate) mod machine;
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod pci;
+#[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod virtio;
 
-use virtio_drivers::{
-    device::console::VirtIOConsole,
-    queue::VirtQueue,
-    transport::{DeviceType, SomeTransport, Transport},
-};
+use core::fmt;
 
-use self::virtio::KernelHal;
-use crate::{cell::StaticCell, console::log};
+use virtio_drivers::transport::{DeviceStatus, Transport};
 
-type InputConsole = VirtIOConsole<KernelHal, SomeTransport<'static>>;
-
-/// The virtio console that standard input comes from, set up when it is first asked.
-static INPUT: StaticCell<Option<InputConsole>> = StaticCell::new(None);
-
-/// The next byte of standard input; `None`: not yet.
-pub(crate) fn virtio_input() -> Result<Option<u8>, virtio_drivers::Error> {
-    // SAFETY: one core, no interrupt handler reads input, and nothing below comes back here.
-    let input = unsafe { &mut *INPUT.get() };
-    if input.is_none() {
-        let transport = virtio::find(DeviceType::Console).ok_or(virtio_drivers::Error::NotReady)?;
-        *input = Some(VirtIOConsole::new(transport)?);
-    }
-    match input {
-        Some(console) => console.recv(true),
-        None => Ok(None),
-    }
+/// Why a device is not used (any more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not accept what it offered, or has no such configuration.
+    Refused,
+    /// Neither VERSION_1 nor, as a legacy device, ANY_LAYOUT.
+    TooOld,
+    /// Its queues are too small.
+    Queues,
+    /// There is no memory for it.
+    NoMemory,
+    /// It gives back what it does not have.
+    WildIndex(u16),
+    /// It says that it wrote so much: more than the buffer, or less than a header.
+    WildLength(u32),
+    /// A frame in so many buffers, which it has not given back.
+    WildPieces(u16),
+    /// It takes nothing of what is to be sent.
+    Stuck,
 }
 
-/// Fills `buf` from the first virtio-rng, if there is one. Looks for it at each call: it is called once.
-pub(crate) fn virtio_entropy(buf: &mut [u8]) -> usize {
-    let Some(transport) = virtio::find(DeviceType::EntropySource) else { return 0 };
-    match entropy_from(transport, buf) {
-        Ok(n) => n.min(buf.len()),
-        Err(why) => {
-            log!(warn, "virtio-rng: {why}; not used");
-            0
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("it refuses the features that it offered"),
+            Self::TooOld => f.write_str("it is a legacy device without ANY_LAYOUT"),
+            Self::Queues => f.write_str("its queues are too small, or not there"),
+            Self::NoMemory => f.write_str("there is no memory for its buffers"),
+            Self::WildIndex(index) => write!(f, "it gave back buffer {index}, which it does not have"),
+            Self::WildLength(length) => write!(f, "it says that it wrote {length} bytes into a buffer"),
+            Self::WildPieces(pieces) => write!(f, "it announced a frame in {pieces} buffers"),
+            Self::Stuck => f.write_str("it has taken nothing of what is to be sent for 5 s"),
         }
     }
 }
 
-/// One request to an entropy device (virtio 1.3, 5.4): one queue, one buffer that the device writes.
-fn entropy_from(
-    mut transport: SomeTransport<'static>,
-    buf: &mut [u8],
-) -> Result<usize, virtio_drivers::Error> {
-    transport.begin_init(virtio::VERSION_1);
-    let mut queue = VirtQueue::<KernelHal, 2>::new(&mut transport, 0, false, false)?;
-    transport.finish_init();
-    // SAFETY: the buffer is neither read nor moved until `pop_used` has taken it back, or the device has been
-    // reset below.
-    let token = unsafe { queue.add(&[], &mut [&mut *buf])? };
-    transport.notify(0);
-    let done = (0..10_000_000).any(|_| {
-        core::hint::spin_loop();
-        queue.can_pop()
-    });
-    let result = if done {
-        // SAFETY: the very buffer that was added under this token.
-        unsafe { queue.pop_used(token, &[], &mut [&mut *buf]) }.map(|n| n as usize)
-    } else {
-        Err(virtio_drivers::Error::NotReady)
-    };
-    transport.set_status(virtio_drivers::transport::DeviceStatus::empty());
-    result
+/// Feature bits (virtio 1.3, 5.1.3 and 6).
+pub(crate) mod feature {
+    pub(crate) const CSUM: u64 = 1;
+    pub(crate) const GUEST_CSUM: u64 = 1 << 1;
+    pub(crate) const MTU: u64 = 1 << 3;
+    pub(crate) const MAC: u64 = 1 << 5;
+    pub(crate) const GUEST_TSO4: u64 = 1 << 7;
+    pub(crate) const GUEST_TSO6: u64 = 1 << 8;
+    pub(crate) const MRG_RXBUF: u64 = 1 << 15;
+    pub(crate) const STATUS: u64 = 1 << 16;
+    pub(crate) const ANY_LAYOUT: u64 = 1 << 27;
+    pub(crate) const VERSION_1: u64 = 1 << 32;
+}
+
+/// Begins the set-up (virtio 1.3, 3.1.1) and agrees on `choose` of what the device offers, and on what every driver
+/// here needs. Ends with `finish_init`.
+pub(crate) fn negotiate<T: Transport>(
+    transport: &mut T,
+    choose: impl FnOnce(u64) -> u64,
+) -> Result<u64, Fault> {
+    transport.set_status(DeviceStatus::empty());
+    transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
+    let offered = transport.read_device_features();
+    let needed = if transport.requires_legacy_layout() { feature::ANY_LAYOUT } else { feature::VERSION_1 };
+    if offered & needed == 0 {
+        return Err(Fault::TooOld);
+    }
+    let features = choose(offered) & offered | needed;
+    transport.write_driver_features(features);
+    if !transport.requires_legacy_layout() {
+        let accepted = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER | DeviceStatus::FEATURES_OK;
+        transport.set_status(accepted);
+        if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+            return Err(Fault::Refused);
+        }
+    }
+    transport.set_guest_page_size(virtio_drivers::PAGE_SIZE as u32);
+    Ok(features)
 }

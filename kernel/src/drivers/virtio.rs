@@ -1,82 +1,202 @@
-//! Where virtio devices are found (PCI by its configuration ports, or QEMU microvm's MMIO slots), and what
+//! Where virtio devices are found (PCI, or QEMU microvm's MMIO slots), how they interrupt, and what
 //! `virtio-drivers` needs of us.
 
-use core::ptr::NonNull;
+use core::{mem::ManuallyDrop, ptr::NonNull};
 
 use virtio_drivers::{
     BufferDirection, Hal, PhysAddr,
-    device::common::Feature,
     transport::{
-        DeviceType, SomeTransport, Transport,
+        DeviceStatus, DeviceType, InterruptStatus, SomeTransport, Transport,
         mmio::{MmioTransport, VirtIOHeader},
-        pci::{
-            PciTransport,
-            bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot},
-            virtio_device_type,
-        },
     },
 };
-use x86_64::instructions::port::Port;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::mm;
-
-/// The one feature that every driver here wants.
-pub(crate) const VERSION_1: Feature = Feature::VERSION_1;
+use super::pci;
+use crate::{
+    arch::apic::{self, Trigger},
+    boot, mm,
+};
 
 /// QEMU microvm: 24 slots of 512 bytes (hw/i386/microvm.c, VIRTIO_MMIO_BASE).
-const MMIO_BASE: usize = 0xfeb0_0000;
-const MMIO_SLOTS: usize = 24;
-const MMIO_SLOT_BYTES: usize = 512;
+const MMIO_BASE: u64 = 0xfeb0_0000;
+const MMIO_SLOTS: u64 = 24;
+const MMIO_SLOT_BYTES: u64 = 512;
+/// Where devices are: what boot/pvh.s maps uncached, up to 4 GiB.
+const UNCACHED: u64 = 3 << 30;
+
+/// How a device interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// Not, as far as we know: whoever waits for it has to look.
+    None,
+    /// By a line of the I/O APIC, which stays up until it is acknowledged.
+    Line(u8),
+    /// By a message, which asks for nothing more.
+    Message(u8),
+}
+
+impl Interrupt {
+    pub(crate) fn vector(self) -> Option<u8> {
+        match self {
+            Self::None => None,
+            Self::Line(vector) | Self::Message(vector) => Some(vector),
+        }
+    }
+}
+
+/// A device as it was found, with its interrupt once that is asked for. Never dropped into: a device that does not
+/// confirm its reset must not hang us.
+pub struct Wired {
+    inner: ManuallyDrop<SomeTransport<'static>>,
+    registers: Option<pci::Registers>,
+    /// The line of an MMIO device, as the command line says.
+    line: Option<u8>,
+    interrupt: Interrupt,
+    /// Where the first queues' news are told (PCI). `virtio-drivers` asks the device each time, and believes it.
+    doorbells: [Option<NonNull<u16>>; 2],
+}
 
 /// The first device of this kind.
-pub(crate) fn find(kind: DeviceType) -> Option<SomeTransport<'static>> {
-    let mut root = PciRoot::new(ConfigurationPorts);
-    let host = DeviceFunction { bus: 0, device: 0, function: 0 };
-    if ConfigurationPorts.read_word(host, 0) != u32::MAX {
-        let (at, _) = root.enumerate_bus(0).find(|(_, info)| virtio_device_type(info) == Some(kind))?;
-        root.set_command(at, Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER);
-        return PciTransport::new::<KernelHal, _>(&mut root, at).ok().map(SomeTransport::Pci);
+pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
+    if pci::is_there() {
+        let (transport, registers) = pci::find(kind)?;
+        return Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None));
     }
-    (0..MMIO_SLOTS).find_map(|slot| {
-        let header =
-            core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(MMIO_BASE + slot * MMIO_SLOT_BYTES);
-        // SAFETY: the slot is mapped uncached by boot; where there is no device the magic number isn't either,
-        // and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
-        let transport = unsafe { MmioTransport::new(NonNull::new(header)?, MMIO_SLOT_BYTES) }.ok()?;
-        (transport.device_type() == kind).then(|| SomeTransport::Mmio(transport))
+    let named = boot::info().cmdline.virtio_mmio().map(|(size, at, line)| (size, at, Some(line)));
+    // Where the command line names none (QEMU's `auto-kernel-cmdline=off`), there is a convention.
+    let slots = (0..MMIO_SLOTS).map(|slot| (MMIO_SLOT_BYTES, MMIO_BASE + slot * MMIO_SLOT_BYTES, None));
+    named.chain(slots).find_map(|(size, at, line)| {
+        if size < MMIO_SLOT_BYTES
+            || at % 8 != 0
+            || at < UNCACHED
+            || at.checked_add(size)? > boot::tables::MAPPED
+        {
+            return None;
+        }
+        let header = core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(at as usize);
+        // SAFETY: mapped uncached by boot, where no RAM is; where there is no device the magic number isn't
+        // either, and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
+        let transport = unsafe { MmioTransport::new(NonNull::new(header)?, size as usize) }.ok()?;
+        if transport.device_type() != kind {
+            // Its `Drop` would reset somebody else's device.
+            core::mem::forget(transport);
+            return None;
+        }
+        Some(Wired::new(SomeTransport::Mmio(transport), None, line))
     })
 }
 
-/// PCI configuration mechanism 1 (PCI Local Bus 3.0, 3.2.2.3.2).
-struct ConfigurationPorts;
+impl Wired {
+    fn new(inner: SomeTransport<'static>, registers: Option<pci::Registers>, line: Option<u8>) -> Self {
+        let inner = ManuallyDrop::new(inner);
+        Self { inner, registers, line, interrupt: Interrupt::None, doorbells: [None; 2] }
+    }
 
-impl ConfigurationPorts {
-    fn select(at: DeviceFunction, offset: u8) {
-        let address = 0x8000_0000
-            | u32::from(at.bus) << 16
-            | u32::from(at.device) << 11
-            | u32::from(at.function) << 8
-            | u32::from(offset & 0xfc);
-        // SAFETY: the configuration address port; one core, no interrupt handler uses it.
-        unsafe { Port::<u32>::new(0xcf8).write(address) };
+    /// Lets it interrupt a halted processor from now on. To be called before its queues are made.
+    pub(crate) fn interrupt(&mut self) -> Interrupt {
+        self.interrupt = match (&self.registers, self.line) {
+            (Some(registers), _) => registers.interrupt(),
+            (None, Some(line)) => {
+                apic::enable_line(line, Trigger::Edge).map_or(Interrupt::None, Interrupt::Line)
+            }
+            (None, None) => Interrupt::None,
+        };
+        self.interrupt
     }
 }
 
-impl ConfigurationAccess for ConfigurationPorts {
-    fn read_word(&self, at: DeviceFunction, offset: u8) -> u32 {
-        Self::select(at, offset);
-        // SAFETY: reading configuration space of what was selected has no effect that matters.
-        unsafe { Port::<u32>::new(0xcfc).read() }
+impl Transport for Wired {
+    fn notify(&mut self, queue: u16) {
+        match (&self.registers, self.doorbells.get(usize::from(queue))) {
+            (None, _) => self.inner.notify(queue),
+            // SAFETY: a doorbell of this device, as `Registers::doorbell` found it.
+            (Some(_), Some(Some(doorbell))) => unsafe { doorbell.write_volatile(queue) },
+            // It has no such place: then it is not told, and will be found to do nothing.
+            (Some(_), _) => {}
+        }
     }
 
-    fn write_word(&mut self, at: DeviceFunction, offset: u8, data: u32) {
-        Self::select(at, offset);
-        // SAFETY: `virtio-drivers` writes commands and BARs of the device that it was given.
-        unsafe { Port::<u32>::new(0xcfc).write(data) };
+    fn queue_set(
+        &mut self,
+        queue: u16,
+        size: u32,
+        descriptors: PhysAddr,
+        driver_area: PhysAddr,
+        device_area: PhysAddr,
+    ) {
+        if let Some(registers) = &self.registers {
+            if let Some(slot) = self.doorbells.get_mut(usize::from(queue)) {
+                *slot = registers.doorbell(queue);
+            }
+            if matches!(self.interrupt, Interrupt::Message(_)) && !registers.use_message(queue) {
+                self.interrupt = Interrupt::None;
+            }
+        }
+        self.inner.queue_set(queue, size, descriptors, driver_area, device_area);
     }
 
-    unsafe fn unsafe_clone(&self) -> Self {
-        Self
+    fn ack_interrupt(&mut self) -> InterruptStatus {
+        match self.interrupt {
+            Interrupt::Message(_) => InterruptStatus::QUEUE_INTERRUPT,
+            _ => self.inner.ack_interrupt(),
+        }
+    }
+
+    fn device_type(&self) -> DeviceType {
+        self.inner.device_type()
+    }
+
+    fn read_device_features(&mut self) -> u64 {
+        self.inner.read_device_features()
+    }
+
+    fn write_driver_features(&mut self, features: u64) {
+        self.inner.write_driver_features(features);
+    }
+
+    fn max_queue_size(&mut self, queue: u16) -> u32 {
+        self.inner.max_queue_size(queue)
+    }
+
+    fn get_status(&self) -> DeviceStatus {
+        self.inner.get_status()
+    }
+
+    fn set_status(&mut self, status: DeviceStatus) {
+        self.inner.set_status(status);
+    }
+
+    fn set_guest_page_size(&mut self, size: u32) {
+        self.inner.set_guest_page_size(size);
+    }
+
+    fn requires_legacy_layout(&self) -> bool {
+        self.inner.requires_legacy_layout()
+    }
+
+    fn queue_unset(&mut self, queue: u16) {
+        self.inner.queue_unset(queue);
+    }
+
+    fn queue_used(&mut self, queue: u16) -> bool {
+        self.inner.queue_used(queue)
+    }
+
+    fn read_config_generation(&self) -> u32 {
+        self.inner.read_config_generation()
+    }
+
+    fn read_config_space<V: FromBytes + IntoBytes>(&self, offset: usize) -> virtio_drivers::Result<V> {
+        self.inner.read_config_space(offset)
+    }
+
+    fn write_config_space<V: IntoBytes + Immutable>(
+        &mut self,
+        offset: usize,
+        value: V,
+    ) -> virtio_drivers::Result<()> {
+        self.inner.write_config_space(offset, value)
     }
 }
 
@@ -84,7 +204,7 @@ impl ConfigurationAccess for ConfigurationPorts {
 /// heap and DMA pages are.
 pub(crate) struct KernelHal;
 
-// SAFETY: `dma_alloc` gives whole, zeroed, exclusive pages; MMIO below 4 GiB is mapped by boot; `share` gives
+// SAFETY: `dma_alloc` gives whole, zeroed, exclusive pages; MMIO is mapped by boot (below 4 GiB) or here; `share` gives
 // the physical address of the buffer itself.
 unsafe impl Hal for KernelHal {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
@@ -103,13 +223,45 @@ unsafe impl Hal for KernelHal {
         0
     }
 
-    unsafe fn mmio_phys_to_virt(at: PhysAddr, _: usize) -> NonNull<u8> {
-        NonNull::new(core::ptr::with_exposed_provenance_mut(at as usize)).unwrap_or(NonNull::dangling())
+    unsafe fn mmio_phys_to_virt(at: PhysAddr, bytes: usize) -> NonNull<u8> {
+        let mapped = if at < boot::tables::MAPPED {
+            core::ptr::with_exposed_provenance_mut(at as usize)
+        } else {
+            // SAFETY: a device's region, says the bus; there is no RAM of ours above what boot maps that is also that.
+            unsafe { mm::map_mmio(mm::PhysAddr(at), bytes as u64) }.unwrap_or(core::ptr::null_mut())
+        };
+        NonNull::new(mapped).unwrap_or(NonNull::dangling())
     }
 
     unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
         // What is not mapped has no physical address: 0 is then no RAM of ours, and the device's business.
         mm::translate(buffer.addr().get() as u64).map_or(0, |at| at.0)
+    }
+
+    unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}
+}
+
+/// As [`KernelHal`], for buffers that are DMA memory themselves: those lie at their own address.
+pub struct DmaHal;
+
+// SAFETY: as above; what is shared is what `dma_alloc` gave, at virtual = physical.
+unsafe impl Hal for DmaHal {
+    fn dma_alloc(pages: usize, direction: BufferDirection) -> (PhysAddr, NonNull<u8>) {
+        KernelHal::dma_alloc(pages, direction)
+    }
+
+    unsafe fn dma_dealloc(physical: PhysAddr, at: NonNull<u8>, pages: usize) -> i32 {
+        // SAFETY: the caller's.
+        unsafe { KernelHal::dma_dealloc(physical, at, pages) }
+    }
+
+    unsafe fn mmio_phys_to_virt(at: PhysAddr, bytes: usize) -> NonNull<u8> {
+        // SAFETY: the caller's.
+        unsafe { KernelHal::mmio_phys_to_virt(at, bytes) }
+    }
+
+    unsafe fn share(buffer: NonNull<[u8]>, _: BufferDirection) -> PhysAddr {
+        buffer.addr().get() as u64
     }
 
     unsafe fn unshare(_: PhysAddr, _: NonNull<[u8]>, _: BufferDirection) {}

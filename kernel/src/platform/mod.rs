@@ -2,6 +2,8 @@
 //!
 //! Written so that it can be reached from anywhere, a fault handler included: no allocation, no locks.
 
+pub(crate) mod stop;
+
 use core::{
     convert::Infallible,
     fmt::{self, Write as _},

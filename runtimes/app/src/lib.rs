@@ -78,6 +78,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         table_elements: plan.tables,
         time: plan.timeout.map(|timeout| Nanos::try_from(timeout.as_nanos()).unwrap_or(Nanos::MAX)),
         fuel: plan.fuel,
+        slices: false,
     };
     let guest = lunette_wasm::start(module, ctx, limits).map_err(|problem| {
         let help = match problem {

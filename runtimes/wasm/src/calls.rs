@@ -10,9 +10,9 @@ use wasmi::{Caller, Error, Extern, Func, Memory, Store, ValType, errors::HostErr
 
 use crate::{
     limits::Book,
-    memory::GuestMemory,
+    memory::{GuestMemory, Span},
     names::one_line,
-    wasi::{Answer, Signature, Stop, ValueType, Wasi},
+    wasi::{Answer, Param, Signature, Stop, ValueType, Wasi},
 };
 
 /// What belongs to one guest, inside the engine's store.
@@ -21,6 +21,8 @@ pub(crate) struct State {
     pub(crate) book: Book,
     /// The memory that pointers point into, once the module is instantiated.
     pub(crate) memory: Option<Memory>,
+    /// What the call of the last [`Halt::Wait`] waits for: here, so that a long list is handed on, not copied.
+    pub(crate) wait: Wait,
 }
 
 /// A call of the guest's: kept while it waits, and made again.
@@ -39,7 +41,8 @@ type Args = [u64; MAX_PARAMS];
 /// Why a host call did not return to the guest. Travels through the engine as its error.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    Wait(Call, Wait),
+    /// For [`State::wait`]; then this call is to be made again.
+    Wait(Call),
     Exit(u32),
     Trap(Trap),
 }
@@ -49,7 +52,7 @@ impl HostError for Halt {}
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Wait(call, _) => write!(f, "{} waits", call.function.signature.name),
+            Self::Wait(call) => write!(f, "{} waits", call.function.signature.name),
             Self::Exit(code) => write!(f, "exit {code}"),
             Self::Trap(trap) => f.write_str(&trap.message),
         }
@@ -58,12 +61,15 @@ impl fmt::Display for Halt {
 
 /// Makes a call, for the first time or again: the errno for the guest, 0 for success. A panic on the way is
 /// caught: it ends this guest only.
-pub(crate) fn perform(call: &Call, memory: &mut [u8], wasi: &mut Wasi) -> Result<i32, Halt> {
+pub(crate) fn perform(call: &Call, memory: &mut [u8], state: &mut State) -> Result<i32, Halt> {
     let Call { function, args } = call;
-    match catch_unwind(AssertUnwindSafe(|| (function.call)(wasi, memory, args))) {
+    match catch_unwind(AssertUnwindSafe(|| (function.call)(&mut state.wasi, memory, args))) {
         Ok(Ok(())) => Ok(0),
         Ok(Err(Stop::Errno(errno))) => Ok(errno.code().into()),
-        Ok(Err(Stop::Wait(wait))) => Err(Halt::Wait(call.clone(), wait)),
+        Ok(Err(Stop::Wait(wait))) => {
+            state.wait = wait;
+            Err(Halt::Wait(call.clone()))
+        }
         Ok(Err(Stop::Exit(code))) => Err(Halt::Exit(code)),
         Ok(Err(Stop::Trap(trap))) => Err(Halt::Trap(trap)),
         Err(panic) => {
@@ -84,10 +90,10 @@ fn enter(mut caller: Caller<'_, State>, function: &'static Function, given: &[u6
     let result = match caller.data().memory {
         Some(memory) => {
             let (bytes, state) = memory.data_and_store_mut(&mut caller);
-            perform(&call, bytes, &mut state.wasi)
+            perform(&call, bytes, state)
         }
         // Without a memory, no pointer is good.
-        None => perform(&call, &mut [], &mut caller.data_mut().wasi),
+        None => perform(&call, &mut [], caller.data_mut()),
     };
     result.map_err(Error::host)
 }
@@ -142,8 +148,9 @@ macro_rules! functions {
         /// In the order of [`crate::wasi::FUNCTIONS`]: sorted by name.
         const CALLS: &[fn(&mut Wasi, &mut [u8], &Args) -> Answer] = &[$(
             |wasi, memory, args| {
-                let [$($param,)* ..] = *args;
-                wasi.$name(&mut GuestMemory::new(stringify!($name), memory) $(, $param as $type)*)
+                let _values = &mut args.iter();
+                let memory = &mut GuestMemory::new(stringify!($name), memory);
+                wasi.$name(memory $(, <$type>::take(_values))*)
             },
         )*];
     };

@@ -5,8 +5,9 @@
 //! arguments, and goes on from there. Nothing that a guest does panics; a panic in a host call ends this
 //! guest as a trap. A trap and a stop say where the guest was.
 //!
-//! Does not: end a slice by itself unless there is a limit on time or fuel. Metering has a price (16 % more
-//! instructions for `fib`; see `examples/metering.rs`), so a guest without a limit runs until it waits or ends.
+//! Does not: end a slice by itself unless there is a limit on time or fuel, or it is asked for ([`Limits::slices`]).
+//! Metering has a price (16 % more instructions for `fib`; see `examples/metering.rs`), so a guest without a limit runs
+//! until it waits or ends.
 
 use std::{collections::VecDeque, mem};
 
@@ -41,8 +42,10 @@ pub fn start(wasm: &[u8], ctx: Ctx, limits: Limits) -> Result<Instance, Refusal>
     let module = Module::new(&engine, wasm).map_err(|error| refused(&error, wasm))?;
     // Only read where it matters: the first reading has a price.
     let deadline = limits.time.map(|time| ctx.clock.monotonic().saturating_add(time));
-    let mut store =
-        Store::new(&engine, State { wasi: Wasi::new(ctx), book: Book::new(&limits), memory: None });
+    let mut store = Store::new(
+        &engine,
+        State { wasi: Wasi::new(ctx), book: Book::new(&limits), memory: None, wait: Wait::default() },
+    );
     store.limiter(|state| &mut state.book);
     let externs = link(&mut store, &module)?;
     check_entry(&module)?;
@@ -110,10 +113,7 @@ impl Guest for Instance {
                     let outcome = paused.resume(&mut self.store, results, &mut []);
                     self.after(outcome)
                 }
-                Err(Halt::Wait(call, wait)) => {
-                    self.run = Run::Waits(paused, call);
-                    self.wait(wait)
-                }
+                Err(Halt::Wait(call)) => self.waits(Run::Waits(paused, call)),
                 Err(halt) => {
                     let frames = trap::backtrace(&paused.wasm_backtrace(), &self.wasm);
                     self.halt(halt, frames)
@@ -121,10 +121,7 @@ impl Guest for Instance {
             },
             Run::WaitsLast(call) => match self.perform(&call) {
                 Ok(_) => self.next(),
-                Err(Halt::Wait(call, wait)) => {
-                    self.run = Run::WaitsLast(call);
-                    self.wait(wait)
-                }
+                Err(Halt::Wait(call)) => self.waits(Run::WaitsLast(call)),
                 Err(halt) => self.halt(halt, Vec::new()),
             },
             Run::Slice(paused) => match self.refuel(paused.required_fuel()) {
@@ -173,10 +170,9 @@ impl Instance {
                 self.wait(GIVE_WAY)
             }
             Ok(ResumableCall::HostTrap(paused)) => match paused.host_error().downcast_ref::<Halt>() {
-                Some(Halt::Wait(call, wait)) => {
-                    let (call, wait) = (call.clone(), wait.clone());
-                    self.run = Run::Waits(paused, call);
-                    self.wait(wait)
+                Some(Halt::Wait(call)) => {
+                    let call = call.clone();
+                    self.waits(Run::Waits(paused, call))
                 }
                 _ => {
                     let frames = trap::backtrace(&paused.wasm_backtrace(), &self.wasm);
@@ -205,10 +201,7 @@ impl Instance {
         match halt {
             Halt::Exit(code) => self.end(Ending::Exited(code)),
             Halt::Trap(trap) => self.trap(Trap { backtrace: frames, ..trap }),
-            Halt::Wait(call, wait) => {
-                self.run = Run::WaitsLast(call);
-                self.wait(wait)
-            }
+            Halt::Wait(call) => self.waits(Run::WaitsLast(call)),
         }
     }
 
@@ -217,9 +210,20 @@ impl Instance {
         self.end(Ending::Trapped(trap))
     }
 
+    /// What it held open is closed: its host may keep it for its backtrace.
     fn end(&mut self, ending: Ending) -> Step {
         self.run = Run::Ended(ending.clone());
+        let state = self.store.data_mut();
+        state.wait = Wait::default();
+        state.wasi.close();
         Step::Ended(ending)
+    }
+
+    /// In a host call that waits for what it left in the state.
+    fn waits(&mut self, run: Run) -> Step {
+        self.run = run;
+        let wait = mem::take(&mut self.store.data_mut().wait);
+        self.wait(wait)
     }
 
     /// Waiting counts: nobody waits past the deadline.
@@ -238,9 +242,9 @@ impl Instance {
         match self.store.data().memory {
             Some(memory) => {
                 let (bytes, state) = memory.data_and_store_mut(&mut self.store);
-                calls::perform(call, bytes, &mut state.wasi)
+                calls::perform(call, bytes, state)
             }
-            None => calls::perform(call, &mut [], &mut self.store.data_mut().wasi),
+            None => calls::perform(call, &mut [], self.store.data_mut()),
         }
     }
 

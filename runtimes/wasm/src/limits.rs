@@ -19,18 +19,20 @@ pub struct Limits {
     pub time: Option<Nanos>,
     /// How much it may execute, in the engine's units ([`crate::engine`]).
     pub fuel: Option<u64>,
+    /// Is it to give way now and then, though it has no limit of time or fuel? For guests that share a machine.
+    pub slices: bool,
 }
 
 impl Default for Limits {
-    /// 64 MiB, a million table elements, as long as it likes.
+    /// 64 MiB, a million table elements, as long as it likes and without a pause.
     fn default() -> Self {
-        Self { memory: 64 << 20, table_elements: 1_000_000, time: None, fuel: None }
+        Self { memory: 64 << 20, table_elements: 1_000_000, time: None, fuel: None, slices: false }
     }
 }
 
 impl Limits {
     pub(crate) fn metering(&self) -> bool {
-        self.time.is_some() || self.fuel.is_some()
+        self.slices || self.time.is_some() || self.fuel.is_some()
     }
 }
 

@@ -17,6 +17,14 @@ pub struct GuestMemory<'a> {
     bytes: &'a mut [u8],
 }
 
+/// Where something begins in a guest's memory, and how much of it there is: the bytes of a path or a buffer, the
+/// entries of a list. As much an allegation as a single pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub length: u32,
+}
+
 /// A pointer that leads outside of the guest's memory or is misaligned. It ends the guest (WASI,
 /// witx-docs.md, "Pointers").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +64,14 @@ impl<'a> GuestMemory<'a> {
     }
 
     #[inline]
-    pub fn bytes(&self, pointer: u32, length: u32) -> Result<&[u8], BadPointer> {
-        let range = self.check(pointer, length.into(), 1)?;
+    pub fn bytes(&self, Span { start, length }: Span) -> Result<&[u8], BadPointer> {
+        let range = self.check(start, length.into(), 1)?;
         Ok(&self.bytes[range])
     }
 
     #[inline]
-    pub fn bytes_mut(&mut self, pointer: u32, length: u32) -> Result<&mut [u8], BadPointer> {
-        let range = self.check(pointer, length.into(), 1)?;
+    pub fn bytes_mut(&mut self, Span { start, length }: Span) -> Result<&mut [u8], BadPointer> {
+        let range = self.check(start, length.into(), 1)?;
         Ok(&mut self.bytes[range])
     }
 
@@ -159,14 +167,18 @@ impl From<BadPointer> for Trap {
 mod tests {
     use super::*;
 
+    fn span(start: u32, length: u32) -> Span {
+        Span { start, length }
+    }
+
     #[test]
     fn only_what_is_there_can_be_reached() {
         let mut bytes = [7; 16];
         let memory = GuestMemory::new("test", &mut bytes);
-        assert_eq!(memory.bytes(0, 16).unwrap().len(), 16);
-        assert_eq!(memory.bytes(16, 0).unwrap().len(), 0);
+        assert_eq!(memory.bytes(span(0, 16)).unwrap().len(), 16);
+        assert_eq!(memory.bytes(span(16, 0)).unwrap().len(), 0);
         for (pointer, length) in [(0, 17), (16, 1), (17, 0), (1, 16), (u32::MAX, 1), (1, u32::MAX)] {
-            let bad = memory.bytes(pointer, length).unwrap_err();
+            let bad = memory.bytes(span(pointer, length)).unwrap_err();
             assert_eq!((bad.pointer, bad.length, bad.memory), (pointer, length.into(), 16));
         }
         assert_eq!(memory.check(8, u64::MAX, 1).unwrap_err().length, u64::MAX);
@@ -177,7 +189,7 @@ mod tests {
         let mut bytes = [0; 16];
         let mut memory = GuestMemory::new("test", &mut bytes);
         memory.write_u64(8, 0x0807_0605_0403_0201).unwrap();
-        assert_eq!(memory.bytes(8, 8).unwrap(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(memory.bytes(span(8, 8)).unwrap(), [1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(memory.read_u32(12).unwrap(), 0x0807_0605);
         assert_eq!(memory.read_u16(10).unwrap(), 0x0403);
         assert_eq!(memory.read_u8(15).unwrap(), 8);
@@ -191,7 +203,7 @@ mod tests {
     fn a_bad_pointer_says_which_call_and_where() {
         let mut bytes = [0; 8];
         let memory = GuestMemory::new("fd_read", &mut bytes);
-        let trap = Trap::from(memory.bytes(4, 8).unwrap_err());
+        let trap = Trap::from(memory.bytes(span(4, 8)).unwrap_err());
         assert_eq!(trap.kind, TrapKind::BadPointer);
         assert_eq!(trap.message, "fd_read: 8 bytes at 0x4 are outside of the guest's memory of 8 bytes");
         assert!(memory.read_u32(2).unwrap_err().to_string().contains("not a multiple of 4"));

@@ -155,6 +155,14 @@ fn an_endless_loop_is_stopped_by_time_and_named() {
 }
 
 #[test]
+fn a_guest_that_shares_a_machine_gives_way() {
+    let mut guest = try_start(LOOP, Limits { slices: true, ..Limits::default() }).unwrap();
+    for _ in 0..10 {
+        assert_eq!(guest.step(), Step::Wait(Wait::GIVE_WAY));
+    }
+}
+
+#[test]
 fn an_endless_loop_is_stopped_by_fuel_and_named() {
     for fuel in [0, 1, 1000, 5_000_000] {
         let mut guest = try_start(LOOP, Limits { fuel: Some(fuel), ..Limits::default() }).unwrap();

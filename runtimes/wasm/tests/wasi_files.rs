@@ -4,6 +4,7 @@
 mod wasi_guest;
 
 use lunette_hostcalls::Errno;
+use lunette_wasm::wasi::MAX_DESCRIPTORS;
 use wasi_guest::{rights::*, *};
 
 #[test]
@@ -63,7 +64,7 @@ fn descriptors_are_numbered_from_the_lowest_free_one() {
     assert_eq!(guest.open(ROOT, "a", 0, FILE), Ok(0));
     assert_eq!(guest.open(ROOT, "a", 0, FILE), Ok(6));
     assert_eq!(guest.open(ROOT, "a", 0, FILE), Ok(8));
-    for _ in 9..1024 {
+    for _ in 9..MAX_DESCRIPTORS as u32 {
         guest.open(ROOT, "a", 0, 0).unwrap();
     }
     assert_eq!(guest.open(ROOT, "new", CREAT, 0), Err(Errno::Mfile));

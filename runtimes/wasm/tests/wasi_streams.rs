@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use lunette_hostcalls::{Clock, Errno, Ready, Stdio, Stream, TrapKind, Wait};
 use lunette_wasm::wasi::{MAX_STREAM, Stop};
-use wasi_guest::{rights::*, *};
+use wasi_guest::{poll::*, rights::*, *};
 
 fn wait(stdin: bool, until: Option<u64>) -> Result<(), Stop> {
     Err(Stop::Wait(Wait { stdin, until, ..Wait::default() }))
@@ -239,51 +239,6 @@ fn input_is_waited_for() {
     assert_eq!(guest.read(0, 4).unwrap(), b"", "the end");
     guest.close(0).unwrap();
     assert_eq!(guest.read(0, 4), Err(Errno::Badf));
-}
-
-const IN: u32 = 0x2000;
-const OUT: u32 = 0x3000;
-
-#[derive(Clone, Copy)]
-enum Subscribe {
-    Clock { id: u32, timeout: u64, flags: u16 },
-    Read(u32),
-    Write(u32),
-    Raw(u8),
-}
-
-impl Guest {
-    fn subscribe(&mut self, subscriptions: &[Subscribe]) -> [u64; 4] {
-        for (n, subscription) in subscriptions.iter().enumerate() {
-            let mut record = [0; 48];
-            record[0..8].copy_from_slice(&(100 + n as u64).to_le_bytes());
-            let (tag, first) = match *subscription {
-                Subscribe::Clock { id, timeout, flags } => {
-                    record[24..32].copy_from_slice(&timeout.to_le_bytes());
-                    record[40..42].copy_from_slice(&flags.to_le_bytes());
-                    (0, id)
-                }
-                Subscribe::Read(fd) => (1, fd),
-                Subscribe::Write(fd) => (2, fd),
-                Subscribe::Raw(tag) => (tag, 0),
-            };
-            record[8] = tag;
-            record[16..20].copy_from_slice(&first.to_le_bytes());
-            self.put(IN + 48 * n as u32, &record);
-        }
-        [IN.into(), OUT.into(), subscriptions.len() as u64, RESULT.into()]
-    }
-
-    /// (userdata, errno, type, bytes, flags)
-    fn events(&self) -> Vec<(u64, u16, u8, u64, u8)> {
-        let event = |n| {
-            let at = OUT + 32 * n;
-            let errno = u16::from_le_bytes(self.bytes(at + 8, 2).try_into().unwrap());
-            let (kind, flags) = (self.memory[at as usize + 10], self.memory[at as usize + 24]);
-            (self.u64(at), errno, kind, self.u64(at + 16), flags)
-        };
-        (0..self.u32(RESULT)).map(event).collect()
-    }
 }
 
 #[test]

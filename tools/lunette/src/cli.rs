@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{app::DirMount, exit};
+use crate::{app::DirMount, exit, network};
 
 /// Boot a WebAssembly module as a virtual machine.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ pub enum Verb {
         after_long_help = exit::TABLE,
         args_override_self = true
     )]
-    Run(Run),
+    Run(Box<Run>),
     /// Make a bundle
     Build(Build),
     /// Say what would keep an app from running, without running it
@@ -72,6 +72,8 @@ pub struct Run {
     /// Stop the app after so much work
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fuel: Option<u64>,
+    #[command(flatten)]
+    pub network: network::Flags,
     /// Print the command that would run the VM, and end
     #[arg(long, conflicts_with = "host")]
     pub dry_run: bool,
@@ -206,7 +208,7 @@ mod tests {
     fn run(words: &str) -> Run {
         let words = ["lunette", "run"].into_iter().chain(words.split(' '));
         match Cli::try_parse_from(words).unwrap().verb {
-            Verb::Run(run) => run,
+            Verb::Run(run) => *run,
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,8 @@
 //! The coding of standard input on its way to the VM, and the pumps between streams.
 //!
 //! A console has no end of file, so `dle` coding gives it one: the byte 0x10 followed by 0x04 is the
-//! end; 0x10 0x10 is one byte 0x10; everything else is itself. It goes to a virtio console, which takes 4 KiB at a
+//! end; 0x10 0x10 is one byte 0x10; 0x10 0x03 is no input but asks the guests to finish, at any time; everything
+//! else is itself. It goes to a virtio console, which takes 4 KiB at a
 //! time where COM1 takes 16 bytes; the kernel decodes it (`lunette.stdin=virtio`).
 
 use std::io::{self, Read, Write};
@@ -10,6 +11,12 @@ const DLE: u8 = 0x10;
 
 /// What ends the input.
 pub const END: [u8; 2] = [DLE, 0x04];
+
+/// What asks the guests to finish: the power button of a machine that has none.
+pub const FINISH: [u8; 2] = [DLE, 0x03];
+
+/// What a pipe takes as one piece (POSIX's `PIPE_BUF` on Linux).
+const ATOMIC: usize = 4096;
 
 /// Adds `bytes` to `out`, in the coding.
 pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
@@ -23,9 +30,11 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Copies `from`, coded, until its end, and then says that it ended. An error of `to` means that the VM
-/// is gone.
+/// is gone. What is written at once is a whole number of codes and goes into a pipe as one piece, so that
+/// [`FINISH`] may be written by others at any time.
 pub fn pump_input(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
-    let mut buffer = [0; 4096];
+    // Each byte may become two.
+    let mut buffer = [0; ATOMIC / 2];
     let mut coded = Vec::new();
     loop {
         let n = match from.read(&mut buffer) {

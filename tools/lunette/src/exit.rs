@@ -10,12 +10,14 @@ pub const FAILURE: u8 = 125;
 pub const NOT_RUNNABLE: u8 = 126;
 /// There is no APP. As docker.
 pub const NOT_FOUND: u8 = 127;
-/// Stopped by Ctrl-C or SIGTERM. As a shell says for SIGINT.
+/// Stopped by Ctrl-C. As a shell says for SIGINT.
 pub const STOPPED: u8 = 130;
 /// The app trapped. As wasmtime, and as a shell says for SIGABRT.
 pub const TRAP: u8 = 134;
 /// Out of memory, or killed by a second Ctrl-C. As a shell says for SIGKILL.
 pub const KILLED: u8 = 137;
+/// Stopped by SIGTERM or `lunette stop`. As a shell says for SIGTERM.
+pub const TERMINATED: u8 = 143;
 /// Nobody listens to its output any more. As a shell says for SIGPIPE.
 pub const UNHEARD: u8 = 141;
 
@@ -27,10 +29,14 @@ Exit codes of `run`:
   125    Lunette failed or refused what it was given
   126    APP is there but can't be run: unreadable, or a folder without lunette.toml
   127    there is no APP
-  130    stopped by Ctrl-C (or SIGTERM)
+  130    stopped by Ctrl-C
   134    the app trapped
-  137    the VM ran out of memory, or was killed by a second Ctrl-C
+  137    the VM ran out of memory, or was killed: by one more Ctrl-C, by `rm -f`, by `stop -t 0`
   141    stopped, for nobody listens to its output any more (SIGPIPE)
+  143    stopped by SIGTERM or `lunette stop`
+An app that listens is asked to finish first; if it does, the code is its own.
+With -d they are the VM's, kept for `lunette ps` and `lunette wait`; `run -d` itself ends with 0, or as above if
+the app never ran.
 The other commands end with 0, or with one of 125 to 127.";
 
 /// The code for a run that ended with these last words.

@@ -17,6 +17,7 @@ pub mod host;
 pub mod hypervisor;
 pub mod image;
 pub mod module;
+pub mod network;
 pub mod problem;
 pub mod run;
 pub mod verbs;

@@ -97,10 +97,17 @@ impl Voice {
         }
     }
 
+    /// What somebody who runs it will want to know.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.line("2", "lunette", &printable(text));
+        }
+    }
+
     /// Said with `-v` only.
     pub fn info(&self, text: &str) {
-        if self.verbose && !self.quiet {
-            self.line("2", "lunette", &printable(text));
+        if self.verbose {
+            self.say(text);
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) fn build_all() -> Result<Vec<(String, State)>> {
     let mut names: Vec<String> = fs::read_dir(&samples)
         .map_err(|e| format!("{}: {e}", samples.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| samples.join(name).join("expected.txt").is_file())
+        .filter(|name| samples.join(name).join("README.md").is_file())
         .collect();
     names.sort_unstable();
     fs::create_dir_all(out())?;
@@ -76,7 +76,8 @@ fn c(dir: &Path, module: &Path) -> Result<State> {
     }
     let mut clang =
         command("clang", &["--target=wasm32-wasi", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-o"]);
-    clang.arg(module).arg(dir.join("hello.c"));
+    let sources = fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path()));
+    clang.arg(module).args(sources.filter(|path| path.extension().is_some_and(|end| end == "c")));
     match read(&mut clang) {
         Ok(_) => Ok(State::Built(module.to_owned())),
         // Debian and Ubuntu package the run-time library apart, and some versions of it not at all.
@@ -102,7 +103,9 @@ fn bundle(name: &str, dir: &Path, module: &Path) -> Result<State> {
     fs::create_dir_all(&to)?;
     fs::copy(module, to.join(module.file_name().unwrap_or_default()))?;
     fs::copy(dir.join("lunette.toml"), to.join("lunette.toml"))?;
-    copy_folder(&dir.join("data"), &to.join("data"))?;
+    if dir.join("data").is_dir() {
+        copy_folder(&dir.join("data"), &to.join("data"))?;
+    }
     Ok(State::Built(to))
 }
 

@@ -1,9 +1,11 @@
 //! What a guest can ask of its surroundings: arguments, environment, clocks, random bytes, and its own end.
 
+use core::mem;
+
 use lunette_hostcalls::{Errno, Nanos, Wait};
 
-use super::{Answer, Stop, Wasi, types::Clockid};
-use crate::memory::{BadPointer, GuestMemory};
+use super::{Answer, Progress, Stop, Wasi, types::Clockid};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 /// How long to wait before asking an unseeded generator again.
 const SEED_WAIT: Nanos = 1_000_000;
@@ -79,8 +81,8 @@ impl Wasi {
     /// Fills a buffer with bytes fit for keys. Waits while the generator is unseeded.
     ///
     /// Errors: what the generator answers.
-    pub fn random_get(&mut self, memory: &mut GuestMemory<'_>, buf: u32, buf_len: u32) -> Answer {
-        let bytes = memory.bytes_mut(buf, buf_len)?;
+    pub fn random_get(&mut self, memory: &mut GuestMemory<'_>, buf: Span) -> Answer {
+        let bytes = memory.bytes_mut(buf)?;
         match self.ctx.random.fill(bytes) {
             Ok(()) => Ok(()),
             Err(Errno::Again) => {
@@ -95,8 +97,11 @@ impl Wasi {
     ///
     /// No errors.
     pub fn sched_yield(&mut self, _memory: &mut GuestMemory<'_>) -> Answer {
-        self.yielded = !self.yielded;
-        if self.yielded { Err(Stop::Wait(Wait::GIVE_WAY)) } else { Ok(()) }
+        if let Progress::Yielded = mem::take(&mut self.progress) {
+            return Ok(());
+        }
+        self.progress = Progress::Yielded;
+        Err(Stop::Wait(Wait::GIVE_WAY))
     }
 
     /// Ends the guest. Any code will do: 126 and up are the host's to tell apart.
@@ -125,8 +130,9 @@ fn strings_get<'a, const N: usize>(
         memory.write_u32(pointer, at)?;
         pointer = pointer.wrapping_add(4);
         for part in string {
-            memory.bytes_mut(at, part.len() as u32)?.copy_from_slice(part);
-            at = at.wrapping_add(part.len() as u32);
+            let length = part.len() as u32;
+            memory.bytes_mut(Span { start: at, length })?.copy_from_slice(part);
+            at = at.wrapping_add(length);
         }
     }
     Ok(())

@@ -8,10 +8,14 @@ use super::{
     table::Kind,
     types::{self, Fdflags, Filetype, Fstflags, Rights, Whence},
 };
-use crate::memory::{BadPointer, GuestMemory};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 /// `advice`: the highest number.
 const LAST_ADVICE: u32 = 5;
+
+/// `preopentype`; the second is ours.
+const PREOPEN_DIRECTORY: u8 = 0;
+const PREOPEN_LISTENER: u8 = 1;
 
 impl Wasi {
     /// Says how a file will be used. Taken note of by nobody: files are in memory.
@@ -113,7 +117,7 @@ impl Wasi {
         Ok(())
     }
 
-    /// Attributes of what is open; of a stream no more than its type.
+    /// Attributes of what is open; of a stream or socket no more than its type.
     ///
     /// [`Errno::Badf`]: not open.
     pub fn fd_filestat_get(&mut self, memory: &mut GuestMemory<'_>, fd: u32, stat: u32) -> Answer {
@@ -159,37 +163,36 @@ impl Wasi {
         Ok(held.files.set_times(held.node, accessed, modified, now)?)
     }
 
-    /// The kind of a preopened directory (there is one kind) and the length of its name.
+    /// The kind of what the guest came with, and the length of its name. A listener is of a kind that the specification
+    /// does not have: programs look for their directories from descriptor 3 on, go on behind what they do not know,
+    /// and stop at the first that is no preopen.
     ///
-    /// [`Errno::Badf`]: not one.
+    /// [`Errno::Badf`]: neither a preopened directory nor a listener.
     pub fn fd_prestat_get(&mut self, memory: &mut GuestMemory<'_>, fd: u32, prestat: u32) -> Answer {
-        let Kind::Directory { preopen: Some(name), .. } = &self.table.get(fd)?.kind else {
-            return Err(Errno::Badf.into());
+        let (tag, length) = match &self.table.get(fd)?.kind {
+            Kind::Directory { preopen: Some(name), .. } => (PREOPEN_DIRECTORY, name.len()),
+            Kind::Listener(_) => (PREOPEN_LISTENER, 0),
+            _ => return Err(Errno::Badf.into()),
         };
-        let length = u32::try_from(name.len()).map_err(|_| Errno::Overflow)?;
+        let length = u32::try_from(length).map_err(|_| Errno::Overflow)?;
         let mut record = [0; 8];
+        record[0] = tag;
         record[4..].copy_from_slice(&length.to_le_bytes());
         Ok(memory.write_record(prestat, 4, &record)?)
     }
 
     /// The name of a preopened directory. What is behind it in the buffer stays.
     ///
-    /// [`Errno::Badf`]: not open. [`Errno::Notdir`]: not one. [`Errno::Nametoolong`]: the buffer is too short.
-    pub fn fd_prestat_dir_name(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: u32,
-        path: u32,
-        path_len: u32,
-    ) -> Answer {
+    /// [`Errno::Badf`]: not open. [`Errno::Notdir`]: not one; a listener. [`Errno::Nametoolong`]: the buffer is too short.
+    pub fn fd_prestat_dir_name(&mut self, memory: &mut GuestMemory<'_>, fd: u32, path: Span) -> Answer {
         let Kind::Directory { preopen: Some(name), .. } = &self.table.get(fd)?.kind else {
             return Err(Errno::Notdir.into());
         };
         let length = u32::try_from(name.len()).map_err(|_| Errno::Nametoolong)?;
-        if length > path_len {
+        if length > path.length {
             return Err(Errno::Nametoolong.into());
         }
-        memory.bytes_mut(path, length)?.copy_from_slice(name.as_bytes());
+        memory.bytes_mut(Span { length, ..path })?.copy_from_slice(name.as_bytes());
         Ok(())
     }
 
@@ -201,8 +204,7 @@ impl Wasi {
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
-        buf: u32,
-        buf_len: u32,
+        buf: Span,
         cookie: u64,
         bufused: u32,
     ) -> Answer {
@@ -210,10 +212,10 @@ impl Wasi {
         let held = descriptor.directory()?;
         descriptor.may(Rights::FD_READDIR)?;
         memory.check(bufused, 4, 4)?;
-        let mut out = Entries { memory, at: buf, left: buf_len };
-        out.memory.check(buf, buf_len.into(), 1)?;
+        memory.bytes(buf)?;
+        let mut out = Entries { memory, left: buf };
         let mut cookie = cookie;
-        while out.left > 0 {
+        while out.left.length > 0 {
             cookie = if let Some(name) = DOTS.get(cookie as usize).filter(|_| cookie < OFFSET) {
                 // The parent has no number for who may not know it: `..` shows the directory's own, as wasmtime.
                 let inode = held.files.stat(held.node)?.inode;
@@ -227,7 +229,7 @@ impl Wasi {
                 next
             };
         }
-        let used = buf_len - out.left;
+        let used = buf.length - out.left.length;
         Ok(memory.write_u32(bufused, used)?)
     }
 
@@ -240,7 +242,7 @@ impl Wasi {
 
     /// Moves to `offset` (signed) from the start, from here or from the end. Past the end is fine.
     ///
-    /// [`Errno::Spipe`]: a stream. [`Errno::Badf`]: a directory. [`Errno::Inval`]: before the start; no such
+    /// [`Errno::Spipe`]: a stream or socket. [`Errno::Badf`]: a directory. [`Errno::Inval`]: before the start; no such
     /// `whence`. [`Errno::Notcapable`]: the right to tell is enough only to stay.
     pub fn fd_seek(
         &mut self,
@@ -258,8 +260,8 @@ impl Wasi {
         let allowed = allowed || descriptor.rights.has(Rights::FD_SEEK);
         let (held, position) = match &mut descriptor.kind {
             Kind::File { held, position } => (held, position),
-            Kind::Stdin | Kind::Output(_) => return Err(Errno::Spipe.into()),
             Kind::Directory { .. } => return Err(Errno::Badf.into()),
+            _ => return Err(Errno::Spipe.into()),
         };
         if !allowed {
             return Err(Errno::Notcapable.into());
@@ -277,13 +279,13 @@ impl Wasi {
 
     /// Where the descriptor is.
     ///
-    /// [`Errno::Spipe`]: a stream. [`Errno::Badf`]: a directory.
+    /// [`Errno::Spipe`]: a stream or socket. [`Errno::Badf`]: a directory.
     pub fn fd_tell(&mut self, memory: &mut GuestMemory<'_>, fd: u32, offset: u32) -> Answer {
         let descriptor = self.table.get(fd)?;
         let position = match &descriptor.kind {
             Kind::File { position, .. } => *position,
-            Kind::Stdin | Kind::Output(_) => return Err(Errno::Spipe.into()),
             Kind::Directory { .. } => return Err(Errno::Badf.into()),
+            _ => return Err(Errno::Spipe.into()),
         };
         // The right to seek includes it.
         if !descriptor.rights.has(Rights::FD_SEEK) {
@@ -300,8 +302,7 @@ const OFFSET: u64 = DOTS.len() as u64;
 /// The part of a buffer for directory entries that is still empty.
 struct Entries<'m, 'g> {
     memory: &'m mut GuestMemory<'g>,
-    at: u32,
-    left: u32,
+    left: Span,
 }
 
 impl Entries<'_, '_> {
@@ -312,10 +313,10 @@ impl Entries<'_, '_> {
 
     /// As much of it as there is room for.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), BadPointer> {
-        let length = self.left.min(bytes.len() as u32);
-        self.memory.bytes_mut(self.at, length)?.copy_from_slice(&bytes[..length as usize]);
-        self.at = self.at.wrapping_add(length);
-        self.left -= length;
+        let Span { start, length: left } = self.left;
+        let length = left.min(bytes.len() as u32);
+        self.memory.bytes_mut(Span { start, length })?.copy_from_slice(&bytes[..length as usize]);
+        self.left = Span { start: start.wrapping_add(length), length: left - length };
         Ok(())
     }
 }

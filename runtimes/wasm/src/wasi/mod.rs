@@ -2,14 +2,17 @@
 //! Knows no engine: an engine hands over the guest's memory and the arguments, and does what the [`Stop`] says.
 //!
 //! Promises:
-//! - **Nothing blocks.** What can't be done now is a [`Stop::Wait`] and has changed nothing that the guest can
-//!   see; once the wait is over the engine makes the same call again with the same arguments. A timeout counts
-//!   from the first time.
+//! - **Nothing blocks.** What can't be done now is a [`Stop::Wait`] and has changed nothing that the guest may
+//!   look at; once the wait is over the engine makes the same call again with the same arguments. A timeout counts
+//!   from the first time, and what went through a socket stays done.
+//! - **The world goes on.** A guest that asks over and over (`nonblock`, a poll that never waits) gives way now and
+//!   then.
 //! - **Nothing panics, and no work is by the guest's word.** A pointer that leads nowhere is a
 //!   [`Trap`]; flags and numbers that mean nothing are [`Errno::Inval`], text that is none is
 //!   [`Errno::Ilseq`]. No buffer of a size that a guest names is ever made: bytes go straight between its
-//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, [`MAX_STREAM`] bytes for a stream and
-//!   [`MAX_FILE_IO`] for a file. Less than was asked for is a short read or write, as ever.
+//!   memory and the service, at most [`MAX_IOVECS`] pieces a call, [`MAX_STREAM`] bytes for a stream,
+//!   [`MAX_SOCKET`] for a socket and [`MAX_FILE_IO`] for a file. Less than was asked for is a short read or write, as
+//!   ever.
 //! - **All that a call will write to is checked before it does anything**, so that a bad pointer leaves no
 //!   half-done work behind.
 //!
@@ -29,8 +32,9 @@
 //!   the date where the host does not know it.
 //! - Of several buffers as many as possible are filled or written, not only the first.
 //! - A descriptor gets the lowest free number; more than [`MAX_DESCRIPTORS`] are [`Errno::Mfile`].
+//! - *Sockets* (which wasmtime 48 has not got in preview 1) do what Linux does; see `sock.rs`.
 //!
-//! Does not: sockets (every descriptor is [`Errno::Notsock`]), signals (`proc_raise` is [`Errno::Notsup`]),
+//! Does not: signals (`proc_raise` is [`Errno::Notsup`]),
 //! reserving space (`fd_allocate`: [`Errno::Notsup`], as wasmtime: no file system here keeps space for a file
 //! that it has not got).
 
@@ -43,25 +47,28 @@ mod sock;
 mod table;
 mod types;
 
-use core::fmt;
+use core::{fmt, mem};
 
 use lunette_hostcalls::{Ctx, Errno, Nanos, Stream, Trap, Wait};
 
 use self::{
+    io::Patience,
     table::{Descriptor, Held, Kind, Table},
     types::{Fdflags, Rights},
 };
-use crate::memory::{BadPointer, GuestMemory};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 pub use self::{
     io::{MAX_FILE_IO, MAX_IOVECS, MAX_STREAM},
+    poll::MAX_SUBSCRIPTIONS,
+    sock::MAX_SOCKET,
     table::MAX_DESCRIPTORS,
 };
 
 /// The module that a guest imports these functions from.
 pub const MODULE: &str = "wasi_snapshot_preview1";
 
-/// All functions with their parameters, for whatever is to be made from the list: hands it to the macro named.
+/// All functions with their parameters (a `Span` is two `i32`), for whatever is to be made from the list: hands it to the macro named.
 /// Every function returns its errno as an `i32`, but `proc_exit`, which returns nothing (and never).
 #[macro_export]
 macro_rules! for_each_preview1 {
@@ -83,45 +90,38 @@ macro_rules! for_each_preview1 {
             fd_filestat_get(fd: u32, stat: u32);
             fd_filestat_set_size(fd: u32, size: u64);
             fd_filestat_set_times(fd: u32, atim: u64, mtim: u64, fst_flags: u32);
-            fd_pread(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nread: u32);
-            fd_prestat_dir_name(fd: u32, path: u32, path_len: u32);
+            fd_pread(fd: u32, iovs: Span, offset: u64, nread: u32);
+            fd_prestat_dir_name(fd: u32, path: Span);
             fd_prestat_get(fd: u32, prestat: u32);
-            fd_pwrite(fd: u32, iovs: u32, iovs_len: u32, offset: u64, nwritten: u32);
-            fd_read(fd: u32, iovs: u32, iovs_len: u32, nread: u32);
-            fd_readdir(fd: u32, buf: u32, buf_len: u32, cookie: u64, bufused: u32);
+            fd_pwrite(fd: u32, iovs: Span, offset: u64, nwritten: u32);
+            fd_read(fd: u32, iovs: Span, nread: u32);
+            fd_readdir(fd: u32, buf: Span, cookie: u64, bufused: u32);
             fd_renumber(fd: u32, to: u32);
             fd_seek(fd: u32, offset: u64, whence: u32, newoffset: u32);
             fd_sync(fd: u32);
             fd_tell(fd: u32, offset: u32);
-            fd_write(fd: u32, iovs: u32, iovs_len: u32, nwritten: u32);
-            path_create_directory(fd: u32, path: u32, path_len: u32);
-            path_filestat_get(fd: u32, flags: u32, path: u32, path_len: u32, stat: u32);
-            path_filestat_set_times(
-                fd: u32, flags: u32, path: u32, path_len: u32, atim: u64, mtim: u64, fst_flags: u32
-            );
-            path_link(
-                old_fd: u32, old_flags: u32, old_path: u32, old_path_len: u32,
-                new_fd: u32, new_path: u32, new_path_len: u32
-            );
+            fd_write(fd: u32, iovs: Span, nwritten: u32);
+            path_create_directory(fd: u32, path: Span);
+            path_filestat_get(fd: u32, flags: u32, path: Span, stat: u32);
+            path_filestat_set_times(fd: u32, flags: u32, path: Span, atim: u64, mtim: u64, fst_flags: u32);
+            path_link(old_fd: u32, old_flags: u32, old_path: Span, new_fd: u32, new_path: Span);
             path_open(
-                fd: u32, dirflags: u32, path: u32, path_len: u32, oflags: u32,
+                fd: u32, dirflags: u32, path: Span, oflags: u32,
                 rights_base: u64, rights_inheriting: u64, fdflags: u32, opened: u32
             );
-            path_readlink(fd: u32, path: u32, path_len: u32, buf: u32, buf_len: u32, bufused: u32);
-            path_remove_directory(fd: u32, path: u32, path_len: u32);
-            path_rename(
-                old_fd: u32, old_path: u32, old_path_len: u32, new_fd: u32, new_path: u32, new_path_len: u32
-            );
-            path_symlink(old_path: u32, old_path_len: u32, fd: u32, new_path: u32, new_path_len: u32);
-            path_unlink_file(fd: u32, path: u32, path_len: u32);
+            path_readlink(fd: u32, path: Span, buf: Span, bufused: u32);
+            path_remove_directory(fd: u32, path: Span);
+            path_rename(old_fd: u32, old_path: Span, new_fd: u32, new_path: Span);
+            path_symlink(old_path: Span, fd: u32, new_path: Span);
+            path_unlink_file(fd: u32, path: Span);
             poll_oneoff(subscriptions: u32, events: u32, nsubscriptions: u32, nevents: u32);
             proc_exit(code: u32);
             proc_raise(signal: u32);
-            random_get(buf: u32, buf_len: u32);
+            random_get(buf: Span);
             sched_yield();
             sock_accept(fd: u32, flags: u32, accepted: u32);
-            sock_recv(fd: u32, ri_data: u32, ri_data_len: u32, ri_flags: u32, ro_datalen: u32, ro_flags: u32);
-            sock_send(fd: u32, si_data: u32, si_data_len: u32, si_flags: u32, so_datalen: u32);
+            sock_recv(fd: u32, ri_data: Span, ri_flags: u32, ro_datalen: u32, ro_flags: u32);
+            sock_send(fd: u32, si_data: Span, si_flags: u32, so_datalen: u32);
             sock_shutdown(fd: u32, how: u32);
         }
     };
@@ -148,15 +148,45 @@ macro_rules! signatures {
         /// All functions, sorted by name.
         pub const FUNCTIONS: &[Signature] = &[$(Signature {
             name: stringify!($name),
-            params: &[$(signatures!($type)),*],
+            params: signatures!(@values [] $($type)*),
             result: !matches!(stringify!($name).as_bytes(), b"proc_exit"),
         }),*];
     };
-    (u32) => { ValueType::I32 };
-    (u64) => { ValueType::I64 };
+    // One or two values for each parameter, in order.
+    (@values [$($value:ident)*]) => { &[$(ValueType::$value),*] };
+    (@values [$($value:ident)*] u32 $($rest:ident)*) => { signatures!(@values [$($value)* I32] $($rest)*) };
+    (@values [$($value:ident)*] u64 $($rest:ident)*) => { signatures!(@values [$($value)* I64] $($rest)*) };
+    (@values [$($value:ident)*] Span $($rest:ident)*) => { signatures!(@values [$($value)* I32 I32] $($rest)*) };
 }
 
 crate::for_each_preview1!(signatures);
+
+/// The type of a parameter: made of the next values of a call, an `i32` of the lower half. What is missing is 0.
+pub(crate) trait Param {
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self;
+}
+
+impl Param for u64 {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        values.next().copied().unwrap_or(0)
+    }
+}
+
+impl Param for u32 {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        u64::take(values) as Self
+    }
+}
+
+impl Param for Span {
+    #[inline]
+    fn take<'a>(values: &mut impl Iterator<Item = &'a u64>) -> Self {
+        let start = u32::take(values);
+        Self { start, length: u32::take(values) }
+    }
+}
 
 impl Signature {
     /// The function of that name.
@@ -212,16 +242,42 @@ pub type Answer = Result<(), Stop>;
 pub struct Wasi {
     ctx: Ctx,
     table: Table,
-    /// When the `poll_oneoff` that now waits was first called.
-    began: Option<Nanos>,
-    /// Has the `sched_yield` that is being made given way already?
-    yielded: bool,
+    progress: Progress,
+    patience: Patience,
+}
+
+/// What the call that now waits has come to; none before its first time.
+#[derive(Clone, Copy, Default)]
+enum Progress {
+    #[default]
+    None,
+    /// A `poll_oneoff` was first called then.
+    Began(Nanos),
+    /// A `sched_yield` has given way.
+    Yielded,
+    /// So many bytes went through a socket.
+    Moved(u32),
+}
+
+impl Progress {
+    /// The bytes that this call moved before it waited.
+    fn moved(&mut self) -> u32 {
+        if let Self::Moved(bytes) = mem::take(self) { bytes } else { 0 }
+    }
 }
 
 impl Wasi {
-    /// Descriptors 0, 1 and 2 are the standard streams; `ctx.preopens` follow.
-    pub fn new(ctx: Ctx) -> Self {
+    /// Descriptors 0, 1 and 2 are the standard streams; `ctx.listeners` follow, which are taken from it, then
+    /// `ctx.preopens`.
+    pub fn new(mut ctx: Ctx) -> Self {
         let stream = |kind, rights| Descriptor { kind, rights, inheriting: rights, flags: Fdflags::NONE };
+        // Taken: a listener is closed when its descriptor goes.
+        let listeners = mem::take(&mut ctx.listeners).into_iter().map(|listening| Descriptor {
+            kind: Kind::Listener(listening.socket),
+            rights: Rights::LISTENER,
+            inheriting: Rights::CONNECTION,
+            flags: Fdflags::NONE,
+        });
         let streams = [
             stream(Kind::Stdin, Rights::STDIN),
             stream(Kind::Output(Stream::Out), Rights::STDOUT),
@@ -236,12 +292,17 @@ impl Wasi {
             inheriting: Rights::DIRECTORY.or(Rights::FILE),
             flags: Fdflags::NONE,
         });
-        let table = Table::new(streams.into_iter().chain(preopens));
-        Self { ctx, table, began: None, yielded: false }
+        let table = Table::new(streams.into_iter().chain(listeners).chain(preopens));
+        Self { ctx, table, progress: Progress::None, patience: Patience::default() }
     }
 
     pub fn ctx(&self) -> &Ctx {
         &self.ctx
+    }
+
+    /// Closes every descriptor, when the guest is at its end.
+    pub fn close(&mut self) {
+        self.table = Table::new([].into_iter());
     }
 }
 
@@ -252,11 +313,14 @@ macro_rules! call_by_name {
             /// An `i32` is the lower half of its argument. `None` if there is no such function or the number of
             /// arguments is wrong.
             pub fn call(&mut self, name: &str, memory: &mut [u8], arguments: &[u64]) -> Option<Answer> {
+                if Signature::find(name)?.params.len() != arguments.len() {
+                    return None;
+                }
+                let _values = &mut arguments.iter();
                 match name {
                     $(stringify!($name) => {
-                        let [$($param),*] = arguments else { return None };
                         let memory = &mut GuestMemory::new(stringify!($name), memory);
-                        Some(self.$name(memory $(, *$param as $type)*))
+                        Some(self.$name(memory $(, <$type>::take(_values))*))
                     })*
                     _ => None,
                 }

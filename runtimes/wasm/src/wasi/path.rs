@@ -13,21 +13,15 @@ use super::{
     table::{Descriptor, Held, Kind},
     types::{self, Fdflags, Lookupflags, Oflags, Rights},
 };
-use crate::memory::GuestMemory;
+use crate::memory::{GuestMemory, Span};
 
 impl Wasi {
     /// Makes a directory. `/` at the end of its name is fine.
     ///
     /// [`Errno::Exist`], [`Errno::Nospc`], [`Errno::Rofs`], and [walking](walk).
-    pub fn path_create_directory(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: u32,
-        path: u32,
-        path_len: u32,
-    ) -> Answer {
+    pub fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: u32, path: Span) -> Answer {
         let held = self.directory(fd, Rights::PATH_CREATE_DIRECTORY)?;
-        let place = walk(held, without_slashes(text(memory, path, path_len)?), false)?;
+        let place = walk(held, without_slashes(text(memory, path)?), false)?;
         create(held, &place, NewNode::Directory, now(&*self.ctx.clock))?;
         Ok(())
     }
@@ -40,13 +34,12 @@ impl Wasi {
         memory: &mut GuestMemory<'_>,
         fd: u32,
         flags: u32,
-        path: u32,
-        path_len: u32,
+        path: Span,
         stat: u32,
     ) -> Answer {
         let follow = Lookupflags::decode(flags)?.has(Lookupflags::SYMLINK_FOLLOW);
-        let held = self.directory(fd, Rights::PATH_FILESTAT_GET)?;
-        let node = walk(held, text(memory, path, path_len)?, follow)?.existing()?;
+        let (held, place) = self.walk(memory, fd, Rights::PATH_FILESTAT_GET, path, follow)?;
+        let node = place.existing()?;
         let record = types::filestat(&held.files.stat(node)?);
         Ok(memory.write_record(stat, 8, &record)?)
     }
@@ -60,8 +53,7 @@ impl Wasi {
         memory: &mut GuestMemory<'_>,
         fd: u32,
         flags: u32,
-        path: u32,
-        path_len: u32,
+        path: Span,
         atim: u64,
         mtim: u64,
         fst_flags: u32,
@@ -69,8 +61,8 @@ impl Wasi {
         let follow = Lookupflags::decode(flags)?.has(Lookupflags::SYMLINK_FOLLOW);
         let now = now(&*self.ctx.clock);
         let (accessed, modified) = times(atim, mtim, fst_flags, now)?;
-        let held = self.directory(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
-        let node = walk(held, text(memory, path, path_len)?, follow)?.existing()?;
+        let (held, place) = self.walk(memory, fd, Rights::PATH_FILESTAT_SET_TIMES, path, follow)?;
+        let node = place.existing()?;
         Ok(held.files.set_times(node, accessed, modified, now)?)
     }
 
@@ -78,22 +70,19 @@ impl Wasi {
     ///
     /// [`Errno::Inval`]: to follow a link, as in wasmtime. [`Errno::Perm`]: a directory. [`Errno::Exist`];
     /// [`Errno::Noent`]; [`Errno::Xdev`]: not on the same file system; [`Errno::Rofs`]; and [walking](walk).
-    #[expect(clippy::too_many_arguments, reason = "as the specification has it")]
     pub fn path_link(
         &mut self,
         memory: &mut GuestMemory<'_>,
         old_fd: u32,
         old_flags: u32,
-        old_path: u32,
-        old_path_len: u32,
+        old_path: Span,
         new_fd: u32,
-        new_path: u32,
-        new_path_len: u32,
+        new_path: Span,
     ) -> Answer {
         let flags = Lookupflags::decode(old_flags)?;
         let old_held = self.directory(old_fd, Rights::PATH_LINK_SOURCE)?;
         let new_held = self.directory(new_fd, Rights::PATH_LINK_TARGET)?;
-        let (old, new) = (text(memory, old_path, old_path_len)?, text(memory, new_path, new_path_len)?);
+        let (old, new) = (text(memory, old_path)?, text(memory, new_path)?);
         if flags.has(Lookupflags::SYMLINK_FOLLOW) {
             return Err(Errno::Inval.into());
         }
@@ -115,7 +104,7 @@ impl Wasi {
     /// Opens a file or directory, or makes a file. Of the rights asked for only those to read and to write count;
     /// what else means something for it is there, unless the directory gave it up.
     ///
-    /// [`Errno::Badf`]: `fd` is not open, or a stream. [`Errno::Notdir`]: `fd` is a file; `directory` and there is
+    /// [`Errno::Badf`]: `fd` is not open, or a stream. [`Errno::Notdir`]: `fd` is a file or socket; `directory` and there is
     /// something else. [`Errno::Notcapable`]: the directory may not make, cut off, read or write files.
     /// [`Errno::Inval`]: flags that mean nothing, or nothing together. [`Errno::Noent`]; [`Errno::Exist`];
     /// [`Errno::Isdir`]: to write a directory; [`Errno::Loop`]: a link that is not to be followed;
@@ -126,8 +115,7 @@ impl Wasi {
         memory: &mut GuestMemory<'_>,
         fd: u32,
         dirflags: u32,
-        path: u32,
-        path_len: u32,
+        path: Span,
         oflags: u32,
         rights_base: u64,
         rights_inheriting: u64,
@@ -145,8 +133,8 @@ impl Wasi {
         self.table.room()?;
         let parent = self.table.get(fd)?;
         let Kind::Directory { held, .. } = &parent.kind else {
-            let file = matches!(parent.kind, Kind::File { .. });
-            return Err(if file { Errno::Notdir } else { Errno::Badf }.into());
+            let stream = matches!(parent.kind, Kind::Stdin | Kind::Output(_));
+            return Err(if !stream { Errno::Notdir } else { Errno::Badf }.into());
         };
         let mut needed = Rights::PATH_OPEN;
         if create_it {
@@ -161,7 +149,7 @@ impl Wasi {
         if !parent.inheriting.has(asked_for) {
             return Err(Errno::Notcapable.into());
         }
-        let path = text(memory, path, path_len)?;
+        let path = text(memory, path)?;
         memory.check(opened, 4, 4)?;
         if directory && (create_it || exclusive || truncate) {
             return Err(Errno::Inval.into());
@@ -211,39 +199,30 @@ impl Wasi {
     /// The text of a link, as much of it as there is room for.
     ///
     /// [`Errno::Inval`]: no link. [`Errno::Noent`], and [walking](walk).
-    #[expect(clippy::too_many_arguments, reason = "as the specification has it")]
     pub fn path_readlink(
         &mut self,
         memory: &mut GuestMemory<'_>,
         fd: u32,
-        path: u32,
-        path_len: u32,
-        buf: u32,
-        buf_len: u32,
+        path: Span,
+        buf: Span,
         bufused: u32,
     ) -> Answer {
-        let held = self.directory(fd, Rights::PATH_READLINK)?;
-        let node = walk(held, text(memory, path, path_len)?, false)?.existing()?;
+        let (held, place) = self.walk(memory, fd, Rights::PATH_READLINK, path, false)?;
+        let node = place.existing()?;
         let target = held.files.read_link(node)?;
-        let used = target.len().min(buf_len as usize);
+        let length = target.len().min(buf.length as usize) as u32;
         memory.check(bufused, 4, 4)?;
-        memory.bytes_mut(buf, used as u32)?.copy_from_slice(&target.as_bytes()[..used]);
-        Ok(memory.write_u32(bufused, used as u32)?)
+        memory.bytes_mut(Span { length, ..buf })?.copy_from_slice(&target.as_bytes()[..length as usize]);
+        Ok(memory.write_u32(bufused, length)?)
     }
 
     /// Removes an empty directory. `/` at the end of its name is fine.
     ///
     /// [`Errno::Notempty`]; [`Errno::Notdir`]; [`Errno::Inval`]: `.`; [`Errno::Busy`]: a mount; [`Errno::Noent`];
     /// [`Errno::Rofs`]; and [walking](walk).
-    pub fn path_remove_directory(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: u32,
-        path: u32,
-        path_len: u32,
-    ) -> Answer {
+    pub fn path_remove_directory(&mut self, memory: &mut GuestMemory<'_>, fd: u32, path: Span) -> Answer {
         let held = self.directory(fd, Rights::PATH_REMOVE_DIRECTORY)?;
-        let place = walk(held, without_slashes(text(memory, path, path_len)?), false)?;
+        let place = walk(held, without_slashes(text(memory, path)?), false)?;
         place.existing()?;
         let name = place.name.as_deref().ok_or(Errno::Inval)?;
         Ok(held.files.remove_directory(place.dir, name, now(&*self.ctx.clock))?)
@@ -255,20 +234,17 @@ impl Wasi {
     /// [`Errno::Notdir`], [`Errno::Isdir`], [`Errno::Notempty`]: it can't replace what is there.
     /// [`Errno::Inval`]: a directory below itself. [`Errno::Busy`]: `.`. [`Errno::Xdev`]: not on the same file
     /// system; [`Errno::Noent`]; [`Errno::Rofs`]; and [walking](walk).
-    #[expect(clippy::too_many_arguments, reason = "as the specification has it")]
     pub fn path_rename(
         &mut self,
         memory: &mut GuestMemory<'_>,
         old_fd: u32,
-        old_path: u32,
-        old_path_len: u32,
+        old_path: Span,
         new_fd: u32,
-        new_path: u32,
-        new_path_len: u32,
+        new_path: Span,
     ) -> Answer {
         let old_held = self.directory(old_fd, Rights::PATH_RENAME_SOURCE)?;
         let new_held = self.directory(new_fd, Rights::PATH_RENAME_TARGET)?;
-        let (old, new) = (text(memory, old_path, old_path_len)?, text(memory, new_path, new_path_len)?);
+        let (old, new) = (text(memory, old_path)?, text(memory, new_path)?);
         let needs_directory = old.ends_with('/') || new.ends_with('/');
         // A link is moved itself, also where a `/` after it would have it followed.
         let from = walk(old_held, without_slashes(old), false)?;
@@ -292,15 +268,13 @@ impl Wasi {
     pub fn path_symlink(
         &mut self,
         memory: &mut GuestMemory<'_>,
-        old_path: u32,
-        old_path_len: u32,
+        old_path: Span,
         fd: u32,
-        new_path: u32,
-        new_path_len: u32,
+        new_path: Span,
     ) -> Answer {
         let held = self.directory(fd, Rights::PATH_SYMLINK)?;
-        let target = text(memory, old_path, old_path_len)?;
-        let place = text(memory, new_path, new_path_len)?;
+        let target = text(memory, old_path)?;
+        let place = text(memory, new_path)?;
         if target.starts_with('/') {
             return Err(Errno::Perm.into());
         }
@@ -318,18 +292,24 @@ impl Wasi {
     /// Removes the name of a file or link.
     ///
     /// [`Errno::Isdir`]; [`Errno::Noent`]; [`Errno::Rofs`]; and [walking](walk).
-    pub fn path_unlink_file(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: u32,
-        path: u32,
-        path_len: u32,
-    ) -> Answer {
-        let held = self.directory(fd, Rights::PATH_UNLINK_FILE)?;
-        let place = walk(held, text(memory, path, path_len)?, false)?;
+    pub fn path_unlink_file(&mut self, memory: &mut GuestMemory<'_>, fd: u32, path: Span) -> Answer {
+        let (held, place) = self.walk(memory, fd, Rights::PATH_UNLINK_FILE, path, false)?;
         place.existing()?;
         let name = place.name.as_deref().ok_or(Errno::Isdir)?;
         Ok(held.files.unlink(place.dir, name, now(&*self.ctx.clock))?)
+    }
+
+    /// Goes where a path leads from an open directory that has a right: the directory, and the place.
+    fn walk(
+        &self,
+        memory: &GuestMemory<'_>,
+        fd: u32,
+        right: Rights,
+        path: Span,
+        follow: bool,
+    ) -> Result<(&Held, Place), Stop> {
+        let held = self.directory(fd, right)?;
+        Ok((held, walk(held, text(memory, path)?, follow)?))
     }
 
     /// An open directory that has a right.
@@ -344,8 +324,8 @@ impl Wasi {
 }
 
 /// A path or a link's text in the guest's memory. [`Errno::Ilseq`]: not UTF-8. [`Errno::Nametoolong`].
-fn text<'m>(memory: &'m GuestMemory<'_>, pointer: u32, length: u32) -> Result<&'m str, Stop> {
-    let bytes = memory.bytes(pointer, length)?;
+fn text<'m>(memory: &'m GuestMemory<'_>, text: Span) -> Result<&'m str, Stop> {
+    let bytes = memory.bytes(text)?;
     if bytes.len() > MAX_PATH {
         return Err(Errno::Nametoolong.into());
     }

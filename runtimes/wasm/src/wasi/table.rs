@@ -1,13 +1,13 @@
 //! The descriptors of one guest: small numbers, the lowest free one first, as POSIX hands them out.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
 
-use lunette_hostcalls::{Errno, Files, Node, Stream};
+use lunette_hostcalls::{Errno, Files, Node, Stream, TcpListener, TcpStream};
 
 use super::types::{Fdflags, Filetype, Rights};
 
 /// How many descriptors a guest may have open; one more is [`Errno::Mfile`].
-pub const MAX_DESCRIPTORS: usize = 1024;
+pub const MAX_DESCRIPTORS: usize = 65_536;
 
 pub(super) struct Descriptor {
     pub(super) kind: Kind,
@@ -28,6 +28,8 @@ pub(super) enum Kind {
         /// The name it was given to the guest by, if it came with the guest.
         preopen: Option<Box<str>>,
     },
+    Listener(Arc<dyn TcpListener>),
+    Stream(Arc<dyn TcpStream>),
 }
 
 /// A node that lives as long as this does, even when its last name goes.
@@ -60,25 +62,20 @@ impl Descriptor {
         if self.rights.has(rights) { Ok(()) } else { Err(Errno::Notcapable) }
     }
 
-    /// Reading is asked of what was opened for it; POSIX and wasmtime say [`Errno::Badf`] else.
-    pub(super) fn may_read(&self) -> Result<(), Errno> {
-        if self.rights.has(Rights::FD_READ) { Ok(()) } else { Err(Errno::Badf) }
-    }
-
-    /// As [`Descriptor::may_read`].
-    pub(super) fn may_write(&self) -> Result<(), Errno> {
-        if self.rights.has(Rights::FD_WRITE) { Ok(()) } else { Err(Errno::Badf) }
+    /// Reading or writing (`access`) is asked of what was opened for it; POSIX and wasmtime say [`Errno::Badf`] else.
+    pub(super) fn open_for(&self, access: Rights) -> Result<(), Errno> {
+        if self.rights.has(access) { Ok(()) } else { Err(Errno::Badf) }
     }
 
     pub(super) fn nonblocking(&self) -> bool {
         self.flags.has(Fdflags::NONBLOCK)
     }
 
-    /// The node behind a file or directory; [`Errno::Badf`] for a stream.
+    /// The node behind a file or directory; [`Errno::Badf`] for everything else.
     pub(super) fn held(&self) -> Result<&Held, Errno> {
         match &self.kind {
             Kind::File { held, .. } | Kind::Directory { held, .. } => Ok(held),
-            Kind::Stdin | Kind::Output(_) => Err(Errno::Badf),
+            _ => Err(Errno::Badf),
         }
     }
 
@@ -103,6 +100,7 @@ impl Descriptor {
             Kind::File { .. } => Filetype::RegularFile,
             Kind::Directory { .. } => Filetype::Directory,
             Kind::Stdin | Kind::Output(_) if terminal => Filetype::CharacterDevice,
+            Kind::Listener(_) | Kind::Stream(_) => Filetype::SocketStream,
             // Preview 1 has no number for a pipe.
             Kind::Stdin | Kind::Output(_) => Filetype::Unknown,
         }
@@ -111,15 +109,15 @@ impl Descriptor {
 
 pub(super) struct Table {
     slots: Vec<Option<Descriptor>>,
-    /// No slot below this one is free.
-    lowest: usize,
+    /// The slots that are empty, the lowest first: a server with many connections must not search for one.
+    free: BinaryHeap<Reverse<u32>>,
 }
 
 impl Table {
     /// What a guest starts with, numbered from 0: not bound by [`MAX_DESCRIPTORS`].
     pub(super) fn new(descriptors: impl Iterator<Item = Descriptor>) -> Self {
         let slots: Vec<_> = descriptors.map(Some).collect();
-        Self { lowest: slots.len(), slots }
+        Self { slots, free: BinaryHeap::new() }
     }
 
     #[inline]
@@ -133,25 +131,26 @@ impl Table {
     }
 
     /// The number that the next [`Table::insert`] will give; [`Errno::Mfile`] if there is none left.
-    pub(super) fn room(&mut self) -> Result<usize, Errno> {
-        let free = self.slots[self.lowest..].iter().position(Option::is_none);
-        self.lowest = free.map_or(self.slots.len(), |n| self.lowest + n);
-        if self.lowest < MAX_DESCRIPTORS { Ok(self.lowest) } else { Err(Errno::Mfile) }
+    pub(super) fn room(&self) -> Result<u32, Errno> {
+        let lowest = self.free.peek().map_or(self.slots.len() as u32, |Reverse(free)| *free);
+        if (lowest as usize) < MAX_DESCRIPTORS { Ok(lowest) } else { Err(Errno::Mfile) }
     }
 
     pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
         let at = self.room()?;
-        match self.slots.get_mut(at) {
-            Some(slot) => *slot = Some(descriptor),
+        match self.slots.get_mut(at as usize) {
+            Some(slot) => {
+                self.free.pop();
+                *slot = Some(descriptor);
+            }
             None => self.slots.push(Some(descriptor)),
         }
-        Ok(at as u32)
+        Ok(at)
     }
 
     pub(super) fn remove(&mut self, fd: u32) -> Result<Descriptor, Errno> {
-        let at = fd as usize;
-        let descriptor = self.slots.get_mut(at).and_then(Option::take).ok_or(Errno::Badf)?;
-        self.lowest = self.lowest.min(at);
+        let descriptor = self.slots.get_mut(fd as usize).and_then(Option::take).ok_or(Errno::Badf)?;
+        self.free.push(Reverse(fd));
         Ok(descriptor)
     }
 

@@ -11,6 +11,7 @@ pub(super) enum Filetype {
     CharacterDevice = 2,
     Directory = 3,
     RegularFile = 4,
+    SocketStream = 6,
     SymbolicLink = 7,
 }
 
@@ -33,7 +34,7 @@ macro_rules! rights {
         #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
         enum Bit { $($name,)* COUNT }
 
-        // Not every one is asked for by name (yet): there are no sockets.
+        // Not every one is asked for by name.
         #[allow(dead_code)]
         impl Rights {
             $(pub(super) const $name: Self = Self(1 << Bit::$name as u64);)*
@@ -93,6 +94,10 @@ impl Rights {
     pub(super) const STDIN: Self = Self::FD_READ.or(Self::STREAM);
     /// What standard output and error come with.
     pub(super) const STDOUT: Self = Self::FD_WRITE.or(Self::STREAM);
+    /// What a socket that listens comes with; reading is for `poll_oneoff`.
+    pub(super) const LISTENER: Self = Self::STDIN.or(Self::SOCK_ACCEPT);
+    /// What a connection comes with.
+    pub(super) const CONNECTION: Self = Self::READ_WRITE.or(Self::STREAM).or(Self::SOCK_SHUTDOWN);
     const STREAM: Self = Self::FD_FDSTAT_SET_FLAGS.or(Self::FD_FILESTAT_GET).or(Self::POLL_FD_READWRITE);
 
     /// Reads a guest's word: [`Errno::Inval`] for bits that mean nothing.
@@ -139,6 +144,11 @@ macro_rules! flags {
             pub(super) fn has(self, other: Self) -> bool {
                 self.0 & other.0 != 0
             }
+
+            /// None but `other`?
+            pub(super) fn only(self, other: Self) -> bool {
+                self.0 & !other.0 == 0
+            }
         }
     };
 }
@@ -157,6 +167,10 @@ flags! { /// `riflags`.
 Riflags { PEEK = 1, WAITALL = 2, } }
 flags! { /// `sdflags`.
 Sdflags { RD = 1, WR = 2, } }
+
+impl Riflags {
+    pub(super) const NONE: Self = Self(0);
+}
 
 impl Fdflags {
     pub(super) const NONE: Self = Self(0);

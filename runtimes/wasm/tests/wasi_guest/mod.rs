@@ -2,6 +2,9 @@
 //! Calls go the whole way that a wasm module's would, through pointers and lengths.
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its own part")]
 
+pub mod net;
+pub mod poll;
+
 use std::sync::Arc;
 
 use lunette_hostcalls::{Ctx, Errno, Nanos, fake::FakeWorld};
@@ -45,6 +48,8 @@ pub mod rights {
     pub const FD_FILESTAT_SET_TIMES: u64 = 1 << 23;
     pub const PATH_UNLINK_FILE: u64 = 1 << 26;
     pub const POLL_FD_READWRITE: u64 = 1 << 27;
+    pub const SOCK_SHUTDOWN: u64 = 1 << 28;
+    pub const SOCK_ACCEPT: u64 = 1 << 29;
     pub const ALL: u64 = (1 << 30) - 1;
     /// All that can be asked for of a file that is opened to read, to write, to do both.
     pub const READING: u64 = FILE & !FD_WRITE;

@@ -20,12 +20,11 @@ use lunette_app::Services;
 use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, farewell::Farewell, task::Host};
 
 use net::HostNet;
-pub use net::Published;
 use poller::Poller;
 use signals::Asked;
 use stdio::ProcessStdio;
 
-use crate::problem::Problem;
+use crate::{network::publish::Published, problem::Problem};
 
 /// Linear memory that a guest may have whose manifest doesn't say: all that 32-bit wasm can address.
 const MEMORY: u64 = 4 << 30;

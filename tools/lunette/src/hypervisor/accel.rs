@@ -90,9 +90,10 @@ fn probe(qemu: &Qemu, image: &Path, guard: Option<PathBuf>) -> Verdict {
         machine: &MACHINES[0],
         accel: Accel::Kvm,
         memory: 32 << 20,
+        network: None,
     };
-    let options = Options { guard, limit: Some(LIMIT), streams: false, signals: false };
-    match running::run(qemu, &vm, &options) {
+    let options = Options { guard, limit: Some(LIMIT), ..Options::default() };
+    match running::run(qemu, &vm, options) {
         Ok(outcome) => judge(&outcome),
         Err(problem) => Verdict::new(false, problem.to_string()),
     }
@@ -139,6 +140,8 @@ mod tests {
         Outcome {
             farewell,
             killed,
+            asked: None,
+            started: false,
             status: ExitStatus::from_raw(0),
             complaints: "warning\nerror: failed to set MSR 0x10a\n".into(),
             tail: Default::default(),

@@ -8,8 +8,11 @@ pub mod running;
 use std::{
     ffi::{OsStr, OsString},
     io,
+    net::{Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
 };
+
+use crate::{network::publish::Published, problem::Problem};
 
 /// A machine that a hypervisor can be asked for, as data.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +25,10 @@ pub struct Machine {
     pub rng: &'static str,
     /// The device that carries standard input there.
     pub serial: &'static str,
+    /// The network device there. On PCI it comes without a boot ROM: nothing boots from it.
+    pub nic: &'static str,
+    /// Has it a power button? Otherwise the console that carries standard input asks to end in good order.
+    pub power_button: bool,
     /// Further arguments.
     pub extra: &'static [&'static str],
 }
@@ -32,11 +39,29 @@ pub const MACHINES: &[Machine] = &[
         qemu: "microvm,acpi=off",
         rng: "virtio-rng-device",
         serial: "virtio-serial-device",
+        nic: "virtio-net-device",
+        power_button: false,
         // Version 2 of virtio-mmio.
         extra: &["-global", "virtio-mmio.force-legacy=false"],
     },
-    Machine { name: "pc", qemu: "pc", rng: "virtio-rng-pci", serial: "virtio-serial-pci", extra: &[] },
-    Machine { name: "q35", qemu: "q35", rng: "virtio-rng-pci", serial: "virtio-serial-pci", extra: &[] },
+    Machine {
+        name: "pc",
+        qemu: "pc",
+        rng: "virtio-rng-pci",
+        serial: "virtio-serial-pci",
+        nic: "virtio-net-pci,romfile=",
+        power_button: true,
+        extra: &[],
+    },
+    Machine {
+        name: "q35",
+        qemu: "q35",
+        rng: "virtio-rng-pci",
+        serial: "virtio-serial-pci",
+        nic: "virtio-net-pci,romfile=",
+        power_button: true,
+        extra: &[],
+    },
 ];
 
 impl Machine {
@@ -74,6 +99,43 @@ pub struct Vm {
     pub accel: Accel,
     /// In bytes.
     pub memory: u64,
+    /// `None`: it is on no network.
+    pub network: Option<Nic>,
+}
+
+/// A network device, and what is at the other end of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nic {
+    pub backend: Backend,
+    /// `None`: the hypervisor's choice, which is the same for all its VMs.
+    pub mac: Option<String>,
+    /// Where every frame is written to.
+    pub capture: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backend {
+    User(UserNet),
+    Tap(String),
+    /// Two datagram sockets; one frame a datagram.
+    Unix {
+        local: PathBuf,
+        remote: PathBuf,
+    },
+}
+
+/// A router in the hypervisor's process, which needs no rights.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserNet {
+    pub forwards: Vec<Published>,
+    /// The guest's address, where it is not left to DHCP.
+    pub guest: Option<Ipv4Addr>,
+    /// The network, its bits, the router's address, and the name server's.
+    pub ipv4: Option<(Ipv4Addr, u8, Ipv4Addr, Ipv4Addr)>,
+    /// Is there IPv6, and if so, on which network, with how many bits, and the router where?
+    pub ipv6: Option<Option<(Ipv6Addr, u8, Option<Ipv6Addr>)>>,
+    /// The guest is let nowhere by itself: it only answers.
+    pub closed: bool,
 }
 
 /// Where the VM's channels end.
@@ -109,8 +171,12 @@ pub trait Hypervisor {
     fn name(&self) -> &'static str;
     /// What to run.
     fn command(&self, vm: &Vm, wires: Wires<'_>) -> CommandLine;
-    /// Asks the kernel of the VM whose wires end in `folder` to end the run.
+    /// Asks the kernel of the VM whose wires end in `folder` to let its guests finish.
+    fn drain(&self, vm: &Vm, folder: &Path) -> io::Result<()>;
+    /// Asks it to end the run, whatever it is doing.
     fn stop(&self, folder: &Path) -> io::Result<()>;
+    /// What it complained about when it could not start a VM, if we know better words for it.
+    fn explain(&self, complaints: &str) -> Option<Problem>;
 }
 
 #[cfg(test)]

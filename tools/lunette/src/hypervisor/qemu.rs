@@ -1,16 +1,25 @@
 //! QEMU: how to find it, how old it may be, and the command that boots a VM.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, BufRead, BufReader, Write},
-    os::unix::{fs::MetadataExt, net::UnixStream},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use super::{Accel, CommandLine, Hypervisor, Vm, Wires};
-use crate::{cache::Cache, problem::Problem};
+use super::{Accel, Backend, CommandLine, Hypervisor, Vm, Wires};
+use crate::{
+    cache::Cache,
+    console,
+    network::publish::{Published, protocol},
+    problem::Problem,
+};
 
 const NAME: &str = "qemu-system-x86_64";
 const INSTALL: &str = "sudo apt-get install qemu-system-x86";
@@ -58,6 +67,21 @@ impl Qemu {
             return Err(Problem::new(what, INSTALL).at(path.display()));
         }
         Ok(Self { path, version })
+    }
+
+    /// Refuses a VM that takes a newer one.
+    pub fn can(&self, vm: &Vm) -> Result<(), Problem> {
+        // `-netdev dgram`
+        const WIRES: (u32, u32) = (7, 2);
+        let wired = vm.network.as_ref().is_some_and(|nic| matches!(nic.backend, Backend::Unix { .. }));
+        if wired && numbers(&self.version) < Some(WIRES) {
+            let what = format!(
+                "QEMU {} can't do --net unix: {}.{} or newer is needed",
+                self.version, WIRES.0, WIRES.1
+            );
+            return Err(Problem::new(what, INSTALL).at(self.path.display()));
+        }
+        Ok(())
     }
 }
 
@@ -113,6 +137,14 @@ impl Hypervisor for Qemu {
         add(&["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         add(&["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         add(&["-device", vm.machine.rng]);
+        if let Some(nic) = &vm.network {
+            add(&["-netdev", &netdev(&nic.backend)]);
+            let mac = nic.mac.as_ref().map(|mac| format!(",mac={mac}")).unwrap_or_default();
+            add(&["-device", &format!("{},netdev=net{mac}", vm.machine.nic)]);
+            if let Some(file) = &nic.capture {
+                add(&["-object", &format!("filter-dump,id=capture,netdev=net,file={}", comma(file))]);
+            }
+        }
         add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
 
         let mut line = vec!["lunette.stderr=0xe9", "lunette.report=0xe8", "lunette.log=warn"];
@@ -144,28 +176,107 @@ impl Hypervisor for Qemu {
         CommandLine(words)
     }
 
+    /// The power button; where there is none, two bytes on the console that carries standard input.
+    fn drain(&self, vm: &Vm, folder: &Path) -> io::Result<()> {
+        if vm.machine.power_button {
+            return qmp(folder, "system_powerdown");
+        }
+        // Not to wait for a reader that is not there; the bytes themselves may have to wait for room.
+        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let path = folder.join(format!("{STDIN}.in"));
+        let mut pipe = fs::OpenOptions::new().write(true).custom_flags(flags).open(path)?;
+        rustix::fs::fcntl_setfl(&pipe, rustix::fs::fcntl_getfl(&pipe)? - rustix::fs::OFlags::NONBLOCK)?;
+        std::thread::spawn(move || pipe.write_all(&console::FINISH));
+        Ok(())
+    }
+
     /// An NMI: the kernel takes it whatever it is doing.
     fn stop(&self, folder: &Path) -> io::Result<()> {
-        let stream = UnixStream::connect(folder.join(QMP))?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(1)))?;
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
-        let mut hear = || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
-        hear()?;
-        for command in ["qmp_capabilities", "inject-nmi"] {
-            (&stream).write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes())?;
-            // Events may come in between.
-            loop {
-                let answer = hear()?;
-                if answer.contains("\"return\"") {
-                    break;
-                }
-                if answer.contains("\"error\"") {
-                    return Err(io::Error::other(answer));
-                }
+        qmp(folder, "inject-nmi")
+    }
+
+    fn explain(&self, complaints: &str) -> Option<Problem> {
+        // QEMU ends with the first thing that it can't do.
+        let line = complaints.lines().rfind(|line| !line.trim().is_empty())?;
+        if let Some((_, rule)) = line.split_once("Could not set up host forwarding rule '") {
+            // `tcp:0.0.0.0:8080-10.0.2.15:80`
+            let host = rule.split_once('-').map_or(rule, |(host, _)| host);
+            let (protocol, host) = host.split_once(':').unwrap_or(("tcp", host));
+            let what =
+                format!("{host}/{protocol} can't be published: the port is in use, or may not be opened");
+            return Some(Problem::new(what, "stop what listens there, or publish another port").at("-p"));
+        }
+        if let Some((_, why)) = line.split_once("could not configure /dev/net/tun (") {
+            let (name, why) = why.split_once("): ").unwrap_or((why, "it may not"));
+            let help =
+                format!("sudo ip tuntap add dev {name} mode tap user $USER; a tap is for one VM at a time");
+            return Some(Problem::new(format!("the tap {name} can't be used: {why}"), help).at("--net"));
+        }
+        if let Some((_, why)) = line.split_once("can't bind unix=") {
+            let (path, why) = why.split_once(" to socket: ").unwrap_or((why, "it may not"));
+            let help = "name a socket in a folder of yours";
+            return Some(Problem::new(format!("{path} can't be a socket: {why}"), help).at("--net"));
+        }
+        None
+    }
+}
+
+/// Has QEMU do one thing.
+fn qmp(folder: &Path, command: &str) -> io::Result<()> {
+    let stream = UnixStream::connect(folder.join(QMP))?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    stream.set_write_timeout(Some(Duration::from_secs(1)))?;
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut hear = || lines.next().unwrap_or_else(|| Err(io::ErrorKind::UnexpectedEof.into()));
+    hear()?;
+    for command in ["qmp_capabilities", command] {
+        (&stream).write_all(format!("{{\"execute\":\"{command}\"}}\n").as_bytes())?;
+        // Events may come in between.
+        loop {
+            let answer = hear()?;
+            if answer.contains("\"return\"") {
+                break;
+            }
+            if answer.contains("\"error\"") {
+                return Err(io::Error::other(answer));
             }
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+fn netdev(backend: &Backend) -> String {
+    match backend {
+        Backend::Tap(name) => format!("tap,id=net,ifname={name},script=no,downscript=no"),
+        Backend::Unix { local, remote } => {
+            let (local, remote) = (comma(local), comma(remote));
+            format!("dgram,id=net,local.type=unix,local.path={local},remote.type=unix,remote.path={remote}")
+        }
+        Backend::User(user) => {
+            let mut text = "user,id=net".to_owned();
+            if user.closed {
+                text += ",restrict=on";
+            }
+            // Writing to a string does not fail.
+            if let Some((net, bits, router, dns)) = user.ipv4 {
+                let _ = write!(text, ",net={net}/{bits},host={router},dns={dns}");
+            }
+            match user.ipv6 {
+                None => text += ",ipv6=off",
+                Some(None) => text += ",ipv6=on",
+                Some(Some((net, bits, router))) => {
+                    let _ = write!(text, ",ipv6=on,ipv6-net={net}/{bits}");
+                    if let Some(router) = router {
+                        let _ = write!(text, ",ipv6-host={router}");
+                    }
+                }
+            }
+            let guest = user.guest.map(|ip| ip.to_string()).unwrap_or_default();
+            for Published { host, guest: port, protocol } in &user.forwards {
+                let _ = write!(text, ",hostfwd={}:{host}-{guest}:{port}", protocol::name(*protocol));
+            }
+            text
+        }
     }
 }
 
@@ -197,6 +308,7 @@ mod tests {
             machine: Machine::named(machine).unwrap(),
             accel,
             memory: 512 << 20,
+            network: None,
         }
     }
 

@@ -31,16 +31,7 @@ use super::{
     poller::{Reactor, lock},
     signals::Asked,
 };
-
-/// A guest's port, at an address of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// The guest's port.
-    pub guest: u16,
-    pub protocol: Protocol,
-    /// Where it is found. All zeros: on every interface.
-    pub host: SocketAddr,
-}
+use crate::network::publish::Published;
 
 /// How many connections wait at a published port before the guest says how many may.
 const BACKLOG: i32 = 128;
@@ -80,7 +71,7 @@ impl HostNet {
     ) -> Result<Self, String> {
         let take = |published: &Published| {
             let socket = open(published.host, published.protocol, BACKLOG);
-            let socket = socket.map_err(|error| published.refusal(&error))?;
+            let socket = socket.map_err(|error| refusal(published, &error))?;
             Ok(Slot { published: *published, socket: Some(socket) })
         };
         let slots = published.iter().map(take).collect::<Result<_, String>>()?;
@@ -159,7 +150,7 @@ impl HostNet {
     fn failed(&self, at: SocketAddr, protocol: Protocol, error: &io::Error) -> Errno {
         if at.port() != 0 && !self.listens(at) {
             let unpublished = Published { guest: at.port(), protocol, host: at };
-            self.log.warn(format_args!("{}", unpublished.refusal(error)));
+            self.log.warn(format_args!("{}", refusal(&unpublished, error)));
         }
         errno(error)
     }
@@ -216,7 +207,7 @@ impl Net for HostNet {
         } else {
             self.sockets(at, Protocol::Udp, 0)?
         };
-        Ok(udp::socket(at, sockets, &self.reactor).map_err(|error| errno(&error))?)
+        udp::socket(at, sockets, &self.reactor).map_err(|error| errno(&error))
     }
 
     fn resolve(&self, name: &str) -> Result<Arc<dyn Lookup>, Errno> {
@@ -257,31 +248,29 @@ impl HostNet {
     }
 }
 
-impl Published {
-    /// Why it can't be had, in one line with its help.
-    fn refusal(&self, error: &io::Error) -> String {
-        let Self { guest, host, .. } = self;
-        let udp = if self.protocol == Protocol::Udp { "/udp" } else { "" };
-        let port = host.port();
-        match Os::from_io_error(error) {
-            Some(Os::ADDRINUSE) => format!(
-                "{host}{udp} is in use on this machine{HELP}end what listens there, or publish the app's port at another: \
+/// Why it can't be had, in one line with its help.
+fn refusal(published: &Published, error: &io::Error) -> String {
+    let Published { guest, host, protocol } = published;
+    let udp = if *protocol == Protocol::Udp { "/udp" } else { "" };
+    let port = host.port();
+    match Os::from_io_error(error) {
+        Some(Os::ADDRINUSE) => format!(
+            "{host}{udp} is in use on this machine{HELP}end what listens there, or publish the app's port at another: \
                  -p {}:{guest}{udp}",
-                if port < 1024 { port.saturating_add(8000) } else { port.checked_add(1).unwrap_or(8080) }
-            ),
-            Some(Os::ACCESS | Os::PERM) if port < 1024 => format!(
-                "{host}{udp} needs rights that this process has not (ports below 1024 do){HELP}publish the app's port at a \
+            if port < 1024 { port.saturating_add(8000) } else { port.checked_add(1).unwrap_or(8080) }
+        ),
+        Some(Os::ACCESS | Os::PERM) if port < 1024 => format!(
+            "{host}{udp} needs rights that this process has not (ports below 1024 do){HELP}publish the app's port at a \
                  higher one: -p {}:{guest}{udp}",
-                port.saturating_add(8000)
-            ),
-            Some(Os::ADDRNOTAVAIL) => format!(
-                "{} is no address of this machine{HELP}publish the app's port at one that is: -p 127.0.0.1:{port}:{guest}{udp}",
-                host.ip()
-            ),
-            _ => format!(
-                "{host}{udp} can't be had: {error}{HELP}publish the app's port at another: -p HOST:{guest}{udp}"
-            ),
-        }
+            port.saturating_add(8000)
+        ),
+        Some(Os::ADDRNOTAVAIL) => format!(
+            "{} is no address of this machine{HELP}publish the app's port at one that is: -p 127.0.0.1:{port}:{guest}{udp}",
+            host.ip()
+        ),
+        _ => format!(
+            "{host}{udp} can't be had: {error}{HELP}publish the app's port at another: -p HOST:{guest}{udp}"
+        ),
     }
 }
 

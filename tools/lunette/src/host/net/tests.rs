@@ -144,11 +144,11 @@ fn a_port_in_use_is_named_with_what_to_do() {
 
 #[test]
 fn rights_and_addresses_that_are_missing_are_named() {
-    let refusal = |port, os: Os| published(80, port).refusal(&os.into());
-    assert!(refusal(80, Os::ACCESS).ends_with("; help: publish the app's port at a higher one: -p 8080:80"));
-    assert!(refusal(8080, Os::ADDRNOTAVAIL).contains("127.0.0.1 is no address of this machine; help: "));
-    assert!(refusal(8080, Os::NOBUFS).contains("127.0.0.1:8080 can't be had: "));
-    assert!(refusal(u16::MAX, Os::ADDRINUSE).ends_with("-p 8080:80"));
+    let refused = |port, os: Os| refusal(&published(80, port), &os.into());
+    assert!(refused(80, Os::ACCESS).ends_with("; help: publish the app's port at a higher one: -p 8080:80"));
+    assert!(refused(8080, Os::ADDRNOTAVAIL).contains("127.0.0.1 is no address of this machine; help: "));
+    assert!(refused(8080, Os::NOBUFS).contains("127.0.0.1:8080 can't be had: "));
+    assert!(refused(u16::MAX, Os::ADDRINUSE).ends_with("-p 8080:80"));
 }
 
 #[test]

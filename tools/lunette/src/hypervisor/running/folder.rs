@@ -1,0 +1,69 @@
+//! The folder of a run, and the named pipes in it.
+
+use std::{
+    fs, io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::problem::Problem;
+
+/// A private folder for one run, removed with it. The path is short: a socket's name has 107 bytes.
+pub(super) fn run_folder() -> Result<tempfile::TempDir, Problem> {
+    let temp = std::env::temp_dir();
+    let temp = if temp.as_os_str().len() > 60 { PathBuf::from("/tmp") } else { temp };
+    let private = fs::Permissions::from_mode(0o700);
+    let make = || tempfile::Builder::new().prefix("lunette-").permissions(private).tempdir_in(&temp);
+    make().map_err(|e| {
+        Problem::new(
+            format!("there is no room for the run's files: {e}"),
+            "set TMPDIR to a folder that can be written",
+        )
+        .at(temp.display())
+    })
+}
+
+/// A named pipe that is never at its end while `keep` lives.
+pub(super) struct Fifo {
+    pub(super) reader: fs::File,
+    pub(super) keep: fs::File,
+}
+
+impl Fifo {
+    pub(super) fn make(path: &Path) -> Result<Self, Problem> {
+        let make = || -> io::Result<Self> {
+            rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::from_raw_mode(0o600))?;
+            // Non-blocking, or it would wait for a writer here.
+            let flags = OFlags::NONBLOCK.bits().cast_signed();
+            let reader = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+            let keep = fs::OpenOptions::new().write(true).open(path)?;
+            let blocking = rustix::fs::fcntl_getfl(&reader)? - OFlags::NONBLOCK;
+            rustix::fs::fcntl_setfl(&reader, blocking)?;
+            Ok(Self { reader, keep })
+        };
+        make().map_err(|e| {
+            Problem::new(format!("a named pipe can't be made: {e}"), "set TMPDIR to a folder on a local disk")
+                .at(path.display())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_a_run_is_private_and_goes_away() {
+        let folder = run_folder().unwrap();
+        let path = folder.path().to_owned();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let fifo = Fifo::make(&path.join("pipe")).unwrap();
+        fs::write(path.join("pipe"), "words").unwrap();
+        drop(fifo.keep);
+        assert_eq!(io::read_to_string(fifo.reader).unwrap(), "words");
+        drop(folder);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,275 @@
+//! `lunette run`: from what the user named to an exit code.
+
+mod end;
+mod launch;
+
+use std::{
+    ffi::OsString,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use end::{BACKSTOP, End, Ran, of_vm};
+pub use launch::environment;
+use lunette_bundle::Payload;
+
+use crate::{
+    app::{App, Extras, Packed},
+    cache::Cache,
+    cli::{AccelChoice, Run},
+    host,
+    hypervisor::{
+        Accel, Hypervisor, Machine, Vm, Wires, accel,
+        qemu::Qemu,
+        running::{self, Manners, Options, PATIENCE, Streams},
+    },
+    image, module,
+    network::{
+        self, Needs, Network,
+        publish::{Published, Reserved},
+    },
+    problem::{Problem, Voice},
+};
+
+/// What the VM has, beside the app's size, unless `-m` says otherwise.
+const MEMORY: u64 = 512 << 20;
+/// Modules smaller than this are examined each time; the verdict on larger ones is remembered.
+const REMEMBER: usize = 256 * 1024;
+
+/// Who we are, for those who must start us again.
+pub struct Us {
+    /// Our executable. Without it no VM is guarded (see [`running::GUARD`]).
+    pub executable: Option<PathBuf>,
+    pub voice: Voice,
+    pub cache: Cache,
+}
+
+/// All that it takes to start a VM.
+pub struct Ready {
+    pub qemu: Qemu,
+    pub vm: Vm,
+    pub published: Vec<Published>,
+    /// Until QEMU has opened its ports.
+    pub reserved: Reserved,
+    pub timeout: Option<Duration>,
+    /// Does the app listen? Then it may finish before it is stopped.
+    pub drains: bool,
+    /// The app as it was named, and as it calls itself.
+    pub app: String,
+    pub name: String,
+    /// Its memory, if somebody chose it.
+    pub memory: Option<u64>,
+}
+
+/// Runs it; the exit code.
+pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
+    let words = args.command.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+    let (app, rest) =
+        words.split_first().ok_or_else(|| Problem::new("there is no APP", "lunette run --help"))?;
+    let extras = Extras { dirs: args.dir.clone(), ..Extras::default() };
+    let packed = App::open(Path::new(app))?.pack(&extras, &us.voice).map_err(|e| named(e, app))?;
+    check(&packed, &us.cache).map_err(|e| named(e, app))?;
+
+    let mut launch = launch::launch(args, rest, &packed)?;
+    if args.host {
+        launch.memory = args.memory;
+    }
+    let payload = [packed.bytes, launch.to_bytes()].concat();
+    let plan = Payload::parse(&payload)?.plan()?;
+    let needs = Needs::of(plan.all().map(|guest| &guest.grants));
+    let timeout = plan.app.timeout;
+
+    if args.host {
+        let (published, _reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
+        let farewell = host::run(payload, published)?;
+        let ran = Ran { app, timeout, memory: args.memory, host: true };
+        return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
+    }
+    let network = network::plan(&args.network, needs, |_, _| None)?;
+    let ready = ready(args, us, &payload, network, timeout, needs, app, plan.app.name)?;
+    if args.dry_run {
+        return dry_run(ready, us, &payload);
+    }
+    foreground(ready, us, &payload)
+}
+
+/// Finds and chooses all that a VM needs.
+fn ready(
+    args: &Run,
+    us: &Us,
+    payload: &[u8],
+    network: Network,
+    timeout: Option<Duration>,
+    needs: Needs,
+    app: &str,
+    name: String,
+) -> Result<Ready, Problem> {
+    let voice = &us.voice;
+    let qemu = Qemu::find(args.qemu.as_deref(), &us.cache)?;
+    let image = image::find(args.image.as_deref(), us.executable.as_deref())?;
+    let accel = match args.accel {
+        AccelChoice::Tcg => Accel::Tcg,
+        AccelChoice::Kvm => Accel::Kvm,
+        AccelChoice::Auto => {
+            let verdict = accel::kvm(&qemu, &image, us.executable.as_deref(), &us.cache);
+            let word = if verdict.usable { "KVM is used" } else { "KVM is not usable, so TCG is used" };
+            voice.info(&format!("{word}: {}", verdict.reason));
+            verdict.accel()
+        }
+    };
+    let machine = Machine::named(&args.machine).ok_or_else(|| {
+        Problem::new(format!("there is no machine {:?}", args.machine), "lunette run --help")
+    })?;
+    let memory = memory(args.memory, payload.len() as u64, std::fs::metadata(&image).map_or(0, |m| m.len()))?;
+    let vm = Vm { image, payload: None, words: network.words, machine, accel, memory, network: network.nic };
+    qemu.can(&vm)?;
+    voice.info(&format!(
+        "{} {} ({}), {} on {}, {} MiB, image {}",
+        qemu.name(),
+        qemu.version,
+        qemu.path.display(),
+        machine.name,
+        accel.name(),
+        memory >> 20,
+        vm.image.display()
+    ));
+    Ok(Ready {
+        qemu,
+        vm,
+        published: network.published,
+        reserved: network.reserved,
+        timeout,
+        drains: needs.listens,
+        app: app.to_owned(),
+        name,
+        memory: args.memory,
+    })
+}
+
+fn dry_run(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
+    let hash = lunette_bundle::sha256_hex(payload);
+    let path = us.cache.file(&format!("payloads/{hash}"), payload).map_err(|e| {
+        Problem::new(format!("the payload can't be stored: {e}"), "set XDG_CACHE_HOME to a folder of yours")
+    })?;
+    ready.vm.payload = Some(path);
+    if at_a_terminal() {
+        ready.vm.words.push("lunette.tty".into());
+    }
+    println!("{}", ready.qemu.command(&ready.vm, Wires::Terminal).quoted());
+    Ok(0)
+}
+
+fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
+    let file = tempfile::NamedTempFile::with_prefix("lunette-").and_then(|mut file| {
+        std::io::Write::write_all(&mut file, payload)?;
+        Ok(file)
+    });
+    let file = file.map_err(|e| {
+        let help = "make room, or set TMPDIR to a folder that has some";
+        Problem::new(format!("the payload can't be stored: {e}"), help).at(std::env::temp_dir().display())
+    })?;
+    ready.vm.payload = Some(file.path().to_owned());
+    if at_a_terminal() {
+        ready.vm.words.push("lunette.tty".into());
+    }
+    ready.published.iter().for_each(|published| us.voice.say(&format!("published {published}")));
+    let options = Options {
+        guard: us.executable.clone(),
+        limit: ready.limit(),
+        streams: Streams::Ours,
+        manners: Some(Manners { drains: ready.drains, patience: Box::new(|| PATIENCE) }),
+        started: None,
+    };
+    let outcome = running::run(&ready.qemu, &ready.vm, options)?;
+    let ran = Ran { app: &ready.app, timeout: ready.timeout, memory: ready.memory, host: false };
+    Ok(told(&of_vm(&outcome, &ready.qemu, ran, |line| us.voice.info(line)), &us.voice))
+}
+
+impl Ready {
+    /// When the VM is killed that the kernel did not end in time.
+    pub fn limit(&self) -> Option<Duration> {
+        self.timeout.map(|timeout| timeout.saturating_add(BACKSTOP))
+    }
+}
+
+/// Tells the end to the person at the terminal; the exit code.
+fn told(end: &End, voice: &Voice) -> u8 {
+    // What led to it; the console itself has gone to our standard output already.
+    end.trace.iter().for_each(|line| eprintln!("{line}"));
+    if let Some(problem) = &end.problem {
+        voice.error(problem);
+    }
+    end.code
+}
+
+fn named(problem: Problem, app: &str) -> Problem {
+    if problem.place.contains(app) { problem } else { problem.at(app) }
+}
+
+fn text(word: &OsString) -> Result<String, Problem> {
+    let text = word.to_str().filter(|text| !text.contains('\0'));
+    text.map(str::to_owned).ok_or_else(|| {
+        Problem::new(
+            format!("the argument {word:?} is not UTF-8"),
+            "write it in UTF-8: guests know nothing else",
+        )
+    })
+}
+
+/// [`Packed::check`], remembered for large modules.
+fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
+    let name = format!("checked/{}", packed.hash);
+    let key = concat!("lunette ", env!("CARGO_PKG_VERSION"));
+    let payload = Payload::parse(&packed.bytes)?;
+    let plan = payload.plan()?;
+    let mut size = 0;
+    for guest in plan.all() {
+        size += payload.main(guest)?.len();
+    }
+    let large = size >= REMEMBER;
+    if large && cache.get(&name, key).is_some() {
+        return Ok(());
+    }
+    for guest in plan.all() {
+        module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main))?;
+    }
+    if large {
+        cache.put(&name, key, "");
+    }
+    Ok(())
+}
+
+/// The VM's memory; refuses one that can't hold the image and the app.
+fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem> {
+    const PAGES: u64 = 1 << 20;
+    let Some(wanted) = wanted else {
+        return Ok(MEMORY + payload.next_multiple_of(PAGES));
+    };
+    // The image is loaded at 1 MiB; it and the app must fit with a little to spare.
+    let least = (image + payload + (2 << 20)).next_multiple_of(PAGES);
+    if wanted < least {
+        let what = format!("{} KiB of memory can't hold the kernel and the app", wanted >> 10);
+        return Err(Problem::new(what, format!("give it more: -m {}Mi", (least >> 20) * 2)).at("-m"));
+    }
+    Ok(wanted)
+}
+
+/// Does a person type the input and read the output? Then guests are told, as any program here would be.
+fn at_a_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_grown_by_the_app_or_taken_as_it_is() {
+        assert_eq!(memory(None, 60_000, 2 << 20).unwrap(), 513 << 20);
+        assert_eq!(memory(Some(8 << 20), 60_000, 2_500_000).unwrap(), 8 << 20);
+        let e = memory(Some(8 << 20), 26 << 20, 2 << 20).unwrap_err();
+        assert_eq!((&*e.help, e.code), ("give it more: -m 60Mi", 125));
+        assert!(memory(Some(0), 0, 0).is_err());
+    }
+}
