@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::unix::fs::OpenOptionsExt,
     process::{Command, Stdio},
     time::SystemTime,
 };
@@ -63,8 +63,8 @@ pub fn start(
     let mut command = Command::new(executable);
     command.arg(VERB).arg(&entry.folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
-    // Not in our group, to begin with: Ctrl-C is not for it.
-    let mut child = command.process_group(0).spawn().map_err(failed)?;
+    // It leaves our session by itself, which who leads a group can't.
+    let mut child = command.spawn().map_err(failed)?;
     let mut line = String::new();
     let heard = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
     drop(reserved);
