@@ -23,6 +23,8 @@ mod samples;
 mod servers;
 mod streams;
 mod vm;
+mod wire;
+mod wired;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -60,6 +62,10 @@ impl Stories {
 
 fn main() {
     let arguments = Arguments::from_args();
+    // Some stories have a thousand clients.
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
     servers::stories(&mut stories);
@@ -69,5 +75,6 @@ fn main() {
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
     foreign::stories(&mut stories);
+    wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }

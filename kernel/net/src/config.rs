@@ -188,7 +188,7 @@ fn hosts(value: &str) -> Result<Vec<(String, IpAddr)>, Wrong> {
             let (name, address) =
                 text.split_once('=').ok_or_else(|| (format!("`{text}` has no address"), HELP))?;
             let ip = address.parse().map_err(|_| (format!("`{address}` is not an address"), HELP))?;
-            if name.is_empty() || name.len() > 253 {
+            if !crate::resolve::is_name(name) {
                 return Err((format!("`{name}` is not a name"), HELP));
             }
             Ok((name.to_string(), ip))

@@ -134,7 +134,9 @@ impl Hub {
         self.notice_addresses();
         self.tidy();
         while let Some((_, id)) = self.timers.first().filter(|(at, _)| *at <= self.now).copied() {
-            self.unset_timer(id);
+            // What is over is over, though the device may take nothing.
+            self.settle(id, false);
+            self.set_timer(id, None);
             self.enqueue(id);
         }
         for _ in 0..ROUNDS {
@@ -346,7 +348,13 @@ impl Hub {
         lane: Lane,
         kind: Kind,
     ) -> Result<usize, Errno> {
-        let charge = self.budget.charge(COST).ok_or(Errno::Nobufs)?;
+        let charge = loop {
+            match self.budget.admit(COST) {
+                Some(charge) => break charge,
+                None if self.forget_one() => {}
+                None => return Err(Errno::Nobufs),
+            }
+        };
         Ok(self.slots.insert(Slot::new(socket, lane, kind, charge)))
     }
 

@@ -1,7 +1,8 @@
 //! The network: IPv4 and IPv6, TCP, UDP and what they stand on, over any device that carries frames.
 //!
 //! ```text
-//!  hostcalls::Net ──▶ Stack ──▶ tcp, listener, udp ──▶ hub (slots, flows, timers) ──▶ smoltcp ──▶ device
+//!  hostcalls::Net ──▶ Stack ──▶ resolve ──▶ Stack
+//!                       └────▶ tcp, listener, udp ──▶ hub (slots, flows, timers) ──▶ smoltcp ──▶ device
 //! ```
 //!
 //! Promises: nothing that a peer or a guest does panics, waits, or takes more memory than [`Config::memory`]; a
@@ -29,8 +30,8 @@ mod dhcp;
 mod hub;
 mod lane;
 mod listener;
-mod lookup;
 mod memory;
+mod resolve;
 mod slot;
 mod stack;
 mod status;

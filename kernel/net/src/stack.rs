@@ -1,7 +1,10 @@
 //! The stack as its host and its guests hold it.
 
 use alloc::{sync::Arc, vec::Vec};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use lunette_hostcalls::{Clock, Errno, Log, Lookup, Nanos, Net, Random, TcpListener, TcpStream, UdpSocket};
 use smoltcp::{
@@ -18,6 +21,7 @@ use crate::{
     hub::Hub,
     lane::{Inside, NoDevice},
     listener::Acceptor,
+    resolve::Names,
     status::Status,
     tcp::Stream,
     udp::Port,
@@ -28,12 +32,15 @@ use crate::{
 pub struct Stack<D> {
     shared: Arc<Shared>,
     device: Mutex<D>,
+    names: Names,
 }
 
 /// All but the device: what sockets hold.
 pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     hub: Mutex<Hub>,
+    /// How often somebody was woken.
+    wakes: AtomicU64,
 }
 
 impl Shared {
@@ -52,6 +59,7 @@ impl Shared {
             let result = f(&mut hub);
             (result, core::mem::take(&mut hub.woken))
         };
+        self.wakes.fetch_add(woken.len() as u64, Ordering::Relaxed);
         // A waker may call the stack.
         for waker in woken {
             waker.wake();
@@ -76,7 +84,7 @@ impl Stack<NoDevice> {
     }
 }
 
-impl<D: Device> Stack<D> {
+impl<D: Device + Send> Stack<D> {
     /// Brings an interface up. Addresses that are asked for come later: see [`Stack::status`].
     pub fn new(
         mut device: D,
@@ -102,22 +110,38 @@ impl<D: Device> Stack<D> {
         // The device's addresses, and all of 127.0.0.0/8: what is sent there is ours.
         inside.set_any_ip(true);
         let asks = config.ipv4 == V4::Dhcp && medium == Medium::Ethernet;
+        let names = Names::new(&config.hosts, &*log);
         let mut hub = Hub::new(config, (wire, inside), capabilities, random, log, now);
         if asks {
             hub.start_dhcp();
         }
-        let shared = Arc::new(Shared { clock, hub: Mutex::new(hub) });
-        Arc::new(Self { shared, device: Mutex::new(device) })
+        let shared = Arc::new(Shared { clock, hub: Mutex::new(hub), wakes: AtomicU64::new(0) });
+        Arc::new(Self { shared, device: Mutex::new(device), names })
     }
 
     /// Takes what the device brought, sends what is to be sent, and wakes whom that concerns. Answers when it has to
     /// be called again at the latest; a time that is past: at once. The work of one call is bounded.
     pub fn poll(&self) -> Option<Nanos> {
+        let next = self.turn();
+        if self.names.is_idle() {
+            return next;
+        }
+        // What is asked, or asked again, goes out at once.
+        let next = if self.poll_names() { self.turn() } else { next };
+        [next, self.names.poll_at()].into_iter().flatten().min()
+    }
+
+    fn turn(&self) -> Option<Nanos> {
         let mut device = self.device.lock();
         self.shared.with(|hub| {
             let more = hub.turn(&mut *device);
             if more { Some(nanos(hub.now)) } else { hub.next().map(nanos) }
         })
+    }
+
+    /// How often somebody was woken until now: a host that halts when nobody was looks at it before and after.
+    pub fn wakes(&self) -> u64 {
+        self.shared.wakes.load(Ordering::Relaxed)
     }
 
     /// How things stand.
@@ -133,6 +157,13 @@ impl<D: Device> Stack<D> {
     /// Does something with the device. Not from within one of its own methods.
     pub fn with_device<R>(&self, f: impl FnOnce(&mut D) -> R) -> R {
         f(&mut self.device.lock())
+    }
+}
+
+impl<D: Send> Stack<D> {
+    fn poll_names(&self) -> bool {
+        let mut random = || self.shared.look(|hub| hub.random()) as u16;
+        self.names.poll(self, self.shared.clock.monotonic(), &mut random)
     }
 }
 
@@ -156,7 +187,14 @@ impl<D: Send> Net for Stack<D> {
     }
 
     fn resolve(&self, name: &str) -> Result<Arc<dyn Lookup>, Errno> {
-        self.shared.resolve(name)
+        let (ours, servers) = self.shared.look(|hub| {
+            let status = hub.status();
+            (status.addresses.into_iter().chain(LOOPBACK).map(|(ip, _)| ip).collect::<Vec<_>>(), status.dns)
+        });
+        self.names.set_servers(&servers);
+        let lookup = self.names.ask(name, &ours, self.shared.clock.monotonic())?;
+        self.poll_names();
+        Ok(lookup)
     }
 
     fn addresses(&self) -> Vec<(IpAddr, u8)> {

@@ -68,7 +68,7 @@ pub(crate) enum Stage {
 }
 
 /// How long the third segment may take.
-const HALF_OPEN: Duration = Duration::from_secs(15);
+const HALF_OPEN: Duration = Duration::from_secs(60);
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(60);
 /// How long a peer may be silent while it is sent to (RFC 9293, 3.8.3: at least 100 s).
@@ -118,9 +118,10 @@ impl Conn {
 
     /// When it is given up, unless it goes on or its peer says something.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let (_, unsent) = self.seen;
-        let silent = (unsent > 0).then_some(SILENT);
-        let probed = self.keep_alive.map(|after| after * PROBES);
+        let (state, unsent) = self.seen;
+        let alive = state != State::Closed;
+        let silent = (alive && unsent > 0).then_some(SILENT);
+        let probed = self.keep_alive.filter(|_| alive).map(|after| after * PROBES);
         let silent = [silent, probed].into_iter().flatten().min();
         [self.until, silent.map(|silent| self.heard + silent)].into_iter().flatten().min()
     }
@@ -270,7 +271,7 @@ impl Hub {
             conn.seen = (state, socket.send_queue());
             conn.until = patience.map(|patience| now + patience);
         }
-        let mut late = conn.deadline().is_some_and(|deadline| deadline <= now) && state != State::Closed;
+        let mut late = conn.deadline().is_some_and(|deadline| deadline <= now);
         if late && matches!(conn.stage, Stage::Held | Stage::Queued { .. }) {
             late = false;
             conn.until = None;
@@ -303,6 +304,7 @@ impl Hub {
             }
             Stage::HalfOpen { listener, ticket } if state != State::SynReceived => {
                 conn.stage = Stage::Queued { listener };
+                conn.until = None;
                 self.queue_up(listener, ticket, id);
             }
             Stage::Orphan(_) | Stage::TimeWait(_) if late || done => self.remove(id),
@@ -364,10 +366,27 @@ impl Hub {
         }
     }
 
+    /// Somebody needs memory: gives up the oldest connection of those that nobody holds and that have nothing more to
+    /// say. Was there one?
+    pub(crate) fn forget_one(&mut self) -> bool {
+        let silent = |id: &usize| match self.slots.get(*id).map(|slot| &slot.kind) {
+            Some(Kind::Tcp(conn)) => conn.seen.0 == State::FinWait2,
+            _ => false,
+        };
+        let oldest = self.time_wait.oldest().or_else(|| self.orphans.iter().find(silent));
+        oldest.into_iter().for_each(|id| self.remove(id));
+        oldest.is_some()
+    }
+
     /// There may be memory again for those that had none.
     pub(crate) fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.budget.total() - self.budget.used() < ENOUGH {
+        if self.starved.is_empty() {
             return;
+        }
+        while self.budget.total() - self.budget.used() < ENOUGH {
+            if !self.forget_one() {
+                return;
+            }
         }
         for id in core::mem::take(&mut self.starved) {
             if let Some((_, conn, _)) = self.slots.get_mut(id).and_then(|slot| slot.tcp()) {

@@ -17,7 +17,7 @@
 use alloc::{boxed::Box, vec::Vec};
 use core::ptr::NonNull;
 
-use smoltcp::{
+use lunette_net::smoltcp::{
     phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken},
     time::{Duration, Instant},
     wire::{EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket},

@@ -8,13 +8,35 @@ use serde_json::{Value, json};
 
 use crate::{
     app::{App, Extras},
-    cli::Look,
+    background::store::Store,
+    cli::{Inspect, Look},
+    exit,
     problem::{Problem, printable},
     run::Us,
+    verbs::ps,
 };
 
 /// Prints contents, manifest, hash and imports. A module that can't be run is still shown, with the reason.
-pub fn inspect(args: &Look, us: &Us) -> Result<u8, Problem> {
+pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
+    let thing = args.thing.to_string_lossy();
+    let looks_like_a_path =
+        thing.contains('/') || [".wasm", ".lunette", ".bundle"].iter().any(|end| thing.ends_with(end));
+    if !looks_like_a_path && !args.thing.exists() {
+        let entry = Store::of_user()?.find(&thing).map_err(|mut problem| {
+            if problem.what.starts_with("there is no VM") {
+                problem.what = format!("there is no app and no VM {thing}");
+                problem.code = exit::NOT_FOUND;
+            }
+            problem
+        })?;
+        if args.format.json() {
+            super::print_json(&ps::whole(&entry))?;
+        } else {
+            super::print(&ps::text(&entry))?;
+        }
+        return Ok(0);
+    }
+    let args = Look { format: args.format, app: args.thing.clone() };
     let app = App::open(&args.app)?;
     let kind = match &app {
         App::Module(..) => "module",
