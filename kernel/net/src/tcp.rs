@@ -75,7 +75,7 @@ const CONNECT: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(300);
 /// How long a connection that nobody holds may stand still while it has something to send. Retransmissions are up to a
 /// minute apart.
-const ORPHAN: Duration = Duration::from_secs(180);
+const ORPHAN: Duration = Duration::from_secs(300);
 /// And how long when it waits for the peer's end only.
 const LINGER: Duration = Duration::from_secs(60);
 /// How many there may be of those that nobody holds, as far as there is memory.

@@ -296,9 +296,9 @@ fn whom_nobody_answers_is_let_go_of() {
     assert!(before > 100_000);
     drop(client);
     // The peer lives, and does not read.
-    world.run(300 * SECOND);
+    world.run(400 * SECOND);
     assert_eq!(world.a.stack.memory_used(), 0);
-    drop(server);
+    assert_eq!(server.write(b"x"), Err(Errno::Connreset), "and is told so");
 }
 
 #[test]
