@@ -337,7 +337,10 @@ impl Hub {
     /// Its neighbour does not answer.
     pub(crate) fn unreachable_tcp(&mut self, id: usize) {
         let Some((socket, conn, _)) = self.slots.get_mut(id).and_then(|slot| slot.tcp()) else { return };
-        if !conn.made {
+        if matches!(conn.stage, Stage::Orphan(_)) && socket.state() == State::Closed {
+            // There is nobody to tell that it is over.
+            self.remove(id);
+        } else if !conn.made {
             conn.error = Some(Errno::Hostunreach);
             conn.until = None;
             socket.abort();

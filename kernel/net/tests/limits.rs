@@ -113,6 +113,7 @@ fn a_flood_of_first_segments_leaves_the_listener_serving_and_memory_bounded() {
         assert!(alone.raw.take_tcp().contains(&(TcpControl::Psh, ack, Some(seq), 6)));
         stream.abort();
     }
+    alone.go();
     alone.clock.push(70 * SECOND);
     alone.go();
     drop(listener);
