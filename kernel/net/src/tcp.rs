@@ -75,7 +75,7 @@ const CONNECT: Duration = Duration::from_secs(60);
 const SILENT: Duration = Duration::from_secs(300);
 /// How long a connection that nobody holds may stand still while it has something to send. Retransmissions are up to a
 /// minute apart.
-const ORPHAN: Duration = Duration::from_secs(180);
+const ORPHAN: Duration = Duration::from_secs(300);
 /// And how long when it waits for the peer's end only.
 const LINGER: Duration = Duration::from_secs(60);
 /// How many there may be of those that nobody holds, as far as there is memory.
@@ -337,7 +337,10 @@ impl Hub {
     /// Its neighbour does not answer.
     pub(crate) fn unreachable_tcp(&mut self, id: usize) {
         let Some((socket, conn, _)) = self.slots.get_mut(id).and_then(|slot| slot.tcp()) else { return };
-        if !conn.made {
+        if matches!(conn.stage, Stage::Orphan(_)) && socket.state() == State::Closed {
+            // There is nobody to tell that it is over.
+            self.remove(id);
+        } else if !conn.made {
             conn.error = Some(Errno::Hostunreach);
             conn.until = None;
             socket.abort();

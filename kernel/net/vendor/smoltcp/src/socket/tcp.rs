@@ -144,19 +144,14 @@ impl fmt::Display for State {
 const RTTE_INITIAL_RTO: u32 = 1000;
 
 // Minimum "safety margin" for the RTO that kicks in when the
-// variance gets very low.
-//
-// As much as Linux has: a second is an age on the networks of today, and the
-// remote may hold an ACK back for some of this time.
+// variance gets very low. As much as in Linux: more than acknowledgements are delayed by anybody.
 const RTTE_MIN_MARGIN: u32 = 200;
 
 /// K, according to RFC 6298
 const RTTE_K: u32 = 4;
 
 // RFC 6298 (2.4): Whenever RTO is computed, if it is less than 1 second, then the
-// RTO SHOULD be rounded up to 1 second.
-//
-// SHOULD; nobody does. See the margin above.
+// RTO SHOULD be rounded up to 1 second. Nobody does: each loss at the end of what is sent would cost it.
 const RTTE_MIN_RTO: u32 = 200;
 
 // RFC 6298 (2.5) A maximum value MAY be placed on RTO provided it is at least 60
@@ -175,6 +170,8 @@ struct RttEstimator {
     rttvar: u32,
     /// Retransmission Time-Out
     rto: u32,
+    /// Retransmission Time-Out, before any backing off
+    base_rto: u32,
     timestamp: Option<(Instant, TcpSeqNumber)>,
     max_seq_sent: Option<TcpSeqNumber>,
     rto_count: u8,
@@ -187,6 +184,7 @@ impl Default for RttEstimator {
             srtt: 0,   // ignored, will be overwritten on first measurement.
             rttvar: 0, // ignored, will be overwritten on first measurement.
             rto: RTTE_INITIAL_RTO,
+            base_rto: RTTE_INITIAL_RTO,
             timestamp: None,
             max_seq_sent: None,
             rto_count: 0,
@@ -217,7 +215,12 @@ impl RttEstimator {
             self.rttvar = new_rtt / 2;
         }
 
-        self.on_progress();
+        // RFC 6298 (2.2), (2.3)
+        let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
+        self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
+        self.base_rto = self.rto;
+
+        self.rto_count = 0;
 
         tcp_trace!(
             "rtte: sample={:?} srtt={:?} rttvar={:?} rto={:?}",
@@ -226,19 +229,6 @@ impl RttEstimator {
             self.rttvar,
             self.rto
         );
-    }
-
-    /// Something new arrived: the RTO is no longer backed off. A retransmitted segment gives no new
-    /// measurement, so without this one bad minute would make the next ones bad too.
-    fn on_progress(&mut self) {
-        self.rto_count = 0;
-        if !self.have_measurement {
-            self.rto = RTTE_INITIAL_RTO;
-            return;
-        }
-        // RFC 6298 (2.2), (2.3)
-        let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
-        self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
     }
 
     fn on_send(&mut self, timestamp: Instant, seq: TcpSeqNumber) {
@@ -262,6 +252,12 @@ impl RttEstimator {
             self.sample((timestamp - sent_timestamp).total_millis() as u32);
             self.timestamp = None;
         }
+    }
+
+    /// New data was acknowledged: there is a way, so take back some of the backing off. Without this, a loss of
+    /// what is sent again would leave the timer backed off until something new is sent and measured.
+    fn on_progress(&mut self) {
+        self.rto = (self.rto / 2).max(self.base_rto);
     }
 
     fn on_rto(&mut self) {
@@ -509,6 +505,8 @@ pub struct Socket<'a> {
     /// The last sequence number sent.
     /// I.e. in an idle socket, local_seq_no+tx_buffer.len().
     remote_last_seq: TcpSeqNumber,
+    /// The highest sequence number sent: unlike `remote_last_seq`, not rewound to send again.
+    local_max_seq: TcpSeqNumber,
     /// The last acknowledgement number sent.
     /// I.e. in an idle socket, remote_seq_no+rx_buffer.len().
     remote_last_ack: Option<TcpSeqNumber>,
@@ -537,13 +535,13 @@ pub struct Socket<'a> {
     local_rx_dup_acks: u8,
     /// If a fast retransmit needs to occur
     pending_fast_retransmit: bool,
+    /// While set, segments before this are sent again one by one, as acknowledgements show that they are missing
+    /// (RFC 6582).
+    recover: Option<TcpSeqNumber>,
     /// When the segment that duplicate ACKs ask for counts as lost.
     loss_at: Option<Instant>,
     /// When it was sent again.
     resent_at: Option<Instant>,
-    /// What had been sent when a loss was found: until all of it is acknowledged, further losses
-    /// belong to the same event (RFC 6582).
-    recover: Option<TcpSeqNumber>,
     /// Segments of this connection overtake each other, so that duplicate ACKs prove nothing: only
     /// time does (RFC 8985, in essence).
     reordering: bool,
@@ -626,6 +624,7 @@ impl<'a> Socket<'a> {
             local_seq_no: TcpSeqNumber::default(),
             remote_seq_no: TcpSeqNumber::default(),
             remote_last_seq: TcpSeqNumber::default(),
+            local_max_seq: TcpSeqNumber::default(),
             remote_last_ack: None,
             remote_last_win: 0,
             remote_win_len: 0,
@@ -638,9 +637,9 @@ impl<'a> Socket<'a> {
             local_rx_last_seq: None,
             local_rx_dup_acks: 0,
             pending_fast_retransmit: false,
+            recover: None,
             loss_at: None,
             resent_at: None,
-            recover: None,
             reordering: false,
             ack_delay: Some(ACK_DELAY_DEFAULT),
             ack_delay_timer: AckDelayTimer::Idle,
@@ -960,6 +959,12 @@ impl<'a> Socket<'a> {
         self.local_seq_no = TcpSeqNumber::default();
         self.remote_seq_no = TcpSeqNumber::default();
         self.remote_last_seq = TcpSeqNumber::default();
+        self.local_max_seq = TcpSeqNumber::default();
+        self.pending_fast_retransmit = false;
+        self.recover = None;
+        self.loss_at = None;
+        self.resent_at = None;
+        self.reordering = false;
         self.remote_last_ack = None;
         self.remote_last_win = 0;
         self.remote_win_len = 0;
@@ -967,10 +972,6 @@ impl<'a> Socket<'a> {
         self.remote_win_shift = rx_cap_log2.saturating_sub(16) as u8;
         self.remote_mss = DEFAULT_MSS;
         self.remote_last_ts = None;
-        self.loss_at = None;
-        self.resent_at = None;
-        self.recover = None;
-        self.reordering = false;
         self.ack_delay_timer = AckDelayTimer::Idle;
         self.challenge_ack_timer = Instant::from_secs(0);
 
@@ -1110,6 +1111,7 @@ impl<'a> Socket<'a> {
         let seq = Self::random_seq_no(cx);
         self.local_seq_no = seq;
         self.remote_last_seq = seq;
+        self.local_max_seq = seq;
         Ok(())
     }
 
@@ -1442,16 +1444,6 @@ impl<'a> Socket<'a> {
         self.tx_buffer.len()
     }
 
-    /// The sequence number behind the last one that was ever sent: SND.NXT as the remote knows it.
-    ///
-    /// `remote_last_seq` is set back when the retransmission timer expires, but a segment without
-    /// data that is numbered by it is not acceptable to a remote that has received more, and its
-    /// acknowledgement is ignored. When both ends do that, neither makes progress ever again.
-    fn max_seq_sent(&self) -> TcpSeqNumber {
-        let max = self.rtte.max_seq_sent.unwrap_or(self.remote_last_seq);
-        max.max(self.remote_last_seq)
-    }
-
     /// Number of octets transmitted but not yet ACKed.
     fn flight_size(&self) -> usize {
         self.remote_last_seq - self.local_seq_no
@@ -1531,6 +1523,12 @@ impl<'a> Socket<'a> {
         (ip_reply_repr, reply_repr)
     }
 
+    /// Return the sequence number of a segment that is empty. What is being sent again does not count: to the
+    /// remote end, which may have it all, a number from there is an old one, and what it acknowledges is not read.
+    fn empty_seq(&self) -> TcpSeqNumber {
+        self.local_max_seq.max(self.remote_last_seq)
+    }
+
     fn ack_reply(&mut self, ip_repr: &IpRepr, repr: &TcpRepr) -> (IpRepr, TcpRepr<'static>) {
         let (mut ip_reply_repr, mut reply_repr) = Self::reply(ip_repr, repr);
         reply_repr.timestamp = repr
@@ -1541,7 +1539,7 @@ impl<'a> Socket<'a> {
         // [...] an empty acknowledgment segment containing the current send-sequence number
         // and an acknowledgment indicating the next sequence number expected
         // to be received.
-        reply_repr.seq_number = self.max_seq_sent();
+        reply_repr.seq_number = self.empty_seq();
         reply_repr.ack_number = Some(self.remote_seq_no + self.rx_buffer.len());
         self.remote_last_ack = reply_repr.ack_number;
 
@@ -1995,6 +1993,7 @@ impl<'a> Socket<'a> {
                 self.local_seq_no = Self::random_seq_no(cx);
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no;
+                self.local_max_seq = self.local_seq_no;
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
                 // Remote doesn't support window scaling, don't do it.
@@ -2043,6 +2042,7 @@ impl<'a> Socket<'a> {
 
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no + 1;
+                self.local_max_seq = self.local_seq_no + 1;
                 self.remote_last_ack = Some(repr.seq_number);
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
@@ -2164,6 +2164,7 @@ impl<'a> Socket<'a> {
             self.tx_waker.wake();
         }
 
+        let mut partial_ack = false;
         if let Some(ack_number) = repr.ack_number {
             // TODO: When flow control is implemented,
             // refractor the following block within that implementation
@@ -2218,19 +2219,31 @@ impl<'a> Socket<'a> {
                         net_debug!("reset duplicate ACK count");
                     }
                     self.local_rx_last_ack = Some(ack_number);
-                    if ack_len > 0 {
-                        self.on_progress(cx.now(), ack_number, repr);
-                    }
 
                     // Notify of fresh ACK
                     self.rtte.on_ack(cx.now(), ack_number);
-                    let new_flight_size = self.flight_size().saturating_sub(ack_len);
-                    self.congestion_controller.inner_mut().on_ack(
-                        cx.now(),
-                        ack_len,
-                        new_flight_size,
-                        &self.rtte,
-                    );
+                    if ack_len > 0 {
+                        self.rtte.on_progress();
+                        self.notice_reordering(cx.now());
+                    }
+                    partial_ack = ack_len > 0 && self.recover.is_some_and(|recover| ack_number < recover);
+                    if partial_ack {
+                        self.congestion_controller
+                            .inner_mut()
+                            .on_partial_ack(ack_len);
+                    } else {
+                        if ack_len > 0 {
+                            self.recover = None;
+                            self.pending_fast_retransmit = false;
+                        }
+                        let new_flight_size = self.flight_size().saturating_sub(ack_len);
+                        self.congestion_controller.inner_mut().on_ack(
+                            cx.now(),
+                            ack_len,
+                            new_flight_size,
+                            &self.rtte,
+                        );
+                    }
                 }
             };
 
@@ -2270,6 +2283,14 @@ impl<'a> Socket<'a> {
                 self.timer.set_for_idle(cx.now(), self.keep_alive);
             }
             _ => {}
+        }
+
+        // What comes next is missing, too.
+        if partial_ack
+            && self.timer.is_retransmit()
+            && (!self.remote_has_sack || repr.sack_ranges[0].is_some())
+        {
+            self.loss_at = Some(cx.now() + self.reordering_patience());
         }
 
         // start/stop the Zero Window Probe timer.
@@ -2381,20 +2402,13 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// An ACK of something new arrived.
-    fn on_progress(&mut self, now: Instant, ack_number: TcpSeqNumber, repr: &TcpRepr) {
-        self.rtte.on_progress();
-        // It was asked for, and came by itself; or it came too soon to be what was sent again.
+    /// Something new was acknowledged: was it what counted, or was about to count, as lost?
+    fn notice_reordering(&mut self, now: Instant) {
         let by_itself = self.loss_at.take().is_some();
+        // Too soon to be what was sent again.
         let half_rtt = Duration::from_millis(u64::from(self.rtte.srtt / 2));
         let too_soon = self.resent_at.take().is_some_and(|at| now < at + half_rtt);
         self.reordering |= by_itself || (too_soon && self.rtte.have_measurement);
-        self.recover = self.recover.filter(|recover| ack_number < *recover);
-        // Not all is there that had been sent (RFC 6582), and something behind it is (RFC 2018).
-        let hole = !self.remote_has_sack || repr.sack_ranges[0].is_some();
-        if self.recover.is_some() && hole {
-            self.loss_at = Some(now + self.reordering_patience());
-        }
     }
 
     fn timed_out(&self, timestamp: Instant) -> bool {
@@ -2406,7 +2420,8 @@ impl<'a> Socket<'a> {
 
     fn seq_to_transmit(&self, cx: &mut Context) -> bool {
         // Fast retransmits should always send, even if later congestion checks would disallow
-        if self.pending_fast_retransmit && !self.tx_buffer.is_empty() {
+        // (it may be the FIN alone that is missing).
+        if self.pending_fast_retransmit && self.remote_last_seq != self.local_seq_no {
             return true;
         }
 
@@ -2596,12 +2611,13 @@ impl<'a> Socket<'a> {
                     .inner_mut()
                     .on_rto(cx.now(), in_flight);
 
+                self.recover = None;
+                self.loss_at = None;
+
                 // Rewind "last sequence number sent", as if we never
                 // had sent them. This will cause all data in the queue
                 // to be sent again.
                 self.remote_last_seq = self.local_seq_no;
-                self.recover = None;
-                self.loss_at = None;
 
                 // Inform RTTE, so that it can can handle RTO backoff
                 self.rtte.on_rto();
@@ -2610,15 +2626,13 @@ impl<'a> Socket<'a> {
                 net_debug!("retransmitting for fast-retransmit");
 
                 // Inform the congestion controller that we're doing a fast retransmit and should enter the fast recovery state
-                if self.recover.is_none() {
-                    let in_flight = self.flight_size();
-                    self.congestion_controller
-                        .inner_mut()
-                        .on_loss(cx.now(), in_flight);
-                    self.recover = Some(self.max_seq_sent());
-                }
+                let in_flight = self.flight_size();
+                self.congestion_controller
+                    .inner_mut()
+                    .on_loss(cx.now(), in_flight);
 
                 self.pending_fast_retransmit = true;
+                self.recover.get_or_insert(self.local_max_seq);
             }
 
             // Clear the `should_retransmit` state. If we can't retransmit right
@@ -2758,8 +2772,6 @@ impl<'a> Socket<'a> {
                     repr.seq_number = self.local_seq_no;
                     repr.payload = self.tx_buffer.get_allocated(0, size);
 
-                    self.pending_fast_retransmit = false;
-
                     0
                 } else {
                     // Right edge of window, ie the max sequence number we're allowed to send.
@@ -2860,8 +2872,8 @@ impl<'a> Socket<'a> {
             State::FinWait2 | State::TimeWait => {}
         }
 
-        if repr.payload.is_empty() && matches!(repr.control, TcpControl::None | TcpControl::Rst) {
-            repr.seq_number = self.max_seq_sent();
+        if repr.segment_len() == 0 {
+            repr.seq_number = self.empty_seq();
         }
 
         // There might be more than one reason to send a packet. E.g. the keep-alive timer
@@ -2916,6 +2928,8 @@ impl<'a> Socket<'a> {
         ip_repr.set_payload_len(repr.buffer_len());
         emit(cx, packet_meta, (ip_repr, repr))?;
 
+        self.pending_fast_retransmit = false;
+
         // We've sent something, whether useful data or a keep-alive packet, so rewind
         // the keep-alive timer.
         self.timer.rewind_keep_alive(cx.now(), self.keep_alive);
@@ -2948,9 +2962,9 @@ impl<'a> Socket<'a> {
         // Use max() so a fast-retransmit segment (whose seq_number is local_seq_no, well
         // behind the current frontier) doesn't rewind the tracked "highest sent" sequence.
         if repr.segment_len() > 0 {
-            self.remote_last_seq = self
-                .remote_last_seq
-                .max(repr.seq_number + repr.segment_len());
+            let sent = repr.seq_number + repr.segment_len();
+            self.remote_last_seq = self.remote_last_seq.max(sent);
+            self.local_max_seq = self.local_max_seq.max(sent);
         }
         self.remote_last_ack = repr.ack_number;
         self.remote_last_win = repr.window_len;

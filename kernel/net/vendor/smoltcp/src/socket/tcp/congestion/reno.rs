@@ -74,6 +74,12 @@ impl Controller for Reno {
         }
     }
 
+    /// RFC 6582 section 3.2 step 3: deflate by what was acknowledged, less one segment, which is being sent again.
+    fn on_partial_ack(&mut self, len: usize) {
+        let inflate = if len >= self.mss { self.mss } else { 0 };
+        self.cwnd = self.cwnd.saturating_sub(len).saturating_add(inflate).max(self.mss);
+    }
+
     fn on_loss(&mut self, _now: Instant, in_flight: usize) {
         // Only cut window size on first entrance to fast recovery.
         if !self.in_fast_recovery {
