@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    store::{Entry, Spec, Store},
+    store::{Spec, Store},
     supervisor::{Told, VERB},
 };
 use crate::{
@@ -93,12 +93,9 @@ pub fn start(
                 Some(Err(e)) => e.to_string(),
                 _ => words.lines().next().map_or_else(|| "it was killed".to_owned(), printable),
             };
+            store.remove(&entry)?;
             let what = format!("the VM's supervisor ended before the VM began: {why}");
-            Err(Problem::new(what, give_up(&entry)))
+            Err(Problem::new(what, "run it without -d"))
         }
     }
-}
-
-fn give_up(entry: &Entry) -> String {
-    format!("look at it with `lunette logs {0}`, then lunette rm {0}", entry.spec.name)
 }
