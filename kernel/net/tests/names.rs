@@ -2,7 +2,7 @@
 
 mod wire;
 
-use std::{cell::Cell, net::IpAddr, sync::Arc};
+use std::{cell::Cell, collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use domain::{
     base::{
@@ -55,14 +55,16 @@ fn answer(bytes: &[u8], room: usize) -> Vec<u8> {
 }
 
 async fn by_udp(waits: &Waits, socket: Arc<dyn UdpSocket>, asked: &Cell<u32>) {
-    let mut ports = Vec::new();
+    let (mut ports, mut again) = (BTreeMap::new(), 0);
     loop {
         let mut buf = [0; 600];
         let came = waits.until(socket.clone(), Interest::Read, || socket.recv_from(&mut buf)).await;
         let (took, _, from) = came.unwrap();
         asked.set(asked.get() + 1);
-        assert!(!ports.contains(&from.port()), "a port of its own for each question");
-        ports.push(from.port());
+        // The wire may have doubled it; and one of 16384 is met again now and then.
+        let known = ports.entry(from.port()).or_insert_with(|| buf[..took].to_vec());
+        again += u32::from(*known != buf[..took]);
+        assert!(again < 10, "a port of its own for each question");
         let _ = socket.send_to(&answer(&buf[..took], 1232), from);
     }
 }

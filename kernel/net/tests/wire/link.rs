@@ -169,6 +169,11 @@ impl Wire {
         any
     }
 
+    /// The frame that arrived so many frames ago.
+    pub(crate) fn heard(&self, back: usize) -> Option<Vec<u8>> {
+        self.inner().capture.iter().rev().nth(back).map(|(_, frame)| frame.clone())
+    }
+
     /// Puts a frame on the wire as if it came from `port`.
     pub(crate) fn inject(&self, port: usize, frame: &[u8]) {
         self.inner().send(port, frame);

@@ -1,7 +1,8 @@
 //! `poll_oneoff`: waiting for several things at once.
 //!
 //! The hot path of a server, so: every subscription is looked at once, and nothing is allocated unless the guest has to
-//! wait. Regular files are always ready, as in POSIX.
+//! wait. Regular files are always ready, as in POSIX. An event of reading with neither bytes nor the flag of a hang-up is
+//! the end of what a peer sends.
 
 use core::mem;
 use std::sync::Arc;
@@ -176,7 +177,16 @@ impl Wasi {
         descriptor.open_for(Rights::FD_READ)?;
         descriptor.may(Rights::POLL_FD_READWRITE)?;
         match &descriptor.kind {
-            Kind::Stream(stream) => Ok(stream.ready(Interest::Read).into()),
+            Kind::Stream(stream) => {
+                let mut ready = stream.ready(Interest::Read);
+                if ready.any() {
+                    // As in Linux: a peer that only ended what it sends may wait for an answer, and many a server takes
+                    // this flag for the end of the connection.
+                    ready.hangup = ready.hangup && stream.ready(Interest::Write).hangup;
+                    return Ok(Look::Event(ready));
+                }
+                Ok(Look::NotYet)
+            }
             Kind::Listener(listener) => Ok(listener.ready(Interest::Read).into()),
             Kind::Stdin => Ok(self.ctx.stdio.input().into()),
             Kind::File { held, position } => {

@@ -3,13 +3,13 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{BufRead, BufReader},
-    os::unix::{fs::OpenOptionsExt, process::CommandExt},
+    os::unix::fs::OpenOptionsExt,
     process::{Command, Stdio},
     time::SystemTime,
 };
 
 use super::{
-    store::{Entry, Spec, Store},
+    store::{Spec, Store},
     supervisor::{Told, VERB},
 };
 use crate::{
@@ -63,8 +63,8 @@ pub fn start(
     let mut command = Command::new(executable);
     command.arg(VERB).arg(&entry.folder);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
-    // Not in our group, to begin with: Ctrl-C is not for it.
-    let mut child = command.process_group(0).spawn().map_err(failed)?;
+    // It leaves our session by itself, which who leads a group can't.
+    let mut child = command.spawn().map_err(failed)?;
     let mut line = String::new();
     let heard = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
     drop(reserved);
@@ -93,12 +93,9 @@ pub fn start(
                 Some(Err(e)) => e.to_string(),
                 _ => words.lines().next().map_or_else(|| "it was killed".to_owned(), printable),
             };
+            store.remove(&entry)?;
             let what = format!("the VM's supervisor ended before the VM began: {why}");
-            Err(Problem::new(what, give_up(&entry)))
+            Err(Problem::new(what, "run it without -d"))
         }
     }
-}
-
-fn give_up(entry: &Entry) -> String {
-    format!("look at it with `lunette logs {0}`, then lunette rm {0}", entry.spec.name)
 }

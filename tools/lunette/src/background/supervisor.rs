@@ -48,8 +48,11 @@ pub fn supervise(words: &[OsString]) -> u8 {
         eprintln!("for Lunette's own use");
         return exit::FAILURE;
     };
-    // Of no terminal, and of no command's group, any more. It fails for who leads one, which is as good.
-    let _ = rustix::process::setsid();
+    // Of no terminal, and of no command's group, any more.
+    if let Err(e) = rustix::process::setsid() {
+        eprintln!("it can't have a session of its own: {e}");
+        return exit::FAILURE;
+    }
     let _ = std::env::set_current_dir("/");
     match own(Path::new(folder)) {
         Ok(()) => 0,

@@ -83,9 +83,8 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let timeout = plan.app.timeout;
 
     if args.host {
-        let (_published, reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
-        drop(reserved);
-        let farewell = host::run(payload)?;
+        let (published, _reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
+        let farewell = host::run(payload, published)?;
         let ran = Ran { app, timeout, memory: args.memory, host: true };
         return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
     }

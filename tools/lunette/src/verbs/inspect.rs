@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use lunette_bundle::{Bundle, Kind, Manifest};
+use lunette_bundle::{Bundle, GuestSpec, Kind, Manifest};
+use lunette_hostcalls::Grants;
 use lunette_wasm::{Provided, Report};
 use serde_json::{Value, json};
 
@@ -100,10 +101,44 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             "table-elements": manifest.app.table_elements,
         },
         "mounts": mounts.collect::<Vec<_>>(),
+        "network": grants_json(&manifest.app.grants),
+        "guests": manifest.guests.iter().map(guest_json).collect::<Vec<_>>(),
         "entries": entries.collect::<Vec<_>>(),
         "module": module.as_ref().ok().and_then(Option::as_ref).map(module_json),
         "problem": module.as_ref().err().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help })),
     })
+}
+
+/// What an app may do with the network.
+pub fn grants_json(grants: &Grants) -> Value {
+    fn texts(all: &[impl ToString]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+    json!({
+        "listen": texts(&grants.listen),
+        "connect": texts(&grants.connect),
+        "resolve": texts(&grants.resolve),
+    })
+}
+
+fn guest_json(guest: &GuestSpec) -> Value {
+    json!({
+        "name": guest.name, "main": guest.main, "args": guest.args, "network": grants_json(&guest.grants),
+    })
+}
+
+/// The same in words, a line for each kind; none for no grants.
+pub fn grants_text(grants: &Grants) -> Vec<String> {
+    fn list(words: &str, all: &[impl ToString]) -> Option<String> {
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        (!all.is_empty()).then(|| format!("{words} {}", all.join(", ")))
+    }
+    let lines = [
+        list("may listen on", &grants.listen),
+        list("may connect to", &grants.connect),
+        list("may ask for the addresses of", &grants.resolve),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 fn module_json(report: &Report) -> Value {
@@ -142,6 +177,18 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
     let _ = writeln!(out, "\nmanifest:");
     for line in bundle.manifest().unwrap_or_default().lines() {
         let _ = writeln!(out, "  {}", printable(line));
+    }
+    let guests = std::iter::once(&manifest.app).chain(&manifest.guests);
+    for (n, guest) in guests.enumerate() {
+        let grants = grants_text(&guest.grants);
+        if n > 0 {
+            let _ = writeln!(out, "\nbeside it, {}: {}", printable(&guest.name), printable(&guest.main));
+        } else if !grants.is_empty() {
+            let _ = writeln!(out, "\nnetwork:");
+        }
+        for line in grants {
+            let _ = writeln!(out, "  {}", printable(&line));
+        }
     }
     let _ = writeln!(out, "\ncontents:");
     for entry in bundle.entries() {

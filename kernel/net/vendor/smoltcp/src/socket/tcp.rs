@@ -144,15 +144,15 @@ impl fmt::Display for State {
 const RTTE_INITIAL_RTO: u32 = 1000;
 
 // Minimum "safety margin" for the RTO that kicks in when the
-// variance gets very low.
-const RTTE_MIN_MARGIN: u32 = 5;
+// variance gets very low. As much as in Linux: more than acknowledgements are delayed by anybody.
+const RTTE_MIN_MARGIN: u32 = 200;
 
 /// K, according to RFC 6298
 const RTTE_K: u32 = 4;
 
 // RFC 6298 (2.4): Whenever RTO is computed, if it is less than 1 second, then the
-// RTO SHOULD be rounded up to 1 second.
-const RTTE_MIN_RTO: u32 = 1000;
+// RTO SHOULD be rounded up to 1 second. Nobody does: each loss at the end of what is sent would cost it.
+const RTTE_MIN_RTO: u32 = 200;
 
 // RFC 6298 (2.5) A maximum value MAY be placed on RTO provided it is at least 60
 // seconds
@@ -170,6 +170,8 @@ struct RttEstimator {
     rttvar: u32,
     /// Retransmission Time-Out
     rto: u32,
+    /// Retransmission Time-Out, before any backing off
+    base_rto: u32,
     timestamp: Option<(Instant, TcpSeqNumber)>,
     max_seq_sent: Option<TcpSeqNumber>,
     rto_count: u8,
@@ -182,6 +184,7 @@ impl Default for RttEstimator {
             srtt: 0,   // ignored, will be overwritten on first measurement.
             rttvar: 0, // ignored, will be overwritten on first measurement.
             rto: RTTE_INITIAL_RTO,
+            base_rto: RTTE_INITIAL_RTO,
             timestamp: None,
             max_seq_sent: None,
             rto_count: 0,
@@ -215,6 +218,7 @@ impl RttEstimator {
         // RFC 6298 (2.2), (2.3)
         let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
         self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
+        self.base_rto = self.rto;
 
         self.rto_count = 0;
 
@@ -248,6 +252,12 @@ impl RttEstimator {
             self.sample((timestamp - sent_timestamp).total_millis() as u32);
             self.timestamp = None;
         }
+    }
+
+    /// New data was acknowledged: there is a way, so take back some of the backing off. Without this, a loss of
+    /// what is sent again would leave the timer backed off until something new is sent and measured.
+    fn on_progress(&mut self) {
+        self.rto = (self.rto / 2).max(self.base_rto);
     }
 
     fn on_rto(&mut self) {
@@ -525,6 +535,16 @@ pub struct Socket<'a> {
     local_rx_dup_acks: u8,
     /// If a fast retransmit needs to occur
     pending_fast_retransmit: bool,
+    /// While set, segments before this are sent again one by one, as acknowledgements show that they are missing
+    /// (RFC 6582).
+    recover: Option<TcpSeqNumber>,
+    /// When the segment that duplicate ACKs ask for counts as lost.
+    loss_at: Option<Instant>,
+    /// When it was sent again.
+    resent_at: Option<Instant>,
+    /// Segments of this connection overtake each other, so that duplicate ACKs prove nothing: only
+    /// time does (RFC 8985, in essence).
+    reordering: bool,
 
     /// Duration for Delayed ACK. If None no ACKs will be delayed.
     ack_delay: Option<Duration>,
@@ -617,6 +637,10 @@ impl<'a> Socket<'a> {
             local_rx_last_seq: None,
             local_rx_dup_acks: 0,
             pending_fast_retransmit: false,
+            recover: None,
+            loss_at: None,
+            resent_at: None,
+            reordering: false,
             ack_delay: Some(ACK_DELAY_DEFAULT),
             ack_delay_timer: AckDelayTimer::Idle,
             challenge_ack_timer: Instant::from_secs(0),
@@ -936,6 +960,11 @@ impl<'a> Socket<'a> {
         self.remote_seq_no = TcpSeqNumber::default();
         self.remote_last_seq = TcpSeqNumber::default();
         self.local_max_seq = TcpSeqNumber::default();
+        self.pending_fast_retransmit = false;
+        self.recover = None;
+        self.loss_at = None;
+        self.resent_at = None;
+        self.reordering = false;
         self.remote_last_ack = None;
         self.remote_last_win = 0;
         self.remote_win_len = 0;
@@ -2135,6 +2164,7 @@ impl<'a> Socket<'a> {
             self.tx_waker.wake();
         }
 
+        let mut partial_ack = false;
         if let Some(ack_number) = repr.ack_number {
             // TODO: When flow control is implemented,
             // refractor the following block within that implementation
@@ -2147,7 +2177,7 @@ impl<'a> Socket<'a> {
                     if repr.payload.is_empty()
                         && last_rx_ack == ack_number
                         && ack_number < self.remote_last_seq
-                        && !is_window_update =>
+                        && (!is_window_update || repr.sack_ranges[0].is_some()) =>
                 {
                     // Increment duplicate ACK count
                     self.local_rx_dup_acks = self.local_rx_dup_acks.saturating_add(1);
@@ -2163,8 +2193,11 @@ impl<'a> Socket<'a> {
                         }
                     );
 
-                    if self.local_rx_dup_acks == 3 {
-                        self.timer.set_for_fast_retransmit();
+                    if self.local_rx_dup_acks >= 3
+                        && self.recover.is_none()
+                        && self.loss_at.is_none()
+                    {
+                        self.loss_at = Some(cx.now() + self.reordering_patience());
                         net_debug!("started fast retransmit");
                     }
 
@@ -2180,7 +2213,8 @@ impl<'a> Socket<'a> {
                 // No duplicate ACK means we reset the duplicate ACK count
                 // and notify the congestion controller of the fresh ACK
                 _ => {
-                    if self.local_rx_dup_acks > 0 {
+                    // Data that comes meanwhile repeats the ACK number and says nothing.
+                    if self.local_rx_dup_acks > 0 && ack_len > 0 {
                         self.local_rx_dup_acks = 0;
                         net_debug!("reset duplicate ACK count");
                     }
@@ -2188,13 +2222,28 @@ impl<'a> Socket<'a> {
 
                     // Notify of fresh ACK
                     self.rtte.on_ack(cx.now(), ack_number);
-                    let new_flight_size = self.flight_size().saturating_sub(ack_len);
-                    self.congestion_controller.inner_mut().on_ack(
-                        cx.now(),
-                        ack_len,
-                        new_flight_size,
-                        &self.rtte,
-                    );
+                    if ack_len > 0 {
+                        self.rtte.on_progress();
+                        self.notice_reordering(cx.now());
+                    }
+                    partial_ack = ack_len > 0 && self.recover.is_some_and(|recover| ack_number < recover);
+                    if partial_ack {
+                        self.congestion_controller
+                            .inner_mut()
+                            .on_partial_ack(ack_len);
+                    } else {
+                        if ack_len > 0 {
+                            self.recover = None;
+                            self.pending_fast_retransmit = false;
+                        }
+                        let new_flight_size = self.flight_size().saturating_sub(ack_len);
+                        self.congestion_controller.inner_mut().on_ack(
+                            cx.now(),
+                            ack_len,
+                            new_flight_size,
+                            &self.rtte,
+                        );
+                    }
                 }
             };
 
@@ -2234,6 +2283,14 @@ impl<'a> Socket<'a> {
                 self.timer.set_for_idle(cx.now(), self.keep_alive);
             }
             _ => {}
+        }
+
+        // What comes next is missing, too.
+        if partial_ack
+            && self.timer.is_retransmit()
+            && (!self.remote_has_sack || repr.sack_ranges[0].is_some())
+        {
+            self.loss_at = Some(cx.now() + self.reordering_patience());
         }
 
         // start/stop the Zero Window Probe timer.
@@ -2336,6 +2393,24 @@ impl<'a> Socket<'a> {
         }
     }
 
+    /// How long a missing segment may yet come by itself.
+    fn reordering_patience(&self) -> Duration {
+        if self.reordering && self.rtte.have_measurement {
+            Duration::from_millis(u64::from(self.rtte.srtt).max(1))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Something new was acknowledged: was it what counted, or was about to count, as lost?
+    fn notice_reordering(&mut self, now: Instant) {
+        let by_itself = self.loss_at.take().is_some();
+        // Too soon to be what was sent again.
+        let half_rtt = Duration::from_millis(u64::from(self.rtte.srtt / 2));
+        let too_soon = self.resent_at.take().is_some_and(|at| now < at + half_rtt);
+        self.reordering |= by_itself || (too_soon && self.rtte.have_measurement);
+    }
+
     fn timed_out(&self, timestamp: Instant) -> bool {
         match (self.remote_last_ts, self.timeout) {
             (Some(remote_last_ts), Some(timeout)) => timestamp >= remote_last_ts + timeout,
@@ -2345,7 +2420,8 @@ impl<'a> Socket<'a> {
 
     fn seq_to_transmit(&self, cx: &mut Context) -> bool {
         // Fast retransmits should always send, even if later congestion checks would disallow
-        if self.pending_fast_retransmit && !self.tx_buffer.is_empty() {
+        // (it may be the FIN alone that is missing).
+        if self.pending_fast_retransmit && self.remote_last_seq != self.local_seq_no {
             return true;
         }
 
@@ -2513,6 +2589,12 @@ impl<'a> Socket<'a> {
             .inner_mut()
             .pre_transmit(cx.now());
 
+        if self.loss_at.is_some_and(|at| at <= cx.now()) {
+            self.loss_at = None;
+            self.resent_at = Some(cx.now());
+            self.timer.set_for_fast_retransmit();
+        }
+
         // Check if any state needs to be changed because of a timer.
         if self.timed_out(cx.now()) {
             // If a timeout expires, we should abort the connection.
@@ -2528,6 +2610,9 @@ impl<'a> Socket<'a> {
                 self.congestion_controller
                     .inner_mut()
                     .on_rto(cx.now(), in_flight);
+
+                self.recover = None;
+                self.loss_at = None;
 
                 // Rewind "last sequence number sent", as if we never
                 // had sent them. This will cause all data in the queue
@@ -2547,6 +2632,7 @@ impl<'a> Socket<'a> {
                     .on_loss(cx.now(), in_flight);
 
                 self.pending_fast_retransmit = true;
+                self.recover.get_or_insert(self.local_max_seq);
             }
 
             // Clear the `should_retransmit` state. If we can't retransmit right
@@ -2685,8 +2771,6 @@ impl<'a> Socket<'a> {
                     let size = effective_mss.min(self.tx_buffer.len());
                     repr.seq_number = self.local_seq_no;
                     repr.payload = self.tx_buffer.get_allocated(0, size);
-
-                    self.pending_fast_retransmit = false;
 
                     0
                 } else {
@@ -2844,6 +2928,8 @@ impl<'a> Socket<'a> {
         ip_repr.set_payload_len(repr.buffer_len());
         emit(cx, packet_meta, (ip_repr, repr))?;
 
+        self.pending_fast_retransmit = false;
+
         // We've sent something, whether useful data or a keep-alive packet, so rewind
         // the keep-alive timer.
         self.timer.rewind_keep_alive(cx.now(), self.keep_alive);
@@ -2948,8 +3034,15 @@ impl<'a> Socket<'a> {
                 (_, _) => PollAt::Ingress,
             };
 
+            let loss_poll_at = self.loss_at.map_or(PollAt::Ingress, PollAt::Time);
+
             // We wait for the earliest of our timers to fire.
-            *[self.timer.poll_at(), timeout_poll_at, delayed_ack_poll_at]
+            *[
+                self.timer.poll_at(),
+                timeout_poll_at,
+                delayed_ack_poll_at,
+                loss_poll_at,
+            ]
                 .iter()
                 .min()
                 .unwrap_or(&PollAt::Ingress)
