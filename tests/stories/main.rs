@@ -12,12 +12,14 @@
 //! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
 #![forbid(unsafe_code)]
 
+mod background;
 mod bad_input;
 mod clients;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
+mod network_flags;
 mod processes;
 mod samples;
 mod servers;
@@ -74,6 +76,8 @@ fn main() {
     hostile::stories(&mut stories);
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
+    network_flags::stories(&mut stories);
+    background::stories(&mut stories);
     foreign::stories(&mut stories);
     wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();

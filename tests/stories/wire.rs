@@ -97,10 +97,9 @@ impl Wire {
             let mut frame = vec![0; FRAME];
             while !over.load(Ordering::Relaxed) {
                 // A timeout is a look at `over`.
-                if let Ok(length) = socket.recv(&mut frame) {
-                    if frames.send((port, frame[..length].to_vec())).is_err() {
-                        return;
-                    }
+                let Ok(length) = socket.recv(&mut frame) else { continue };
+                if frames.send((port, frame[..length].to_vec())).is_err() {
+                    return;
                 }
             }
         }));
@@ -151,13 +150,16 @@ impl Tap {
     }
 }
 
+/// When it arrives, a number that tells equal times apart, where it comes from, and the frame.
+type UnderWay = (Instant, u64, usize, Vec<u8>);
+
 /// The thread that moves frames.
 struct Carrier {
     faults: Faults,
     random: u64,
     ports: Arc<Mutex<Vec<Port>>>,
     capture: Arc<Mutex<Capture>>,
-    under_way: BinaryHeap<Reverse<(Instant, u64, usize, Vec<u8>)>>,
+    under_way: BinaryHeap<Reverse<UnderWay>>,
     count: u64,
 }
 

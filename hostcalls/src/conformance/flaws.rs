@@ -38,6 +38,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::CloseReads, "a close with data unread is a reset"),
     (Flaw::WakesNobody, "whatever comes wakes"),
     (Flaw::FirstWakerStays, "a waker gives way to the next"),
+    (Flaw::WakesTheAsker, "a waker gives way to the next"),
     (Flaw::BacklogOfOne, "many wait to be accepted"),
     (Flaw::NoBacklogOfNone, "any backlog may be asked for"),
     (Flaw::SixtyAtMost, "a hundred connections at once are kept apart"),
@@ -82,6 +83,7 @@ enum Flaw {
     CloseReads,
     WakesNobody,
     FirstWakerStays,
+    WakesTheAsker,
     BacklogOfOne,
     NoBacklogOfNone,
     SixtyAtMost,
@@ -248,6 +250,9 @@ impl Source for Stream {
         let again = self.registered[interest as usize].swap(true, Relaxed);
         if self.common.has(Flaw::WakesNobody) || again && self.common.has(Flaw::FirstWakerStays) {
             return;
+        }
+        if again && self.common.has(Flaw::WakesTheAsker) {
+            waker.wake_by_ref();
         }
         self.inner.register(interest, waker);
     }

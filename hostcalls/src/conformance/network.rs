@@ -497,6 +497,16 @@ fn waker_replaced(world: &NetWorld<'_>) -> Outcome {
     let first = woken_by(&*server, Interest::Read);
     let second = woken_by(&*server, Interest::Read);
     elapse(world, &other, "the waker that was replaced", || first.any())?;
+    // A task that waits for several things asks for all of them again whenever one of them has come.
+    let own = Arc::<Count>::default();
+    for _ in 0..50 {
+        server.register(Interest::Read, &Waker::from(own.clone()));
+    }
+    talk(world, &other)?;
+    let times = own.0.load(Relaxed);
+    holds!(times < 10, "a task that asks 50 times is woken {times} times by itself");
+    elapse(world, &other, "the waker that another task's took the place of", || second.any())?;
+    let second = woken_by(&*server, Interest::Read);
     write_all(world, &client, b"x")?;
     elapse(world, &other, "the waker that took its place", || second.any())?;
     world.ready("read", &source(&server), Interest::Read)?;

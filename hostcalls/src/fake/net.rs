@@ -1091,3 +1091,6 @@ impl Drop for FakeLookup {
         self.shared.with(|state, _| state.questions.remove(&self.id));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -259,6 +259,17 @@ fn who_waits_for_several_is_woken_by_any_and_rests_until_then() {
 }
 
 #[test]
+fn a_waker_takes_the_place_of_anothers_and_not_of_its_own_tasks() {
+    let (one, two) = (Arc::new(Flag(AtomicBool::new(false))), Arc::new(Flag(AtomicBool::new(false))));
+    let (one, two) = (futures_util::task::waker(one), futures_util::task::waker(two));
+    let mut place = None;
+    assert!(replace_waker(&mut place, &one).is_none());
+    assert!(replace_waker(&mut place, &one.clone()).is_none(), "its own");
+    assert!(replace_waker(&mut place, &two).is_some_and(|old| old.will_wake(&one)));
+    assert!(place.is_some_and(|now| now.will_wake(&two)));
+}
+
+#[test]
 fn when_nothing_will_ever_come_the_host_ends_the_run() {
     let bench = Bench::new();
     let mut host = FakeHost::new(&bench.world);

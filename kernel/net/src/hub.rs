@@ -348,7 +348,13 @@ impl Hub {
         lane: Lane,
         kind: Kind,
     ) -> Result<usize, Errno> {
-        let charge = self.budget.charge(COST).ok_or(Errno::Nobufs)?;
+        let charge = loop {
+            match self.budget.admit(COST) {
+                Some(charge) => break charge,
+                None if self.forget_one() => {}
+                None => return Err(Errno::Nobufs),
+            }
+        };
         Ok(self.slots.insert(Slot::new(socket, lane, kind, charge)))
     }
 

@@ -89,7 +89,7 @@ impl Hub {
             queue: VecDeque::new(),
             closed: false,
             wakers: Wakers::default(),
-            _charge: self.budget.charge(COST).ok_or(Errno::Nobufs)?,
+            _charge: self.budget.admit(COST).ok_or(Errno::Nobufs)?,
         };
         Ok((self.listeners.insert(listener), place.at))
     }

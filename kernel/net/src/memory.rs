@@ -1,7 +1,8 @@
 //! What sockets may take: one budget for all of them.
 //!
 //! Promises: no more is given out than there is; the last quarter goes to small buffers only, so that a few
-//! connections that carry much cannot keep the others from carrying a little.
+//! connections that carry much cannot keep the others from carrying a little; the last eighth goes to no new
+//! sockets, so that newcomers cannot keep those that are there from carrying anything.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,14 +39,15 @@ impl Budget {
 
     /// Takes so much for as long as the answer lives; `None`: there is not so much.
     pub(crate) fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        self.take(0, bytes).then(|| Charge { budget: self.clone(), bytes })
+        self.take_up_to(self.total, bytes).then(|| Charge { budget: self.clone(), bytes })
     }
-}
 
-impl Memory for Budget {
-    fn take(&self, from: usize, to: usize) -> bool {
-        let limit = if to > SMALL { self.total - self.total / 4 } else { self.total };
-        let more = to.saturating_sub(from);
+    /// As [`Budget::charge`], for a new socket.
+    pub(crate) fn admit(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        self.take_up_to(self.total - self.total / 8, bytes).then(|| Charge { budget: self.clone(), bytes })
+    }
+
+    fn take_up_to(&self, limit: usize, more: usize) -> bool {
         let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
             used.checked_add(more).filter(|used| *used <= limit)
         });
@@ -53,6 +55,13 @@ impl Memory for Budget {
             self.refused.store(true, Ordering::Relaxed);
         }
         taken.is_ok()
+    }
+}
+
+impl Memory for Budget {
+    fn take(&self, from: usize, to: usize) -> bool {
+        let limit = if to > SMALL { self.total - self.total / 4 } else { self.total };
+        self.take_up_to(limit, to.saturating_sub(from))
     }
 
     fn give(&self, octets: usize) {

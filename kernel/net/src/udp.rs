@@ -25,6 +25,8 @@ pub(crate) struct Datagrams {
     pub(crate) place: Place,
     waiting: VecDeque<Datagram>,
     bytes: usize,
+    /// How much waited to be sent when there was no room for one more.
+    full: Option<usize>,
     _charge: Charge,
 }
 
@@ -45,7 +47,7 @@ impl Datagrams {
     fn ready(&self, socket: &Socket<'_>, interest: Interest) -> Ready {
         let bytes = match interest {
             Interest::Read => self.waiting.front().map_or(0, |datagram| datagram.bytes.len().max(1)),
-            Interest::Write if socket.can_send() => {
+            Interest::Write if socket.can_send() && self.full.is_none() => {
                 (socket.payload_send_capacity() - socket.send_queue()).max(1)
             }
             Interest::Write => 0,
@@ -61,14 +63,14 @@ impl Hub {
                 .any(|id| self.datagrams(id).is_some_and(|other| other.place.meets(place)))
         })?;
         let mtu = self.mtu(Lane::Wire);
-        let charge = self.budget.charge(mtu + SENDING).ok_or(Errno::Nobufs)?;
+        let charge = self.budget.admit(mtu + SENDING).ok_or(Errno::Nobufs)?;
         // One at a time: each is taken out as soon as it is in.
         let came = PacketBuffer::new(vec![PacketMetadata::EMPTY], vec![0; mtu]);
         let goes = PacketBuffer::new(vec![PacketMetadata::EMPTY; SENDING_PACKETS], vec![0; SENDING.max(mtu)]);
         let mut socket = Socket::new(came, goes);
         let addr = place.is_exact().then(|| place.at.ip().into());
         socket.bind(IpListenEndpoint { addr, port: place.at.port() }).map_err(|_| Errno::Addrnotavail)?;
-        let datagrams = Datagrams { place, waiting: VecDeque::new(), bytes: 0, _charge: charge };
+        let datagrams = Datagrams { place, waiting: VecDeque::new(), bytes: 0, full: None, _charge: charge };
         let id = self.insert(socket, Lane::Wire, Kind::Udp(datagrams))?;
         self.ports.insert((place.at.port(), id));
         Ok((id, place.at))
@@ -105,6 +107,7 @@ impl Hub {
             let from = from.endpoint.into();
             put(datagrams, &self.budget, bytes, from);
         }
+        datagrams.full = datagrams.full.filter(|full| socket.send_queue() >= *full);
         for interest in [Interest::Read, Interest::Write] {
             wakers.wake(interest, datagrams.ready(socket, interest), &mut self.woken);
         }
@@ -148,12 +151,16 @@ impl Hub {
         if from.is_loopback() {
             return Err(Errno::Netunreach);
         }
-        let (socket, ..) = self.slots.get_mut(id).and_then(|slot| slot.udp()).ok_or(Errno::Badf)?;
+        let (socket, datagrams, _) = self.slots.get_mut(id).and_then(|slot| slot.udp()).ok_or(Errno::Badf)?;
         let meta = UdpMetadata { local_address: Some(from.into()), ..IpEndpoint::from(to).into() };
-        socket.send_slice(bytes, meta).map_err(|error| match error {
-            SendError::BufferFull => Errno::Again,
-            SendError::Unaddressable => Errno::Netunreach,
-        })?;
+        match socket.send_slice(bytes, meta) {
+            Ok(()) => {}
+            Err(SendError::BufferFull) => {
+                datagrams.full = Some(socket.send_queue());
+                return Err(Errno::Again);
+            }
+            Err(SendError::Unaddressable) => return Err(Errno::Netunreach),
+        }
         self.enqueue(id);
         Ok(())
     }

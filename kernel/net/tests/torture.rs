@@ -7,7 +7,7 @@ mod wire;
 
 use std::{cell::RefCell, net::SocketAddr, sync::Arc};
 
-use lunette_hostcalls::{Errno, Interest, Net, Shutdown, Source, TcpStream};
+use lunette_hostcalls::{Errno, Interest, Net, TcpStream};
 use wire::{Faults, MS, Nanos, Random, SECOND, World, program, v4, v6};
 
 const KIB: usize = 1024;
@@ -128,4 +128,146 @@ fn many_seeds() {
         let (up, down) = (flow(seed, &mut random), flow(seed + 1, &mut random));
         transfer(&mut world, to, up, down);
     }
+}
+
+#[test]
+fn a_fifth_of_all_frames_lost() {
+    for seed in 200..210 {
+        let faults = Faults { loss: Faults::percent(20), delay: 5 * MS, ..Faults::default() };
+        let mut world = World::new("fifth-lost", seed, faults);
+        world.set_limit(4 * 3600 * SECOND);
+        transfer(&mut world, v4, Flow::new(seed, 64 * KIB), Flow::new(seed + 1, 64 * KIB));
+    }
+}
+
+/// A reader that takes a few bytes now and then: its window is small or shut most of the time, and the frames that
+/// would open it again are lost as any others.
+#[test]
+fn tiny_windows() {
+    for (seed, read, rest) in [(300, 1, 0), (301, 7, MS), (302, 1460, 50 * MS), (303, 100_000, 3 * SECOND)] {
+        let faults = Faults { loss: 30_000, jitter: MS, ..Faults::default() };
+        let mut world = World::new("tiny-windows", seed, faults);
+        world.set_limit(4 * 3600 * SECOND);
+        let total = if read < 100 { 8 * KIB } else { 512 * KIB };
+        let slow = Flow { read, rest, ..Flow::new(seed, total) };
+        transfer(&mut world, v4, slow, slow);
+    }
+}
+
+/// One side writes to its end, and only then the other, which has read until then.
+#[test]
+fn half_closed_both_ways() {
+    for seed in 400..420 {
+        let faults = Faults { loss: 30_000, duplicate: 30_000, reorder: 50_000, ..Faults::default() };
+        let mut world = World::new("half-closed", seed, faults);
+        let (server, client) = (world.stack(), world.stack());
+        let listener = server.listen(v4(1, 80), 4).unwrap();
+        let (waits, sums) = (world.waits(), RefCell::new(Vec::new()));
+        let client_first = seed % 2 == 0;
+        let side = async |stream: Arc<dyn TcpStream>, first: bool| {
+            for turn in [first, !first] {
+                let sum = match turn {
+                    true => (100 * KIB, waits.send(&stream, seed, 100 * KIB, 3000).await.unwrap()),
+                    false => waits.receive(&stream, 3000, 0).await.unwrap(),
+                };
+                sums.borrow_mut().push(sum);
+            }
+            // Both halves are closed: there is nothing more to read, and nobody to write to.
+            assert_eq!(waits.read(&stream, &mut [0; 9]).await, Ok(0));
+            assert_eq!(waits.write(&stream, b"more").await, Err(Errno::Pipe));
+        };
+        let serve = program(async { side(waits.accept(&listener).await.unwrap(), !client_first).await });
+        let ask =
+            program(async { side(waits.connect(&*client, v4(1, 80)).await.unwrap(), client_first).await });
+        world.run([serve, ask]);
+        let sums = sums.borrow();
+        assert!(sums.len() == 4 && sums.iter().all(|sum| *sum == sums[0]));
+    }
+}
+
+/// A peer that aborts in the middle, seen through a wire that may lose the reset: the reader is told, once, and not
+/// after ever so long.
+#[test]
+fn resets_in_the_middle() {
+    for seed in 500..540 {
+        let faults = Faults { loss: 100_000, jitter: MS, ..Faults::default() };
+        let mut world = World::new("resets", seed, faults);
+        let (server, client) = (world.stack(), world.stack());
+        let listener = server.listen(v4(1, 80), 4).unwrap();
+        let waits = world.waits();
+        let by_drop = seed % 2 == 0;
+        let serve = program(async {
+            let stream = waits.accept(&listener).await.unwrap();
+            let mut buf = [0; 1000];
+            let mut taken = 0;
+            while taken < 50 * KIB {
+                let came = waits.read(&stream, &mut buf).await.unwrap();
+                assert!(came > 0);
+                taken += came;
+            }
+            match by_drop {
+                // With something unread, that is a reset as well.
+                true => {
+                    waits.until(stream.clone(), Interest::Read, || stream.peek(&mut [0])).await.unwrap();
+                    drop(stream);
+                }
+                false => stream.abort(),
+            }
+        });
+        let ask = program(async {
+            let stream = waits.connect(&*client, v4(1, 80)).await.unwrap();
+            // More than both buffers hold, so it ends in the middle.
+            assert_eq!(waits.send(&stream, seed, 64 * MIB, 16 * KIB).await, Err(Errno::Connreset));
+            assert_eq!(waits.write(&stream, b"more").await, Err(Errno::Pipe));
+            assert_eq!(waits.read(&stream, &mut [0; 9]).await, Ok(0));
+            assert!(stream.ready(Interest::Read).hangup && stream.ready(Interest::Write).hangup);
+        });
+        world.run([serve, ask]);
+        assert!(world.now() < 300 * SECOND, "told after {} s", world.now() / SECOND);
+    }
+}
+
+/// A peer that is gone without a word: whoever writes to it is told in the end.
+#[test]
+fn a_cut_wire_is_a_timeout() {
+    let mut world = World::new("cut", 600, Faults::default());
+    world.set_limit(3600 * SECOND);
+    let (server, client) = (world.stack(), world.stack());
+    let listener = server.listen(v4(1, 80), 4).unwrap();
+    let (waits, wire) = (world.waits(), world.wire.clone());
+    let set_cut = |cut| {
+        wire.set_cut(0, 1, cut);
+        wire.set_cut(1, 0, cut);
+    };
+    let serve = program(async {
+        let first = waits.accept(&listener).await.unwrap();
+        first.set_keep_alive(Some(30 * SECOND));
+        let mut buf = [0; 1000];
+        assert_eq!(waits.read(&first, &mut buf).await, Ok(5));
+        // It only reads: by keep-alive it learns that the peer is gone.
+        assert_eq!(waits.read(&first, &mut buf).await, Err(Errno::Timedout));
+        assert_eq!(waits.read(&first, &mut buf).await, Ok(0));
+        let second = waits.accept(&listener).await.unwrap();
+        assert_eq!(waits.read(&second, &mut buf).await, Ok(5));
+        assert_eq!(waits.read(&second, &mut buf).await, Ok(0));
+    });
+    let ask = program(async {
+        let stream = waits.connect(&*client, v4(1, 80)).await.unwrap();
+        waits.write_all(&stream, b"hello").await.unwrap();
+        waits.sleep(SECOND).await;
+        set_cut(true);
+        let began = waits.now();
+        assert_eq!(waits.send(&stream, 1, 64 * MIB, 1000).await, Err(Errno::Timedout));
+        let took = waits.now() - began;
+        assert!((100 * SECOND..1000 * SECOND).contains(&took), "{} s", took / SECOND);
+        // Nobody is there at all: a new one is not made.
+        let began = waits.now();
+        let error = waits.connect(&*client, v4(1, 80)).await.err();
+        assert!(matches!(error, Some(Errno::Timedout | Errno::Hostunreach)), "{error:?}");
+        assert!(waits.now() - began < 200 * SECOND);
+        set_cut(false);
+        let again = waits.connect(&*client, v4(1, 80)).await.unwrap();
+        waits.write_all(&again, b"hello").await.unwrap();
+    });
+    world.run([serve, ask]);
 }

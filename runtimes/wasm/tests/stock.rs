@@ -1,14 +1,12 @@
 //! Servers as their toolchains make them: by hand, by clang with wasi-libc, by rustc with std. Each is run by the engine,
 //! with the other end of its connections in the test's hand.
 
+#[path = "stock/build.rs"]
+mod build;
 #[path = "wasi_guest/net.rs"]
 mod net;
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use lunette_hostcalls::{Ending, Errno, Guest as _, MountId, Step, Wait, fake::FakeWorld};
 use lunette_wasm::{Instance, Limits};
@@ -125,7 +123,7 @@ fn a_guest_s_end_closes_its_sockets() {
 
 #[test]
 fn a_server_in_c_finds_files_and_sockets() {
-    let Some(module) = clang() else { return };
+    let Some(module) = build::clang("tests/stock/server.c") else { return };
     let mut server = Server::start(&module, Limits::default());
     server.run();
     let connection = server.connect();
@@ -156,7 +154,7 @@ fn a_server_in_c_finds_files_and_sockets() {
 
 #[test]
 fn a_server_in_rust_finds_files_and_sockets() {
-    let Some(module) = rustc() else { return };
+    let Some(module) = build::rustc("tests/stock/server.rs") else { return };
     let mut server = Server::start(&module, Limits::default());
     server.run();
     let connection = server.connect();
@@ -188,44 +186,4 @@ fn a_server_in_rust_finds_files_and_sockets() {
     server.listener.cancel();
     assert_eq!(server.finish(), Ending::Exited(0), "{}", server.words());
     assert!(server.words().starts_with("served; "), "{}", server.words());
-}
-
-fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stock").join(name)
-}
-
-/// What the compiler makes; `None`, with a word about it, if it lacks what its `needs` names.
-fn build(compiler: &mut Command, name: &str, needs: &str, lacking: &[&str]) -> Option<Vec<u8>> {
-    let module = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let output = compiler.arg("-o").arg(&module).arg(source(name.trim_end_matches(".wasm"))).output();
-    let words = match &output {
-        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
-        Err(error) => error.to_string(),
-    };
-    if output.is_ok_and(|output| output.status.success()) {
-        return Some(std::fs::read(module).unwrap());
-    }
-    assert!(lacking.iter().any(|sign| words.contains(sign)), "{name}: {words}");
-    eprintln!("left out: {name} needs {needs} (`cargo xtask setup`)");
-    None
-}
-
-fn clang() -> Option<Vec<u8>> {
-    let mut clang = Command::new("clang");
-    clang.args(["--target=wasm32-wasi", "-O1", "-Wall", "-Wextra", "-Werror"]);
-    let lacking = [
-        "No such file",
-        "sys/socket.h' file not found",
-        "dirent.h' file not found",
-        "libclang_rt",
-        "wasm-ld",
-    ];
-    build(&mut clang, "server.c.wasm", "clang, lld and wasi-libc", &lacking)
-}
-
-fn rustc() -> Option<Vec<u8>> {
-    let mut rustc = Command::new("rustc");
-    rustc.args(["--edition=2024", "--target=wasm32-wasip1", "-O", "--crate-name=server"]);
-    rustc.env_remove("RUSTFLAGS");
-    build(&mut rustc, "server.rs.wasm", "Rust's target wasm32-wasip1", &["target may not be installed"])
 }

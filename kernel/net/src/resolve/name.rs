@@ -10,7 +10,7 @@ use lunette_hostcalls::Errno;
 /// A name in the form that a question has.
 pub(super) type Wire = Name<Vec<u8>>;
 
-/// Letters, digits, `-` and `_` in labels of 1 to 63, 253 characters at most; in lower case, without a final dot.
+/// Letters, digits, `_` and (inside) `-` in labels of 1 to 63, 253 characters at most; in lower case, without a final dot.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct HostName(String);
 
@@ -21,6 +21,8 @@ impl HostName {
         let text = text.strip_suffix('.').unwrap_or(text);
         let label = |label: &str| {
             (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         };
         let number = |label: &str| {

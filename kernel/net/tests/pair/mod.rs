@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod raw;
+
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -21,11 +23,11 @@ use lunette_net::{
     },
 };
 
-pub const SECOND: Nanos = 1_000_000_000;
-pub const MILLI: Nanos = 1_000_000;
+pub(crate) const SECOND: Nanos = 1_000_000_000;
+pub(crate) const MILLI: Nanos = 1_000_000;
 
 /// Starts late enough that "long ago" is not zero.
-pub struct Hand(AtomicU64);
+pub(crate) struct Hand(AtomicU64);
 
 impl Default for Hand {
     fn default() -> Self {
@@ -34,11 +36,11 @@ impl Default for Hand {
 }
 
 impl Hand {
-    pub fn push(&self, by: Nanos) {
+    pub(crate) fn push(&self, by: Nanos) {
         self.0.fetch_add(by, Ordering::Relaxed);
     }
 
-    pub fn push_to(&self, at: Nanos) {
+    pub(crate) fn push_to(&self, at: Nanos) {
         self.0.fetch_max(at, Ordering::Relaxed);
     }
 }
@@ -54,10 +56,10 @@ impl Clock for Hand {
 }
 
 /// SplitMix64: each number another one.
-pub struct Dice(AtomicU64);
+pub(crate) struct Dice(AtomicU64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(AtomicU64::new(seed))
     }
 }
@@ -75,10 +77,10 @@ impl Random for Dice {
 }
 
 #[derive(Default)]
-pub struct Lines(pub Mutex<Vec<String>>);
+pub(crate) struct Lines(pub(crate) Mutex<Vec<String>>);
 
 impl Lines {
-    pub fn has(&self, words: &str) -> bool {
+    pub(crate) fn has(&self, words: &str) -> bool {
         self.0.lock().unwrap().iter().any(|line| line.contains(words))
     }
 }
@@ -89,24 +91,24 @@ impl Log for Lines {
     }
 }
 
-pub type Queue = Arc<Mutex<VecDeque<Vec<u8>>>>;
+pub(crate) type Queue = Arc<Mutex<VecDeque<Vec<u8>>>>;
 
 /// One end: what it receives, and where it sends.
-pub struct End {
-    pub comes: Queue,
-    pub goes: Queue,
+pub(crate) struct End {
+    pub(crate) comes: Queue,
+    pub(crate) goes: Queue,
     /// How many frames may wait at the other end before this one is full.
-    pub most: usize,
+    pub(crate) most: usize,
 }
 
-pub fn wire() -> (End, End) {
+pub(crate) fn wire() -> (End, End) {
     let (left, right) = (Queue::default(), Queue::default());
     let most = 256;
     (End { comes: left.clone(), goes: right.clone(), most }, End { comes: right, goes: left, most })
 }
 
-pub struct Came(Vec<u8>);
-pub struct Goes<'a>(&'a Queue);
+pub(crate) struct Came(Vec<u8>);
+pub(crate) struct Goes<'a>(&'a Queue);
 
 impl RxToken for Came {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -145,12 +147,12 @@ impl Device for End {
 }
 
 /// One host on the wire.
-pub struct Host {
-    pub stack: Arc<Stack<End>>,
-    pub log: Arc<Lines>,
+pub(crate) struct Host {
+    pub(crate) stack: Arc<Stack<End>>,
+    pub(crate) log: Arc<Lines>,
 }
 
-pub fn host(end: End, config: Config, clock: &Arc<Hand>) -> Host {
+pub(crate) fn host(end: End, config: Config, clock: &Arc<Hand>) -> Host {
     let log = Arc::<Lines>::default();
     let seed = u64::from(config.mac[5]);
     let stack = Stack::new(end, config, clock.clone(), Arc::new(Dice::new(seed)), log.clone());
@@ -158,14 +160,15 @@ pub fn host(end: End, config: Config, clock: &Arc<Hand>) -> Host {
 }
 
 /// Two hosts, 10.0.0.1 and fd00::1, 10.0.0.2 and fd00::2.
-pub struct World {
-    pub clock: Arc<Hand>,
-    pub a: Host,
-    pub b: Host,
-    queues: [Queue; 2],
+pub(crate) struct World {
+    pub(crate) clock: Arc<Hand>,
+    pub(crate) a: Host,
+    pub(crate) b: Host,
+    /// What waits to be received by each.
+    pub(crate) queues: [Queue; 2],
 }
 
-pub fn config(host: u8) -> Config {
+pub(crate) fn config(host: u8) -> Config {
     Config {
         mac: [2, 0, 0, 0, 0, host],
         ipv4: V4::Static { address: ([10, 0, 0, host].into(), 24), gateway: None },
@@ -175,11 +178,11 @@ pub fn config(host: u8) -> Config {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(config(1), config(2))
     }
 
-    pub fn with(one: Config, two: Config) -> Self {
+    pub(crate) fn with(one: Config, two: Config) -> Self {
         let clock = Arc::<Hand>::default();
         let (left, right) = wire();
         let queues = [left.comes.clone(), right.comes.clone()];
@@ -187,7 +190,7 @@ impl World {
     }
 
     /// Lets both go on until `done`, or until so much time has passed. Was it done?
-    pub fn until(&self, patience: Nanos, mut done: impl FnMut() -> bool) -> bool {
+    pub(crate) fn until(&self, patience: Nanos, mut done: impl FnMut() -> bool) -> bool {
         let end = self.clock.monotonic() + patience;
         loop {
             let next = [self.a.stack.poll(), self.b.stack.poll()].into_iter().flatten().min();
@@ -208,20 +211,20 @@ impl World {
         }
     }
 
-    pub fn settle(&self) {
+    pub(crate) fn settle(&self) {
         self.run(MILLI);
     }
 
-    pub fn run(&self, time: Nanos) {
+    pub(crate) fn run(&self, time: Nanos) {
         self.until(time, || false);
     }
 
-    pub fn wait(&self, source: &(impl Source + ?Sized), interest: Interest) {
+    pub(crate) fn wait(&self, source: &(impl Source + ?Sized), interest: Interest) {
         assert!(self.until(200 * SECOND, || source.ready(interest).any()), "{interest:?} never came");
     }
 
     /// A connection from `a` to a listener of `b`'s.
-    pub fn connection(
+    pub(crate) fn connection(
         &self,
         at: SocketAddr,
     ) -> (Arc<dyn TcpStream>, Arc<dyn TcpStream>, Arc<dyn TcpListener>) {
@@ -230,7 +233,7 @@ impl World {
         (client, server, listener)
     }
 
-    pub fn join(
+    pub(crate) fn join(
         &self,
         at: SocketAddr,
         listener: &Arc<dyn TcpListener>,
@@ -244,7 +247,7 @@ impl World {
         (client, server)
     }
 
-    pub fn read(&self, stream: &Arc<dyn TcpStream>) -> Vec<u8> {
+    pub(crate) fn read(&self, stream: &Arc<dyn TcpStream>) -> Vec<u8> {
         self.wait(&**stream, Interest::Read);
         let mut buf = vec![0; 1 << 20];
         let count = stream.read(&mut buf).unwrap();
@@ -253,13 +256,13 @@ impl World {
     }
 }
 
-pub fn unspecified(like: IpAddr) -> IpAddr {
+pub(crate) fn unspecified(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) }
 }
 
 /// Counts how often it is woken.
 #[derive(Default)]
-pub struct Bell(AtomicU64);
+pub(crate) struct Bell(AtomicU64);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
@@ -268,12 +271,12 @@ impl Wake for Bell {
 }
 
 impl Bell {
-    pub fn new() -> (Arc<Self>, Waker) {
+    pub(crate) fn new() -> (Arc<Self>, Waker) {
         let bell = Arc::<Self>::default();
         (bell.clone(), bell.into())
     }
 
-    pub fn rung(&self) -> u64 {
+    pub(crate) fn rung(&self) -> u64 {
         self.0.swap(0, Ordering::Relaxed)
     }
 }

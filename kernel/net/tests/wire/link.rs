@@ -18,27 +18,27 @@ use lunette_net::smoltcp::{
 };
 
 /// Nanoseconds of virtual time.
-pub type Nanos = u64;
+pub(crate) type Nanos = u64;
 
-pub const MS: Nanos = 1_000_000;
-pub const SECOND: Nanos = 1_000_000_000;
+pub(crate) const MS: Nanos = 1_000_000;
+pub(crate) const SECOND: Nanos = 1_000_000_000;
 
 /// How bad a wire is. The default is a good one: a gigabit, a tenth of a millisecond.
 #[derive(Clone, Copy, Debug)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// Frames in a million that are lost; come twice; are damaged in one bit; are held back, so that later ones pass.
-    pub loss: u32,
-    pub duplicate: u32,
-    pub corrupt: u32,
-    pub reorder: u32,
+    pub(crate) loss: u32,
+    pub(crate) duplicate: u32,
+    pub(crate) corrupt: u32,
+    pub(crate) reorder: u32,
     /// What every frame takes, and what it may take more. Jitter reorders, too.
-    pub delay: Nanos,
-    pub jitter: Nanos,
+    pub(crate) delay: Nanos,
+    pub(crate) jitter: Nanos,
     /// How long frames that are held back are held back.
-    pub hold: Nanos,
+    pub(crate) hold: Nanos,
     /// Bits a second of each port, and how many frames may wait for that: what is too much is lost.
-    pub rate: u64,
-    pub queue: usize,
+    pub(crate) rate: u64,
+    pub(crate) queue: usize,
 }
 
 impl Default for Faults {
@@ -58,24 +58,24 @@ impl Default for Faults {
 }
 
 impl Faults {
-    pub fn percent(percent: u32) -> u32 {
+    pub(crate) fn percent(percent: u32) -> u32 {
         percent * 10_000
     }
 }
 
 /// What became of the frames.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Counts {
-    pub sent: u64,
-    pub lost: u64,
-    pub dropped: u64,
-    pub doubled: u64,
-    pub damaged: u64,
-    pub held: u64,
+pub(crate) struct Counts {
+    pub(crate) sent: u64,
+    pub(crate) lost: u64,
+    pub(crate) dropped: u64,
+    pub(crate) doubled: u64,
+    pub(crate) damaged: u64,
+    pub(crate) held: u64,
 }
 
 #[derive(Clone)]
-pub struct Wire(Arc<Mutex<Inner>>);
+pub(crate) struct Wire(Arc<Mutex<Inner>>);
 
 struct Inner {
     name: String,
@@ -107,7 +107,7 @@ const INBOX: usize = 4096;
 const MTU: usize = 1514;
 
 impl Wire {
-    pub fn new(name: &str, seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(name: &str, seed: u64, faults: Faults) -> Self {
         Self(Arc::new(Mutex::new(Inner {
             name: name.into(),
             seed,
@@ -127,32 +127,32 @@ impl Wire {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    pub fn port(&self) -> Port {
+    pub(crate) fn port(&self) -> Port {
         let mut inner = self.inner();
         inner.ports.push(End::default());
         Port { wire: self.clone(), number: inner.ports.len() - 1 }
     }
 
-    pub fn set_faults(&self, faults: Faults) {
+    pub(crate) fn set_faults(&self, faults: Faults) {
         self.inner().faults = faults;
     }
 
     /// Whether frames from one port reach another. They do unless this said otherwise.
-    pub fn set_cut(&self, from: usize, to: usize, cut: bool) {
+    pub(crate) fn set_cut(&self, from: usize, to: usize, cut: bool) {
         self.inner().cut.insert((from, to), cut);
     }
 
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.inner().counts
     }
 
     /// When the next frame arrives.
-    pub fn next(&self) -> Option<Nanos> {
+    pub(crate) fn next(&self) -> Option<Nanos> {
         self.inner().flying.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Goes on to `now`. True if any frame arrived.
-    pub fn advance(&self, now: Nanos) -> bool {
+    pub(crate) fn advance(&self, now: Nanos) -> bool {
         let mut inner = self.inner();
         inner.now = now;
         let mut any = false;
@@ -169,8 +169,13 @@ impl Wire {
         any
     }
 
+    /// The frame that arrived so many frames ago.
+    pub(crate) fn heard(&self, back: usize) -> Option<Vec<u8>> {
+        self.inner().capture.iter().rev().nth(back).map(|(_, frame)| frame.clone())
+    }
+
     /// Puts a frame on the wire as if it came from `port`.
-    pub fn inject(&self, port: usize, frame: &[u8]) {
+    pub(crate) fn inject(&self, port: usize, frame: &[u8]) {
         self.inner().send(port, frame);
     }
 }
@@ -272,13 +277,13 @@ fn has_checksums(frame: &[u8]) -> bool {
 }
 
 /// One end of a wire: what a stack has for a network card.
-pub struct Port {
+pub(crate) struct Port {
     wire: Wire,
-    pub number: usize,
+    pub(crate) number: usize,
 }
 
 impl Port {
-    pub fn has_frames(&self) -> bool {
+    pub(crate) fn has_frames(&self) -> bool {
         !self.wire.inner().ports[self.number].inbox.is_empty()
     }
 }
@@ -310,7 +315,7 @@ impl Port {
     }
 }
 
-pub struct Received(Vec<u8>);
+pub(crate) struct Received(Vec<u8>);
 
 impl RxToken for Received {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
@@ -318,7 +323,7 @@ impl RxToken for Received {
     }
 }
 
-pub struct Sending {
+pub(crate) struct Sending {
     wire: Wire,
     port: usize,
 }
@@ -334,14 +339,14 @@ impl TxToken for Sending {
 
 /// SplitMix64: small, and good enough to lose frames by.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -349,16 +354,16 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
     /// So many times in a million.
-    pub fn chance(&mut self, million: u32) -> bool {
+    pub(crate) fn chance(&mut self, million: u32) -> bool {
         million > 0 && self.below(1_000_000) < u64::from(million)
     }
 
-    pub fn fill(&mut self, buf: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buf: &mut [u8]) {
         for chunk in buf.chunks_mut(8) {
             chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
         }

@@ -19,9 +19,10 @@ use std::{
     task::Waker,
 };
 
-pub use link::{Counts, Faults, MS, Nanos, Port, Random, SECOND, Wire};
+pub(crate) use link::{Faults, MS, Nanos, Port, Random, SECOND, Wire};
 use lunette_hostcalls::{
-    Clock, Errno, Interest, Net, Ready, Shutdown, Source, Stdio, Stream, TcpListener, TcpStream, Wait,
+    Clock, Errno, Interest, Log, Net, Ready, Shutdown, Source, Stdio, Stream, TcpListener, TcpStream, Wait,
+    fake::FakeRandom,
     task::{self, Executor, Timers},
 };
 use lunette_net::{Config, Stack, V4, V6};
@@ -29,7 +30,7 @@ use sha2::{Digest, Sha256};
 
 /// The time that all share.
 #[derive(Default)]
-pub struct SimClock(AtomicU64);
+pub(crate) struct SimClock(AtomicU64);
 
 impl Clock for SimClock {
     fn monotonic(&self) -> Nanos {
@@ -39,6 +40,13 @@ impl Clock for SimClock {
     fn wall(&self) -> Option<Nanos> {
         None
     }
+}
+
+/// What stacks say of themselves is of no interest.
+struct NoLog;
+
+impl Log for NoLog {
+    fn warn(&self, _: std::fmt::Arguments<'_>) {}
 }
 
 /// Nobody types.
@@ -61,18 +69,20 @@ impl Stdio for NoStdio {
 }
 
 /// A wire, and the stacks at its ends.
-pub struct World {
-    pub wire: Wire,
-    pub clock: Arc<SimClock>,
-    pub random: Random,
+pub(crate) struct World {
+    pub(crate) wire: Wire,
+    pub(crate) clock: Arc<SimClock>,
+    pub(crate) random: Random,
     stacks: Vec<Arc<Stack<Port>>>,
     timers: Rc<Timers>,
     /// The test has failed if it is still running then.
     limit: Nanos,
+    /// How often all were polled at one instant.
+    spins: u32,
 }
 
 impl World {
-    pub fn new(name: &str, seed: u64, faults: Faults) -> Self {
+    pub(crate) fn new(name: &str, seed: u64, faults: Faults) -> Self {
         Self {
             wire: Wire::new(name, seed, faults),
             clock: Arc::default(),
@@ -80,11 +90,12 @@ impl World {
             stacks: Vec::new(),
             timers: Rc::default(),
             limit: 600 * SECOND,
+            spins: 0,
         }
     }
 
     /// One more stack: `10.0.0.N/24` and `fd00::N/64`, the first has N = 1.
-    pub fn stack(&mut self) -> Arc<Stack<Port>> {
+    pub(crate) fn stack(&mut self) -> Arc<Stack<Port>> {
         let number = self.stacks.len() as u8 + 1;
         self.stack_with(Config {
             ipv4: V4::Static { address: ([10, 0, 0, number].into(), 24), gateway: None },
@@ -96,29 +107,30 @@ impl World {
         })
     }
 
-    pub fn stack_with(&mut self, config: Config) -> Arc<Stack<Port>> {
+    pub(crate) fn stack_with(&mut self, config: Config) -> Arc<Stack<Port>> {
         let number = self.stacks.len() as u8 + 1;
         let config = Config { mac: [2, 0, 0, 0, 0, number], ..config };
-        let stack = Arc::new(Stack::new(self.wire.port(), config, self.clock.clone(), self.random.next()));
+        let random = Arc::new(FakeRandom::new(self.random.next()));
+        let stack = Stack::new(self.wire.port(), config, self.clock.clone(), random, Arc::new(NoLog));
         self.stacks.push(stack.clone());
         stack
     }
 
-    pub fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.clock.monotonic()
     }
 
-    pub fn set_limit(&mut self, limit: Nanos) {
+    pub(crate) fn set_limit(&mut self, limit: Nanos) {
         self.limit = limit;
     }
 
     /// What a program needs to wait.
-    pub fn waits(&self) -> Waits {
+    pub(crate) fn waits(&self) -> Waits {
         Waits { clock: self.clock.clone(), timers: self.timers.clone() }
     }
 
     /// Runs these programs to their ends. Returns how long that took, in virtual time.
-    pub fn run<'a>(&mut self, programs: impl IntoIterator<Item = Program<'a>>) -> Nanos {
+    pub(crate) fn run<'a>(&mut self, programs: impl IntoIterator<Item = Program<'a>>) -> Nanos {
         let began = self.now();
         let mut executor = Executor::new(self.timers.clone());
         for program in programs {
@@ -130,59 +142,57 @@ impl World {
     }
 
     /// Lets the world go on for so long, with no program in it.
-    pub fn pass(&mut self, time: Nanos) {
+    pub(crate) fn pass(&mut self, time: Nanos) {
         let waits = self.waits();
         self.run([program(async move { waits.sleep(time).await })]);
     }
 
-    fn poll(&self) {
-        for stack in &self.stacks {
-            stack.poll();
-        }
+    /// Lets all stacks do what they have to. When they have to again, at the latest.
+    fn poll(&self) -> Option<Nanos> {
+        self.stacks.iter().filter_map(|stack| stack.poll()).min()
     }
 }
 
 impl task::Host for World {
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
-        self.poll();
+        let due = self.poll();
         if idle {
-            let stacks = self.stacks.iter().filter_map(|stack| stack.poll_at());
-            let next = stacks.chain(self.wire.next()).chain(until).min();
+            let next = due.into_iter().chain(self.wire.next()).chain(until).min();
             let Some(next) = next else { panic!("tasks wait, and nothing will ever happen") };
             let now = self.now().max(next);
             assert!(now <= self.limit, "still running after {} s", self.limit / SECOND);
+            self.spins = if now > self.now() { 0 } else { self.spins + 1 };
+            assert!(self.spins < 10_000, "polled and polled, and no time passes");
             self.clock.0.store(now, Ordering::Relaxed);
-            if self.wire.advance(now) {
-                self.poll();
-            }
+            self.wire.advance(now);
         }
         ControlFlow::Continue(())
     }
 }
 
-pub type Program<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+pub(crate) type Program<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-pub fn program<'a>(future: impl Future<Output = ()> + 'a) -> Program<'a> {
+pub(crate) fn program<'a>(future: impl Future<Output = ()> + 'a) -> Program<'a> {
     Box::pin(future)
 }
 
 /// How programs wait, and what they do while they do.
 #[derive(Clone)]
-pub struct Waits {
+pub(crate) struct Waits {
     clock: Arc<SimClock>,
     timers: Rc<Timers>,
 }
 
 impl Waits {
-    pub fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.clock.monotonic()
     }
 
-    pub async fn ready(&self, wait: &Wait) {
+    pub(crate) async fn ready(&self, wait: &Wait) {
         task::ready(wait, &*self.clock, &NoStdio, &self.timers).await;
     }
 
-    pub async fn sleep(&self, time: Nanos) {
+    pub(crate) async fn sleep(&self, time: Nanos) {
         let until = self.now() + time.max(1);
         while self.now() < until {
             self.ready(&Wait::until(until)).await;
@@ -190,7 +200,7 @@ impl Waits {
     }
 
     /// Does `what` until it is done.
-    pub async fn until<T>(
+    pub(crate) async fn until<T>(
         &self,
         source: Arc<dyn Source>,
         interest: Interest,
@@ -205,25 +215,25 @@ impl Waits {
         }
     }
 
-    pub async fn connect(&self, net: &dyn Net, to: SocketAddr) -> Result<Arc<dyn TcpStream>, Errno> {
+    pub(crate) async fn connect(&self, net: &dyn Net, to: SocketAddr) -> Result<Arc<dyn TcpStream>, Errno> {
         let stream = net.connect(to)?;
         self.until(stream.clone(), Interest::Write, || stream.connected()).await?;
         Ok(stream)
     }
 
-    pub async fn accept(&self, listener: &Arc<dyn TcpListener>) -> Result<Arc<dyn TcpStream>, Errno> {
+    pub(crate) async fn accept(&self, listener: &Arc<dyn TcpListener>) -> Result<Arc<dyn TcpStream>, Errno> {
         Ok(self.until(listener.clone(), Interest::Read, || listener.accept()).await?.0)
     }
 
-    pub async fn read(&self, stream: &Arc<dyn TcpStream>, buf: &mut [u8]) -> Result<usize, Errno> {
+    pub(crate) async fn read(&self, stream: &Arc<dyn TcpStream>, buf: &mut [u8]) -> Result<usize, Errno> {
         self.until(stream.clone(), Interest::Read, || stream.read(buf)).await
     }
 
-    pub async fn write(&self, stream: &Arc<dyn TcpStream>, buf: &[u8]) -> Result<usize, Errno> {
+    pub(crate) async fn write(&self, stream: &Arc<dyn TcpStream>, buf: &[u8]) -> Result<usize, Errno> {
         self.until(stream.clone(), Interest::Write, || stream.write(buf)).await
     }
 
-    pub async fn write_all(&self, stream: &Arc<dyn TcpStream>, mut buf: &[u8]) -> Result<(), Errno> {
+    pub(crate) async fn write_all(&self, stream: &Arc<dyn TcpStream>, mut buf: &[u8]) -> Result<(), Errno> {
         while !buf.is_empty() {
             buf = &buf[self.write(stream, buf).await?..];
         }
@@ -232,7 +242,7 @@ impl Waits {
 
     /// Writes `total` bytes that nobody could guess, in pieces of `piece` bytes at most, then ends its half. Returns
     /// their hash.
-    pub async fn send(
+    pub(crate) async fn send(
         &self,
         stream: &Arc<dyn TcpStream>,
         seed: u64,
@@ -255,7 +265,7 @@ impl Waits {
 
     /// Reads to the end, in pieces of `piece` bytes at most, with a rest of `rest` after each. Returns how many bytes
     /// there were, and their hash.
-    pub async fn receive(
+    pub(crate) async fn receive(
         &self,
         stream: &Arc<dyn TcpStream>,
         piece: usize,
@@ -277,13 +287,13 @@ impl Waits {
     }
 }
 
-pub type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// The address of the `number`th stack (from 1).
-pub fn v4(number: u8, port: u16) -> SocketAddr {
+pub(crate) fn v4(number: u8, port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], port))
 }
 
-pub fn v6(number: u8, port: u16) -> SocketAddr {
+pub(crate) fn v6(number: u8, port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number)]), port)
 }

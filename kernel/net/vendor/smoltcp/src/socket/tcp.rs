@@ -144,15 +144,15 @@ impl fmt::Display for State {
 const RTTE_INITIAL_RTO: u32 = 1000;
 
 // Minimum "safety margin" for the RTO that kicks in when the
-// variance gets very low.
-const RTTE_MIN_MARGIN: u32 = 5;
+// variance gets very low. As much as in Linux: more than acknowledgements are delayed by anybody.
+const RTTE_MIN_MARGIN: u32 = 200;
 
 /// K, according to RFC 6298
 const RTTE_K: u32 = 4;
 
 // RFC 6298 (2.4): Whenever RTO is computed, if it is less than 1 second, then the
-// RTO SHOULD be rounded up to 1 second.
-const RTTE_MIN_RTO: u32 = 1000;
+// RTO SHOULD be rounded up to 1 second. Nobody does: each loss at the end of what is sent would cost it.
+const RTTE_MIN_RTO: u32 = 200;
 
 // RFC 6298 (2.5) A maximum value MAY be placed on RTO provided it is at least 60
 // seconds
@@ -170,6 +170,8 @@ struct RttEstimator {
     rttvar: u32,
     /// Retransmission Time-Out
     rto: u32,
+    /// Retransmission Time-Out, before any backing off
+    base_rto: u32,
     timestamp: Option<(Instant, TcpSeqNumber)>,
     max_seq_sent: Option<TcpSeqNumber>,
     rto_count: u8,
@@ -182,6 +184,7 @@ impl Default for RttEstimator {
             srtt: 0,   // ignored, will be overwritten on first measurement.
             rttvar: 0, // ignored, will be overwritten on first measurement.
             rto: RTTE_INITIAL_RTO,
+            base_rto: RTTE_INITIAL_RTO,
             timestamp: None,
             max_seq_sent: None,
             rto_count: 0,
@@ -215,6 +218,7 @@ impl RttEstimator {
         // RFC 6298 (2.2), (2.3)
         let margin = RTTE_MIN_MARGIN.max(self.rttvar * RTTE_K);
         self.rto = (self.srtt + margin).clamp(RTTE_MIN_RTO, RTTE_MAX_RTO);
+        self.base_rto = self.rto;
 
         self.rto_count = 0;
 
@@ -248,6 +252,12 @@ impl RttEstimator {
             self.sample((timestamp - sent_timestamp).total_millis() as u32);
             self.timestamp = None;
         }
+    }
+
+    /// New data was acknowledged: there is a way, so take back some of the backing off. Without this, a loss of
+    /// what is sent again would leave the timer backed off until something new is sent and measured.
+    fn on_progress(&mut self) {
+        self.rto = (self.rto / 2).max(self.base_rto);
     }
 
     fn on_rto(&mut self) {
@@ -495,6 +505,8 @@ pub struct Socket<'a> {
     /// The last sequence number sent.
     /// I.e. in an idle socket, local_seq_no+tx_buffer.len().
     remote_last_seq: TcpSeqNumber,
+    /// The highest sequence number sent: unlike `remote_last_seq`, not rewound to send again.
+    local_max_seq: TcpSeqNumber,
     /// The last acknowledgement number sent.
     /// I.e. in an idle socket, remote_seq_no+rx_buffer.len().
     remote_last_ack: Option<TcpSeqNumber>,
@@ -523,6 +535,16 @@ pub struct Socket<'a> {
     local_rx_dup_acks: u8,
     /// If a fast retransmit needs to occur
     pending_fast_retransmit: bool,
+    /// While set, segments before this are sent again one by one, as acknowledgements show that they are missing
+    /// (RFC 6582).
+    recover: Option<TcpSeqNumber>,
+    /// When the segment that duplicate ACKs ask for counts as lost.
+    loss_at: Option<Instant>,
+    /// When it was sent again.
+    resent_at: Option<Instant>,
+    /// Segments of this connection overtake each other, so that duplicate ACKs prove nothing: only
+    /// time does (RFC 8985, in essence).
+    reordering: bool,
 
     /// Duration for Delayed ACK. If None no ACKs will be delayed.
     ack_delay: Option<Duration>,
@@ -602,6 +624,7 @@ impl<'a> Socket<'a> {
             local_seq_no: TcpSeqNumber::default(),
             remote_seq_no: TcpSeqNumber::default(),
             remote_last_seq: TcpSeqNumber::default(),
+            local_max_seq: TcpSeqNumber::default(),
             remote_last_ack: None,
             remote_last_win: 0,
             remote_win_len: 0,
@@ -614,6 +637,10 @@ impl<'a> Socket<'a> {
             local_rx_last_seq: None,
             local_rx_dup_acks: 0,
             pending_fast_retransmit: false,
+            recover: None,
+            loss_at: None,
+            resent_at: None,
+            reordering: false,
             ack_delay: Some(ACK_DELAY_DEFAULT),
             ack_delay_timer: AckDelayTimer::Idle,
             challenge_ack_timer: Instant::from_secs(0),
@@ -932,6 +959,12 @@ impl<'a> Socket<'a> {
         self.local_seq_no = TcpSeqNumber::default();
         self.remote_seq_no = TcpSeqNumber::default();
         self.remote_last_seq = TcpSeqNumber::default();
+        self.local_max_seq = TcpSeqNumber::default();
+        self.pending_fast_retransmit = false;
+        self.recover = None;
+        self.loss_at = None;
+        self.resent_at = None;
+        self.reordering = false;
         self.remote_last_ack = None;
         self.remote_last_win = 0;
         self.remote_win_len = 0;
@@ -1078,6 +1111,7 @@ impl<'a> Socket<'a> {
         let seq = Self::random_seq_no(cx);
         self.local_seq_no = seq;
         self.remote_last_seq = seq;
+        self.local_max_seq = seq;
         Ok(())
     }
 
@@ -1489,6 +1523,12 @@ impl<'a> Socket<'a> {
         (ip_reply_repr, reply_repr)
     }
 
+    /// Return the sequence number of a segment that is empty. What is being sent again does not count: to the
+    /// remote end, which may have it all, a number from there is an old one, and what it acknowledges is not read.
+    fn empty_seq(&self) -> TcpSeqNumber {
+        self.local_max_seq.max(self.remote_last_seq)
+    }
+
     fn ack_reply(&mut self, ip_repr: &IpRepr, repr: &TcpRepr) -> (IpRepr, TcpRepr<'static>) {
         let (mut ip_reply_repr, mut reply_repr) = Self::reply(ip_repr, repr);
         reply_repr.timestamp = repr
@@ -1499,7 +1539,7 @@ impl<'a> Socket<'a> {
         // [...] an empty acknowledgment segment containing the current send-sequence number
         // and an acknowledgment indicating the next sequence number expected
         // to be received.
-        reply_repr.seq_number = self.remote_last_seq;
+        reply_repr.seq_number = self.empty_seq();
         reply_repr.ack_number = Some(self.remote_seq_no + self.rx_buffer.len());
         self.remote_last_ack = reply_repr.ack_number;
 
@@ -1877,9 +1917,26 @@ impl<'a> Socket<'a> {
             }
         }
 
+        // Without memory for them, the octets count as lost on the way.
+        let (payload, lost) = if payload.is_empty()
+            || self
+                .rx_buffer
+                .reserve(self.rx_buffer.len() + payload_offset + payload.len())
+        {
+            (payload, false)
+        } else {
+            net_debug!("no memory for {} octets", payload.len());
+            (&[][..], true)
+        };
+
         // Disregard control flags we don't care about or shouldn't act on yet.
         let mut control = repr.control;
         control = control.quash_psh();
+
+        // Nor is it the end, if not all before it was taken.
+        if control == TcpControl::Fin && (lost || window_end < segment_end) {
+            control = TcpControl::None;
+        }
 
         // If a FIN is received at the end of the current segment, but
         // we have a hole in the assembler before the current segment, disregard this FIN.
@@ -1936,6 +1993,7 @@ impl<'a> Socket<'a> {
                 self.local_seq_no = Self::random_seq_no(cx);
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no;
+                self.local_max_seq = self.local_seq_no;
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
                 // Remote doesn't support window scaling, don't do it.
@@ -1984,6 +2042,7 @@ impl<'a> Socket<'a> {
 
                 self.remote_seq_no = repr.seq_number + 1;
                 self.remote_last_seq = self.local_seq_no + 1;
+                self.local_max_seq = self.local_seq_no + 1;
                 self.remote_last_ack = Some(repr.seq_number);
                 self.remote_has_sack = repr.sack_permitted;
                 self.remote_win_scale = repr.window_scale;
@@ -2105,6 +2164,7 @@ impl<'a> Socket<'a> {
             self.tx_waker.wake();
         }
 
+        let mut partial_ack = false;
         if let Some(ack_number) = repr.ack_number {
             // TODO: When flow control is implemented,
             // refractor the following block within that implementation
@@ -2117,7 +2177,7 @@ impl<'a> Socket<'a> {
                     if repr.payload.is_empty()
                         && last_rx_ack == ack_number
                         && ack_number < self.remote_last_seq
-                        && !is_window_update =>
+                        && (!is_window_update || repr.sack_ranges[0].is_some()) =>
                 {
                     // Increment duplicate ACK count
                     self.local_rx_dup_acks = self.local_rx_dup_acks.saturating_add(1);
@@ -2133,8 +2193,11 @@ impl<'a> Socket<'a> {
                         }
                     );
 
-                    if self.local_rx_dup_acks == 3 {
-                        self.timer.set_for_fast_retransmit();
+                    if self.local_rx_dup_acks >= 3
+                        && self.recover.is_none()
+                        && self.loss_at.is_none()
+                    {
+                        self.loss_at = Some(cx.now() + self.reordering_patience());
                         net_debug!("started fast retransmit");
                     }
 
@@ -2150,7 +2213,8 @@ impl<'a> Socket<'a> {
                 // No duplicate ACK means we reset the duplicate ACK count
                 // and notify the congestion controller of the fresh ACK
                 _ => {
-                    if self.local_rx_dup_acks > 0 {
+                    // Data that comes meanwhile repeats the ACK number and says nothing.
+                    if self.local_rx_dup_acks > 0 && ack_len > 0 {
                         self.local_rx_dup_acks = 0;
                         net_debug!("reset duplicate ACK count");
                     }
@@ -2158,13 +2222,28 @@ impl<'a> Socket<'a> {
 
                     // Notify of fresh ACK
                     self.rtte.on_ack(cx.now(), ack_number);
-                    let new_flight_size = self.flight_size().saturating_sub(ack_len);
-                    self.congestion_controller.inner_mut().on_ack(
-                        cx.now(),
-                        ack_len,
-                        new_flight_size,
-                        &self.rtte,
-                    );
+                    if ack_len > 0 {
+                        self.rtte.on_progress();
+                        self.notice_reordering(cx.now());
+                    }
+                    partial_ack = ack_len > 0 && self.recover.is_some_and(|recover| ack_number < recover);
+                    if partial_ack {
+                        self.congestion_controller
+                            .inner_mut()
+                            .on_partial_ack(ack_len);
+                    } else {
+                        if ack_len > 0 {
+                            self.recover = None;
+                            self.pending_fast_retransmit = false;
+                        }
+                        let new_flight_size = self.flight_size().saturating_sub(ack_len);
+                        self.congestion_controller.inner_mut().on_ack(
+                            cx.now(),
+                            ack_len,
+                            new_flight_size,
+                            &self.rtte,
+                        );
+                    }
                 }
             };
 
@@ -2206,6 +2285,14 @@ impl<'a> Socket<'a> {
             _ => {}
         }
 
+        // What comes next is missing, too.
+        if partial_ack
+            && self.timer.is_retransmit()
+            && (!self.remote_has_sack || repr.sack_ranges[0].is_some())
+        {
+            self.loss_at = Some(cx.now() + self.reordering_patience());
+        }
+
         // start/stop the Zero Window Probe timer.
         if self.remote_win_len == 0
             && !self.tx_buffer.is_empty()
@@ -2222,15 +2309,6 @@ impl<'a> Socket<'a> {
 
         let payload_len = payload.len();
         if payload_len == 0 {
-            return None;
-        }
-
-        // Without memory for them, the octets count as lost on the way.
-        if !self
-            .rx_buffer
-            .reserve(self.rx_buffer.len() + payload_offset + payload_len)
-        {
-            net_debug!("no memory for {} octets", payload_len);
             return None;
         }
 
@@ -2315,6 +2393,24 @@ impl<'a> Socket<'a> {
         }
     }
 
+    /// How long a missing segment may yet come by itself.
+    fn reordering_patience(&self) -> Duration {
+        if self.reordering && self.rtte.have_measurement {
+            Duration::from_millis(u64::from(self.rtte.srtt).max(1))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Something new was acknowledged: was it what counted, or was about to count, as lost?
+    fn notice_reordering(&mut self, now: Instant) {
+        let by_itself = self.loss_at.take().is_some();
+        // Too soon to be what was sent again.
+        let half_rtt = Duration::from_millis(u64::from(self.rtte.srtt / 2));
+        let too_soon = self.resent_at.take().is_some_and(|at| now < at + half_rtt);
+        self.reordering |= by_itself || (too_soon && self.rtte.have_measurement);
+    }
+
     fn timed_out(&self, timestamp: Instant) -> bool {
         match (self.remote_last_ts, self.timeout) {
             (Some(remote_last_ts), Some(timeout)) => timestamp >= remote_last_ts + timeout,
@@ -2324,7 +2420,8 @@ impl<'a> Socket<'a> {
 
     fn seq_to_transmit(&self, cx: &mut Context) -> bool {
         // Fast retransmits should always send, even if later congestion checks would disallow
-        if self.pending_fast_retransmit && !self.tx_buffer.is_empty() {
+        // (it may be the FIN alone that is missing).
+        if self.pending_fast_retransmit && self.remote_last_seq != self.local_seq_no {
             return true;
         }
 
@@ -2492,6 +2589,12 @@ impl<'a> Socket<'a> {
             .inner_mut()
             .pre_transmit(cx.now());
 
+        if self.loss_at.is_some_and(|at| at <= cx.now()) {
+            self.loss_at = None;
+            self.resent_at = Some(cx.now());
+            self.timer.set_for_fast_retransmit();
+        }
+
         // Check if any state needs to be changed because of a timer.
         if self.timed_out(cx.now()) {
             // If a timeout expires, we should abort the connection.
@@ -2507,6 +2610,9 @@ impl<'a> Socket<'a> {
                 self.congestion_controller
                     .inner_mut()
                     .on_rto(cx.now(), in_flight);
+
+                self.recover = None;
+                self.loss_at = None;
 
                 // Rewind "last sequence number sent", as if we never
                 // had sent them. This will cause all data in the queue
@@ -2526,6 +2632,7 @@ impl<'a> Socket<'a> {
                     .on_loss(cx.now(), in_flight);
 
                 self.pending_fast_retransmit = true;
+                self.recover.get_or_insert(self.local_max_seq);
             }
 
             // Clear the `should_retransmit` state. If we can't retransmit right
@@ -2564,7 +2671,10 @@ impl<'a> Socket<'a> {
         } else if self.timer.should_close(cx.now()) {
             // If we have spent enough time in the TIME-WAIT state, close the socket.
             tcp_trace!("TIME-WAIT timer expired");
-            self.reset();
+            // What was received may still wait to be read.
+            self.timer = Timer::new();
+            self.tuple = None;
+            self.set_state(State::Closed);
             return Ok(());
         } else {
             return Ok(());
@@ -2661,8 +2771,6 @@ impl<'a> Socket<'a> {
                     let size = effective_mss.min(self.tx_buffer.len());
                     repr.seq_number = self.local_seq_no;
                     repr.payload = self.tx_buffer.get_allocated(0, size);
-
-                    self.pending_fast_retransmit = false;
 
                     0
                 } else {
@@ -2764,6 +2872,10 @@ impl<'a> Socket<'a> {
             State::FinWait2 | State::TimeWait => {}
         }
 
+        if repr.segment_len() == 0 {
+            repr.seq_number = self.empty_seq();
+        }
+
         // There might be more than one reason to send a packet. E.g. the keep-alive timer
         // has expired, and we also have data in transmit buffer. Since any packet that occupies
         // sequence space will elicit an ACK, we only need to send an explicit packet if we
@@ -2816,6 +2928,8 @@ impl<'a> Socket<'a> {
         ip_repr.set_payload_len(repr.buffer_len());
         emit(cx, packet_meta, (ip_repr, repr))?;
 
+        self.pending_fast_retransmit = false;
+
         // We've sent something, whether useful data or a keep-alive packet, so rewind
         // the keep-alive timer.
         self.timer.rewind_keep_alive(cx.now(), self.keep_alive);
@@ -2847,9 +2961,11 @@ impl<'a> Socket<'a> {
         // We've sent a packet successfully, so we can update the internal state now.
         // Use max() so a fast-retransmit segment (whose seq_number is local_seq_no, well
         // behind the current frontier) doesn't rewind the tracked "highest sent" sequence.
-        self.remote_last_seq = self
-            .remote_last_seq
-            .max(repr.seq_number + repr.segment_len());
+        if repr.segment_len() > 0 {
+            let sent = repr.seq_number + repr.segment_len();
+            self.remote_last_seq = self.remote_last_seq.max(sent);
+            self.local_max_seq = self.local_max_seq.max(sent);
+        }
         self.remote_last_ack = repr.ack_number;
         self.remote_last_win = repr.window_len;
 
@@ -2918,8 +3034,15 @@ impl<'a> Socket<'a> {
                 (_, _) => PollAt::Ingress,
             };
 
+            let loss_poll_at = self.loss_at.map_or(PollAt::Ingress, PollAt::Time);
+
             // We wait for the earliest of our timers to fire.
-            *[self.timer.poll_at(), timeout_poll_at, delayed_ack_poll_at]
+            *[
+                self.timer.poll_at(),
+                timeout_poll_at,
+                delayed_ack_poll_at,
+                loss_poll_at,
+            ]
                 .iter()
                 .min()
                 .unwrap_or(&PollAt::Ingress)

@@ -23,6 +23,9 @@ pub(super) trait Controller {
     /// Fired on each duplicate ack received, after `on_loss` has been called.
     fn on_dup_ack(&mut self, now: Instant, len: usize, in_flight: usize) {}
 
+    /// Fired when new data is acknowledged, but not all that was sent when a loss was inferred.
+    fn on_partial_ack(&mut self, len: usize) {}
+
     /// Fired on a retransmission timeout.
     fn on_rto(&mut self, now: Instant, in_flight: usize) {}
 

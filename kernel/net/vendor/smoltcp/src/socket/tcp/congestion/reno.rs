@@ -22,7 +22,8 @@ pub struct Reno {
 impl Reno {
     pub fn new() -> Self {
         Reno {
-            cwnd: DEFAULT_MSS * 2,
+            // RFC 6928.
+            cwnd: DEFAULT_MSS * 10,
             mss: DEFAULT_MSS,
             ssthresh: usize::MAX,
             rwnd: 64 * DEFAULT_MSS,
@@ -71,6 +72,12 @@ impl Controller for Reno {
         if self.in_fast_recovery {
             self.cwnd = self.cwnd.saturating_add(len).min(self.rwnd).max(self.mss);
         }
+    }
+
+    /// RFC 6582 section 3.2 step 3: deflate by what was acknowledged, less one segment, which is being sent again.
+    fn on_partial_ack(&mut self, len: usize) {
+        let inflate = if len >= self.mss { self.mss } else { 0 };
+        self.cwnd = self.cwnd.saturating_sub(len).saturating_add(inflate).max(self.mss);
     }
 
     fn on_loss(&mut self, _now: Instant, in_flight: usize) {
