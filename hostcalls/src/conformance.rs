@@ -81,6 +81,9 @@ macro_rules! holds {
 // Below the macros, which it uses.
 mod network;
 
+#[cfg(test)]
+mod flaws;
+
 /// Gives an error a place.
 trait At<T> {
     fn at(self, what: &str) -> Result<T, String>;
@@ -574,8 +577,34 @@ fn read_all(files: &dyn Files, file: Node) -> Result<Vec<u8>, String> {
 mod tests {
     use alloc::{format, string::String, vec::Vec};
 
-    use super::{CHECKS, run_all};
-    use crate::{Files, MountId, fake::FakeWorld};
+    use super::{CHECKS, NET_CHECKS, NetWorld, run_all, run_network};
+    use crate::{
+        Files, MountId,
+        fake::{FakeWorld, Weather},
+    };
+
+    #[test]
+    fn the_fake_network_conforms_in_any_weather() {
+        let small = Weather { window: 2000, latency: 1, jitter: 1000, ..Weather::CALM };
+        let slow = Weather { latency: 300_000_000, ..Weather::CALM };
+        let at_once = Weather { latency: 0, ..Weather::CALM };
+        for (sky, weather) in [Weather::CALM, Weather::STORMY, small, slow, at_once].into_iter().enumerate() {
+            for seed in 0..2 {
+                let world = FakeWorld::new(seed);
+                world.net.set_weather(weather.clone());
+                let mut failures: Vec<String> = Vec::new();
+                let mut ran = 0;
+                let net = NetWorld { net: &world.net, wait: &|wait| world.net.wait(wait) };
+                run_network(&net, &mut |name, result| {
+                    ran += 1;
+                    failures.extend(result.err().map(|why| format!("{name}: {why}")));
+                });
+                assert_eq!((failures, ran), (Vec::new(), NET_CHECKS.len()), "seed {seed}, weather {sky}");
+                assert_eq!(world.net.open(), 0, "seed {seed}, weather {sky}: a check left something open");
+                assert_eq!(world.net.asked(), [""; 0], "seed {seed}: a check asked for a name");
+            }
+        }
+    }
 
     #[test]
     fn the_fake_world_conforms() {

@@ -1,7 +1,8 @@
 //! The fake world: a host without a machine, for tests. One seed gives the same run every time.
 //!
 //! Promises: no time passes but by [`FakeClock::advance`]; random bytes depend on the seed alone; input
-//! arrives in the pieces that the script says, output is kept, and both can fail on request.
+//! arrives in the pieces that the script says, output is kept, and both can fail on request; the network
+//! ([`FakeNet`]) has the weather that a test asks for.
 //!
 //! Does not: give bytes fit for keys, or anything else that may leave a test.
 //!
@@ -25,8 +26,15 @@ use core::{
 use spin::Mutex;
 
 use crate::{
-    Clock, Ctx, Errno, Files, MountId, Nanos, Network, Node, Preopen, RamFs, Random, Ready, Stdio, Stream,
+    Clock, Ctx, Errno, Files, Grants, MountId, Nanos, Network, Node, Preopen, RamFs, Random, Ready, Stdio,
+    Stream, task::replace_waker,
 };
+
+mod host;
+mod net;
+
+pub use host::{FakeHost, FakeLog};
+pub use net::{FakeNet, Weather};
 
 /// A world, and the handles by which a test moves it.
 pub struct FakeWorld {
@@ -34,6 +42,9 @@ pub struct FakeWorld {
     pub random: Arc<FakeRandom>,
     pub stdio: Arc<FakeStdio>,
     pub files: Arc<RamFs>,
+    /// Nothing of it is granted but by [`FakeWorld::network`].
+    pub net: FakeNet,
+    pub log: Arc<FakeLog>,
     /// The mount at `/tmp`.
     pub tmp: MountId,
     preopens: Vec<Preopen>,
@@ -50,8 +61,11 @@ impl FakeWorld {
         let files = Arc::new(RamFs::new());
         let (tmp, tmp_root) =
             files.add_mount(Some("/tmp"), true, limit).expect("an empty file system has room for /tmp");
+        let clock = Arc::new(FakeClock::new(1_000_000, Some(FAKE_EPOCH)));
         let mut world = Self {
-            clock: Arc::new(FakeClock::new(1_000_000, Some(FAKE_EPOCH))),
+            net: FakeNet::new(clock.clone(), seed),
+            log: Arc::default(),
+            clock,
             random: Arc::new(FakeRandom::new(seed)),
             stdio: Arc::new(FakeStdio::default()),
             files,
@@ -83,7 +97,12 @@ impl FakeWorld {
         self
     }
 
-    /// What a guest started in this world gets.
+    /// The network behind these grants, for [`Ctx::network`]: a guest called `app`.
+    pub fn network(&self, grants: Grants) -> Network {
+        Network::new("app".to_owned(), Arc::new(self.net.clone()), grants, self.log.clone())
+    }
+
+    /// What a guest started in this world gets: no network.
     pub fn ctx(&self, args: &[&str], env: &[(&str, &str)]) -> Ctx {
         Ctx {
             name: args.first().copied().unwrap_or("guest").to_owned(),
@@ -320,10 +339,13 @@ impl Stdio for FakeStdio {
 
     fn register_input(&self, waker: &Waker) {
         let mut state = self.state.lock();
-        if !state.input.is_empty() || state.closed {
+        let ready = !state.input.is_empty() || state.closed;
+        let old = if ready { state.waker.take() } else { replace_waker(&mut state.waker, waker) };
+        drop(state);
+        if ready {
             waker.wake_by_ref();
         }
-        if let Some(old) = state.waker.replace(waker.clone()) {
+        if let Some(old) = old {
             old.wake();
         }
     }

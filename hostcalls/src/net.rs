@@ -33,7 +33,8 @@ pub trait Source: Send + Sync {
     fn ready(&self, interest: Interest) -> Ready;
 
     /// Has `waker` woken as soon as [`Source::ready`] says anything for `interest`: at once if it does now. One waker for
-    /// each interest: a new one takes the place of the old, which is woken.
+    /// each interest: a new one takes the place of the old, which is woken unless it is of the same task
+    /// ([`crate::task::replace_waker`]).
     fn register(&self, interest: Interest, waker: &Waker);
 }
 
@@ -95,7 +96,8 @@ pub trait Lookup: Source {
     fn addresses(&self) -> Result<Vec<IpAddr>, Errno>;
 }
 
-/// A host's network. An address of all zeros listens on all addresses of its family; the one of IPv6 takes IPv4 as
+/// A host's network. What goes over IPv4 has addresses of IPv4, whichever socket it goes through (never
+/// `::ffff:10.0.0.1`). An address of all zeros listens on all addresses of its family; the one of IPv6 takes IPv4 as
 /// well where the port is free there.
 pub trait Net: Send + Sync {
     /// [`Errno::Addrinuse`]: somebody listens there. [`Errno::Addrnotavail`]: not an address of ours.

@@ -1,17 +1,18 @@
 //! The network behind its grants: what a guest's [`crate::Ctx`] has.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::net::{IpAddr, SocketAddr};
 
 use spin::Mutex;
 
 use crate::{
     Errno, Grants, Interest, Log, Lookup, Net, Ready, Source, TcpListener, TcpStream, UdpSocket,
-    grants::Protocol,
+    grants::{Protocol, name_fault},
 };
 
 /// A host's network as one guest may use it. What is not granted answers [`Errno::Acces`], with a line in the
-/// host's log that says what to grant; without a network at all, everything answers [`Errno::Netdown`].
+/// host's log that says what to grant (once for each thing); without a network at all, everything answers
+/// [`Errno::Netdown`]. Addresses of IPv4 that are written as ones of IPv6 are taken for what they are.
 #[derive(Clone, Default)]
 pub struct Network(Option<Arc<Inner>>);
 
@@ -22,15 +23,26 @@ struct Inner {
     log: Arc<dyn Log>,
     /// Addresses that were the answer for a name that may be connected to. The newest last.
     answered: Mutex<Vec<(String, IpAddr)>>,
+    /// What was refused and told: a guest that tries again and again fills no log.
+    refused: Mutex<Vec<String>>,
 }
 
 /// How many answers are kept for names that may be connected to.
 const MAX_ANSWERED: usize = 256;
+/// How many refusals are told.
+const MAX_REFUSED: usize = 64;
 
 impl Network {
     /// `guest` is its name in the log.
     pub fn new(guest: String, net: Arc<dyn Net>, grants: Grants, log: Arc<dyn Log>) -> Self {
-        Self(Some(Arc::new(Inner { guest, net, grants, log, answered: Mutex::default() })))
+        Self(Some(Arc::new(Inner {
+            guest,
+            net,
+            grants,
+            log,
+            answered: Mutex::default(),
+            refused: Mutex::default(),
+        })))
     }
 
     /// No network: for guests that are granted none.
@@ -44,7 +56,7 @@ impl Network {
 
     /// [`Net::listen`], if it is granted.
     pub fn listen(&self, at: SocketAddr, backlog: usize) -> Result<Arc<dyn TcpListener>, Errno> {
-        let inner = self.inner()?;
+        let (inner, at) = (self.inner()?, canonical(at));
         if !inner.grants.may_listen(at, Protocol::Tcp) {
             return Err(inner.refuse("listen", format_args!("{at}")));
         }
@@ -53,17 +65,17 @@ impl Network {
 
     /// [`Net::connect`], if it is granted: by its address, or by a name whose address it was found to be.
     pub fn connect(&self, to: SocketAddr) -> Result<Arc<dyn TcpStream>, Errno> {
-        let inner = self.inner()?;
+        let (inner, to) = (self.inner()?, canonical(to));
         if !inner.may_connect(to, Protocol::Tcp) {
             return Err(inner.refuse("connect", format_args!("{to}")));
         }
         inner.net.connect(to)
     }
 
-    /// [`Net::bind`], if it is granted to listen there; port 0, to send from, needs a peer that is granted. The socket
-    /// sends to peers that are granted, and to whoever sent to it.
+    /// [`Net::bind`], if it is granted to listen there: such a socket hears everybody, and answers whoever it heard.
+    /// Port 0, to send from, needs a peer that is granted, and hears and sends to peers that are granted.
     pub fn bind(&self, at: SocketAddr) -> Result<Arc<dyn UdpSocket>, Errno> {
-        let inner = self.inner()?;
+        let (inner, at) = (self.inner()?, canonical(at));
         let sends = at.port() == 0 && inner.grants.connect.iter().any(|peer| peer.protocol == Protocol::Udp);
         let listens = inner.grants.may_listen(at, Protocol::Udp);
         if !listens && !sends {
@@ -76,6 +88,10 @@ impl Network {
     /// [`Net::resolve`], if it is granted.
     pub fn resolve(&self, name: &str) -> Result<Arc<dyn Lookup>, Errno> {
         let inner = self.inner()?;
+        // So what is written to the log below is a name and nothing else.
+        if name.parse::<IpAddr>().is_err() && name_fault(name).is_some() {
+            return Err(Errno::Inval);
+        }
         if !inner.grants.may_resolve(name) {
             return Err(inner.refuse("resolve", format_args!("{name}")));
         }
@@ -92,14 +108,23 @@ impl Network {
     }
 }
 
+fn canonical(at: SocketAddr) -> SocketAddr {
+    SocketAddr::new(at.ip().to_canonical(), at.port())
+}
+
 impl Inner {
     #[cold]
     fn refuse(&self, key: &str, what: core::fmt::Arguments<'_>) -> Errno {
-        self.log.warn(format_args!(
+        let line = format!(
             "{}: {key} {what} is not granted; help: add \"{what}\" to `network.{key}` in lunette.toml, or run it with \
              --{key} {what}",
             self.guest
-        ));
+        );
+        let mut refused = self.refused.lock();
+        if refused.len() < MAX_REFUSED && !refused.contains(&line) {
+            self.log.warn(format_args!("{line}"));
+            refused.push(line);
+        }
         Errno::Acces
     }
 
@@ -155,6 +180,21 @@ struct Datagrams {
 
 /// How many senders can be answered without a grant to send to them.
 const MAX_HEARD: usize = 256;
+/// How many datagrams that are not for it are passed over in one call.
+const MAX_UNHEARD: usize = 64;
+
+impl Datagrams {
+    fn hear(&self, from: SocketAddr) {
+        let mut heard = self.heard.lock();
+        if heard.last() != Some(&from) {
+            heard.retain(|known| *known != from);
+            if heard.len() == MAX_HEARD {
+                heard.remove(0);
+            }
+            heard.push(from);
+        }
+    }
+}
 
 impl Source for Datagrams {
     fn ready(&self, interest: Interest) -> Ready {
@@ -168,19 +208,20 @@ impl Source for Datagrams {
 
 impl UdpSocket for Datagrams {
     fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, usize, SocketAddr), Errno> {
-        let (took, length, from) = self.socket.recv_from(buf)?;
-        let mut heard = self.heard.lock();
-        if self.listens && heard.last() != Some(&from) {
-            heard.retain(|known| *known != from);
-            if heard.len() == MAX_HEARD {
-                heard.remove(0);
+        for _ in 0..MAX_UNHEARD {
+            let (took, length, from) = self.socket.recv_from(buf)?;
+            if self.listens {
+                self.hear(from);
+            } else if !self.inner.may_connect(from, Protocol::Udp) {
+                continue;
             }
-            heard.push(from);
+            return Ok((took, length, from));
         }
-        Ok((took, length, from))
+        Err(Errno::Again)
     }
 
     fn send_to(&self, buf: &[u8], to: SocketAddr) -> Result<(), Errno> {
+        let to = canonical(to);
         if !self.heard.lock().contains(&to) && !self.inner.may_connect(to, Protocol::Udp) {
             return Err(self.inner.refuse("connect", format_args!("{to}/udp")));
         }
@@ -191,3 +232,6 @@ impl UdpSocket for Datagrams {
         self.socket.local()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,7 +55,7 @@ pub trait Stdio: Send + Sync {
     /// Is there input? Takes nothing.
     fn input(&self) -> Ready;
     /// Has `waker` woken as soon as there is input, at once if there is now. One waker: a new one takes the place
-    /// of the old, which is woken.
+    /// of the old, which is woken unless it is of the same task ([`crate::task::replace_waker`]).
     fn register_input(&self, waker: &Waker);
     /// Hands on some of `buf` and says how much; unbuffered: what it took is out.
     /// [`Errno::Pipe`] once nobody listens.

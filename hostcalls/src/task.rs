@@ -1,8 +1,9 @@
 //! Guests, and whatever else waits, as futures on one thread.
 //!
-//! Promises: a task runs only when it was woken; what is due is woken in order; the host is asked to wait
-//! ([`Host::park`]) only when no task can run, and is told until when. One task that panics is the caller's
-//! panic: guests catch their own.
+//! Promises: a task runs only when it was woken; what is due is woken in order; the host has its go
+//! ([`Host::park`]) at the latest when each task had two, and is asked to wait only when no task can run, and is told
+//! until when. A wait that ends, or is dropped, leaves no timer behind. One task that panics is the caller's panic:
+//! guests catch their own.
 //!
 //! Does not: know how its host waits, preempt a task, or use more than one core.
 
@@ -28,6 +29,9 @@ pub trait Host {
     /// Lets the world go on: takes what devices brought, sends what is to be sent, and wakes whom that concerns. If
     /// `idle`, it then waits until something happens or the clock reaches `until` (`None`: no matter when); it may
     /// come back early. `Break`: the run is over, drop all tasks.
+    ///
+    /// A waker that is called from elsewhere (a thread of the host's) must be heard by a wait that begins after: whether
+    /// it is `idle` was found out before.
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()>;
 
     /// Was the VM asked to end in good order (a power button, `lunette stop`)?
@@ -113,6 +117,16 @@ pub async fn ready(wait: &Wait, clock: &dyn Clock, stdio: &dyn Stdio, timers: &T
     .await;
 }
 
+/// Puts `waker` in the place of the one that waits there, and gives that one back, to be woken once nothing is locked.
+/// Not if both are of one task: woken because it asked again, it would never rest.
+#[must_use = "the old waker has to be woken"]
+pub fn replace_waker(place: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
+    if place.as_ref().is_some_and(|old| old.will_wake(waker)) {
+        return None;
+    }
+    place.replace(waker.clone())
+}
+
 /// Lets the other tasks, and the world, have a go.
 pub async fn give_way() {
     let mut gave = false;
@@ -165,13 +179,14 @@ impl<'a, T> Executor<'a, T> {
         let waker = waker_ref(&flag);
         let mut cx = Context::from_waker(&waker);
         loop {
-            if flag.0.swap(false, Ordering::AcqRel) {
-                match self.tasks.poll_next_unpin(&mut cx) {
-                    Poll::Ready(ended) => {
-                        flag.0.store(true, Ordering::Release);
-                        return ended;
-                    }
-                    Poll::Pending => {}
+            // Twice: when it has polled as many as there are, it asks to be polled again even if none is left to run, and
+            // that is not worth a look at all devices.
+            for _ in 0..2 {
+                if flag.0.swap(false, Ordering::AcqRel)
+                    && let Poll::Ready(ended) = self.tasks.poll_next_unpin(&mut cx)
+                {
+                    flag.0.store(true, Ordering::Release);
+                    return ended;
                 }
             }
             let until = self.timers.next();
@@ -188,3 +203,6 @@ impl<'a, T> Executor<'a, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,11 @@ impl<'a> Cmdline<'a> {
         })
     }
 
+    /// Every word that is text, ours or not.
+    pub fn words(&self) -> impl Iterator<Item = &'a str> {
+        self.0.split(u8::is_ascii_whitespace).filter_map(|word| core::str::from_utf8(word).ok())
+    }
+
     /// Devices that QEMU's microvm names: `virtio_mmio.device=SIZE@ADDRESS:LINE` (Linux's
     /// kernel-parameters.txt): size, address, interrupt line.
     pub fn virtio_mmio(&self) -> impl Iterator<Item = (u64, u64, u8)> {

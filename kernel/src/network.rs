@@ -1,23 +1,179 @@
-//! stub until the stack is merged
-use crate::drivers::machine;
-pub use crate::drivers::machine::Card;
-use alloc::string::String;
-use lunette_hostcalls::Nanos;
-pub fn open() -> Result<Card, String> {
-    match machine::open_card(1 << 20) {
-        None => Err("no NIC".into()),
-        Some(Err(fault)) => Err(alloc::format!("{fault}")),
-        Some(Ok(())) => Card::new().ok_or_else(|| "gone".into()),
+//! This machine's network: the stack over the first network card, raised when a guest is granted any of it.
+//!
+//! What the command line says of it: see [`lunette_net::Config`]. Without a card there is still the loopback, if that
+//! is what was asked for (`lunette.ip=none`).
+
+use alloc::{format, string::String, sync::Arc};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+};
+
+use lunette_hostcalls::{Log, Nanos, Net, task::Host};
+use lunette_net::{
+    Config, NoDevice, Stack, V4,
+    smoltcp::{phy::Device, time::Instant},
+};
+
+use crate::{
+    boot,
+    cell::StaticCell,
+    console::log,
+    drivers::machine::{self, Card},
+    mm,
+    services::{KernelClock, KernelHost, KernelRandom},
+    time,
+};
+
+/// What the stack says (addresses that come and go) is news, not a warning.
+struct Notes;
+
+impl Log for Notes {
+    fn warn(&self, line: fmt::Arguments<'_>) {
+        log!(info, "{line}");
     }
 }
+
+/// How long an address is waited for.
+const PATIENCE: Nanos = 15_000_000_000;
+/// What of the free memory sockets may take, and the buffers of the card; and the most of it.
+const SOCKETS: (u64, u64) = (4, 64 << 20);
+const BUFFERS: (u64, u64) = (32, 1 << 20);
+
+enum Raised {
+    Wire(Arc<Stack<Card>>),
+    Loopback(Arc<Stack<NoDevice>>),
+}
+
+static RAISED: StaticCell<Option<Raised>> = StaticCell::new(None);
+
+fn raised() -> &'static mut Option<Raised> {
+    // SAFETY: one core, no interrupt handler comes here, and the only one who writes is `raise`, before there is anything
+    // to poll.
+    unsafe { &mut *RAISED.get() }
+}
+
+/// Raises the network and waits for its address. The error is one line, with its `help:`.
+pub fn raise() -> Result<Arc<dyn Net>, String> {
+    match raised() {
+        Some(Raised::Wire(stack)) => return Ok(stack.clone()),
+        Some(Raised::Loopback(stack)) => return Ok(stack.clone()),
+        None => {}
+    }
+    let share = |(part, most): (u64, u64)| (mm::free_bytes() / part).min(most) as usize;
+    let mut config = Config::from_words([0; 6], boot::info().cmdline.words())?;
+    config.memory = share(SOCKETS);
+    match machine::open_card(share(BUFFERS)) {
+        Some(Ok(())) => {}
+        Some(Err(fault)) => {
+            return Err(format!(
+                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
+            ));
+        }
+        None if config.ipv4 == V4::None => {
+            let stack = Stack::loopback(Arc::new(KernelClock), Arc::new(KernelRandom), Arc::new(Notes));
+            log!(info, "network: the loopback only");
+            *raised() = Some(Raised::Loopback(stack.clone()));
+            return Ok(stack);
+        }
+        None => {
+            return Err(
+                "there is no network card; help: give the VM one (`lunette run --net user`, or QEMU's \
+                        -device virtio-net-device or virtio-net-pci)"
+                    .into(),
+            );
+        }
+    }
+    let (Some(card), Some(nic)) = (Card::new(), machine::nic()) else {
+        return Err("the network card is gone".into());
+    };
+    config.mac = nic.mac();
+    if !nic.link_is_up() {
+        log!(warn, "network: the card says that its link is down");
+    }
+    let wants_ipv4 = config.ipv4 != V4::None;
+    let stack = Stack::new(card, config, Arc::new(KernelClock), Arc::new(KernelRandom), Arc::new(Notes));
+    *raised() = Some(Raised::Wire(stack.clone()));
+    wait_for_address(&stack, wants_ipv4)?;
+    Ok(stack)
+}
+
+fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String> {
+    let end = time::monotonic() + PATIENCE;
+    loop {
+        poll(time::monotonic());
+        let status = stack.status();
+        let Some(missing) = status.missing else { return Ok(()) };
+        if let Some(fault) = machine::nic().and_then(|nic| nic.failure()) {
+            return Err(format!(
+                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
+            ));
+        }
+        if time::monotonic() >= end {
+            if status.v6 || !wants_ipv4 {
+                log!(warn, "network: {missing} has not come within 15 s; it goes on without");
+                return Ok(());
+            }
+            return Err(format!(
+                "the network has no address: {missing} has not come within 15 s; help: see that there is a DHCP server \
+                 on the VM's network, or give an address (lunette run --ip ADDRESS/BITS,GATEWAY)"
+            ));
+        }
+        if KernelHost.park(true, Some(end)).is_break() {
+            return Err(
+                "the VM was asked to stop while it waited for its address; help: start it again".into()
+            );
+        }
+    }
+}
+
+/// Takes what came, sends what is to be sent; true if somebody was woken. Costs nothing before there is a network.
 pub(crate) fn poll(now: Nanos) -> bool {
-    if let Some(nic) = machine::nic() {
-        let had = nic.work();
-        nic.flush(smoltcp::time::Instant::from_micros((now / 1000) as i64));
-        return had;
-    }
-    false
+    let (woken, next) = match raised() {
+        None => return false,
+        Some(Raised::Loopback(stack)) => turn(stack),
+        Some(Raised::Wire(stack)) => {
+            let done = turn(stack);
+            tend_card(now);
+            done
+        }
+    };
+    NEXT.store(next.unwrap_or(Nanos::MAX), Relaxed);
+    woken
 }
-pub(crate) fn next(_: Nanos) -> Option<Nanos> {
-    None
+
+fn turn<D: Device + Send>(stack: &Stack<D>) -> (bool, Option<Nanos>) {
+    let before = stack.wakes();
+    let next = stack.poll();
+    (stack.wakes() != before, next)
+}
+
+/// Has the card send, and says so once if it had to be given up.
+fn tend_card(now: Nanos) {
+    let Some(nic) = machine::nic() else { return };
+    nic.flush(instant(now));
+    static SAID: AtomicBool = AtomicBool::new(false);
+    if let Some(fault) = nic.failure()
+        && !SAID.swap(true, Relaxed)
+    {
+        log!(
+            error,
+            "network: the card breaks its contract: {fault}; it is shut down, and the VM goes on without"
+        );
+    }
+}
+
+fn instant(at: Nanos) -> Instant {
+    Instant::from_micros((at / 1000) as i64)
+}
+
+/// When the stack wants to be polled again; `MAX`: when something happens.
+static NEXT: AtomicU64 = AtomicU64::new(Nanos::MAX);
+
+/// When [`poll`] is due again at the latest.
+pub(crate) fn next(now: Nanos) -> Option<Nanos> {
+    raised().as_ref()?;
+    let card = machine::nic().and_then(|nic| nic.flush_at(instant(now)));
+    let card = card.map_or(Nanos::MAX, |at| at.total_micros() as Nanos * 1000);
+    Some(NEXT.load(Relaxed).min(card)).filter(|at| *at < Nanos::MAX)
 }

@@ -9,7 +9,10 @@ use core::{
 };
 
 use embedded_io::Write;
-use lunette_hostcalls::{Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream, task::Host};
+use lunette_hostcalls::{
+    Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream,
+    task::{Host, replace_waker},
+};
 use spin::Mutex;
 
 use crate::{
@@ -60,7 +63,8 @@ impl Stdio for KernelStdio {
     }
 
     fn register_input(&self, waker: &Waker) {
-        if let Some(old) = INPUT_WAKER.lock().replace(waker.clone()) {
+        let old = replace_waker(&mut INPUT_WAKER.lock(), waker);
+        if let Some(old) = old {
             old.wake();
         }
     }

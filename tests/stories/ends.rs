@@ -73,7 +73,7 @@ pub(crate) fn spin() -> PathBuf {
 }
 
 /// An hour, by poll_oneoff.
-fn sleep() -> PathBuf {
+pub(crate) fn sleep() -> PathBuf {
     crate::guests::wat(
         "sleep",
         r#"(module

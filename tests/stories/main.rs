@@ -12,17 +12,21 @@
 //! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
 #![forbid(unsafe_code)]
 
+mod background;
 mod bad_input;
 mod clients;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
+mod network_flags;
 mod processes;
 mod samples;
 mod servers;
 mod streams;
 mod vm;
+mod wire;
+mod wired;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -60,6 +64,10 @@ impl Stories {
 
 fn main() {
     let arguments = Arguments::from_args();
+    // Some stories have a thousand clients.
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
     servers::stories(&mut stories);
@@ -68,6 +76,9 @@ fn main() {
     hostile::stories(&mut stories);
     bad_input::stories(&mut stories);
     processes::stories(&mut stories);
+    network_flags::stories(&mut stories);
+    background::stories(&mut stories);
     foreign::stories(&mut stories);
+    wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
 }

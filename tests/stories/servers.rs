@@ -47,6 +47,7 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("1,000 idle connections in 64 MiB"), http, move || idlers(place));
         s.needs(on("100 MiB through the echo"), echo, move || bulk(place));
         s.needs(on("slow clients hold up nobody, and not for ever"), http, move || slow(place));
+        s.needs(on("a port that is taken is named, and whoever has it keeps it"), http, move || taken(place));
         s.needs(on("who waits costs no time"), http, move || waiting(place));
         s.needs(on("one after the other, and eight at once"), http, move || latency(place));
     }
@@ -377,6 +378,16 @@ fn echo_drain(place: Place) {
     assert_eq!(client.read(&mut [0; 1]).expect("an end"), 0);
     let ran = server.running.wait(Duration::from_secs(20)).exits(0);
     assert!(String::from_utf8_lossy(&ran.stdout).contains("tcp-echo: done"), "{ran}");
+}
+
+fn taken(place: Place) {
+    let server = http(place, &[]);
+    let again = vm(built("http-rust").expect("built"))
+        .on(place)
+        .flags(["-p".to_owned(), format!("{}:80", server.at)]);
+    again.run().refuses(&server.at.port().to_string());
+    expect(server.client().get("/bytes/3"), 200, pattern(3));
+    server.ends();
 }
 
 /// What a round of everything leaves behind shows in a second round: its memory is what the first one gave back.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lunette_app::Services;
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
-    boot, mm, platform,
+    boot, mm, network, platform,
     services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio},
     time,
 };
@@ -44,7 +44,7 @@ fn boot_app() -> Farewell {
         random: Arc::new(KernelRandom),
         stdio: Arc::new(KernelStdio),
         log: Arc::new(KernelLog),
-        network: Arc::new(|| Err("this kernel has no network yet".into())),
+        network: Arc::new(network::raise),
         memory: free,
         mount_size: free / 2,
     };

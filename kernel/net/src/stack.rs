@@ -1,7 +1,10 @@
 //! The stack as its host and its guests hold it.
 
 use alloc::{sync::Arc, vec::Vec};
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use lunette_hostcalls::{Clock, Errno, Log, Lookup, Nanos, Net, Random, TcpListener, TcpStream, UdpSocket};
 use smoltcp::{
@@ -36,6 +39,8 @@ pub struct Stack<D> {
 pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     hub: Mutex<Hub>,
+    /// How often somebody was woken.
+    wakes: AtomicU64,
 }
 
 impl Shared {
@@ -54,6 +59,7 @@ impl Shared {
             let result = f(&mut hub);
             (result, core::mem::take(&mut hub.woken))
         };
+        self.wakes.fetch_add(woken.len() as u64, Ordering::Relaxed);
         // A waker may call the stack.
         for waker in woken {
             waker.wake();
@@ -109,7 +115,7 @@ impl<D: Device + Send> Stack<D> {
         if asks {
             hub.start_dhcp();
         }
-        let shared = Arc::new(Shared { clock, hub: Mutex::new(hub) });
+        let shared = Arc::new(Shared { clock, hub: Mutex::new(hub), wakes: AtomicU64::new(0) });
         Arc::new(Self { shared, device: Mutex::new(device), names })
     }
 
@@ -131,6 +137,11 @@ impl<D: Device + Send> Stack<D> {
             let more = hub.turn(&mut *device);
             if more { Some(nanos(hub.now)) } else { hub.next().map(nanos) }
         })
+    }
+
+    /// How often somebody was woken until now: a host that halts when nobody was looks at it before and after.
+    pub fn wakes(&self) -> u64 {
+        self.shared.wakes.load(Ordering::Relaxed)
     }
 
     /// How things stand.

@@ -73,8 +73,11 @@ const HALF_OPEN: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(60);
 /// How long a peer may be silent while it is sent to (RFC 9293, 3.8.3: at least 100 s).
 const SILENT: Duration = Duration::from_secs(300);
-/// How long a connection that nobody holds may stand still.
-const ORPHAN: Duration = Duration::from_secs(60);
+/// How long a connection that nobody holds may stand still while it has something to send. Retransmissions are up to a
+/// minute apart.
+const ORPHAN: Duration = Duration::from_secs(300);
+/// And how long when it waits for the peer's end only.
+const LINGER: Duration = Duration::from_secs(60);
 /// How many there may be of those that nobody holds, as far as there is memory.
 const MOST_ORPHANS: usize = 1024;
 const MOST_TIME_WAIT: usize = 1024;
@@ -259,6 +262,7 @@ impl Hub {
         let (before, _) = conn.seen;
         let patience = match conn.stage {
             Stage::HalfOpen { .. } => Some(HALF_OPEN),
+            Stage::Orphan(_) if state == State::FinWait2 => Some(LINGER),
             Stage::Orphan(_) => Some(ORPHAN),
             Stage::TimeWait(_) => None,
             Stage::Held | Stage::Queued { .. } => match state {
@@ -279,7 +283,14 @@ impl Hub {
             conn.error = Some(Errno::Timedout);
             socket.abort();
         }
+        if late && matches!(conn.stage, Stage::Orphan(_)) && state != State::Closed {
+            // Should the peer still be there, it is told.
+            late = false;
+            conn.until = Some(now + LINGER);
+            socket.abort();
+        }
         let state = socket.state();
+        conn.seen.0 = state;
         conn.made |= !matches!(state, State::Closed | State::Listen | State::SynSent | State::SynReceived);
         if state == State::Closed && before != State::Closed {
             let ended = matches!(before, State::LastAck | State::TimeWait | State::Closing);
@@ -326,7 +337,10 @@ impl Hub {
     /// Its neighbour does not answer.
     pub(crate) fn unreachable_tcp(&mut self, id: usize) {
         let Some((socket, conn, _)) = self.slots.get_mut(id).and_then(|slot| slot.tcp()) else { return };
-        if !conn.made {
+        if matches!(conn.stage, Stage::Orphan(_)) && socket.state() == State::Closed {
+            // There is nobody to tell that it is over.
+            self.remove(id);
+        } else if !conn.made {
             conn.error = Some(Errno::Hostunreach);
             conn.until = None;
             socket.abort();

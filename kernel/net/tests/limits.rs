@@ -113,6 +113,7 @@ fn a_flood_of_first_segments_leaves_the_listener_serving_and_memory_bounded() {
         assert!(alone.raw.take_tcp().contains(&(TcpControl::Psh, ack, Some(seq), 6)));
         stream.abort();
     }
+    alone.go();
     alone.clock.push(70 * SECOND);
     alone.go();
     drop(listener);
@@ -296,9 +297,9 @@ fn whom_nobody_answers_is_let_go_of() {
     assert!(before > 100_000);
     drop(client);
     // The peer lives, and does not read.
-    world.run(300 * SECOND);
+    world.run(400 * SECOND);
     assert_eq!(world.a.stack.memory_used(), 0);
-    drop(server);
+    assert_eq!(server.write(b"x"), Err(Errno::Connreset), "and is told so");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The vendored smoltcp is the release plus `elastic.patch`, and nothing else.
+//! The vendored smoltcp is the release plus `lunette.patch`, and nothing else.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -11,7 +11,7 @@ fn the_vendored_tree_is_the_release_plus_the_patch() {
     let release = read("RELEASE.sha256");
     let released: BTreeMap<_, _> =
         release.lines().map(|line| line.split_once("  ").map(|(sum, name)| (name, sum)).unwrap()).collect();
-    let patch = read("elastic.patch");
+    let patch = read("lunette.patch");
     let patches = split(&patch);
     assert!(patches.keys().all(|name| released.contains_key(name)), "the patch adds no files");
 

@@ -1,6 +1,6 @@
 //! The devices of this machine that are in use: set up when they are first needed, and never taken down.
 
-use smoltcp::{
+use lunette_net::smoltcp::{
     phy::{Device, DeviceCapabilities},
     time::Instant,
 };
@@ -105,7 +105,7 @@ pub(crate) fn listen(on: bool) -> bool {
 }
 
 /// The network card as the stack has it: there is one, and it is in here.
-pub struct Card(());
+pub(crate) struct Card(());
 
 impl Card {
     /// The card, once it is open. There must be one stack.

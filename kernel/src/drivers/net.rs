@@ -11,13 +11,14 @@
 //! away if wrong) and, with both of the last, GUEST_TSO4/6: up to 64 KiB of a connection come as one frame.
 //!
 //! Not: RING_EVENT_IDX, whose index `virtio-drivers` compares without regard to its wrap-around (after 65,536 frames a
-//! notification would be lost), and under which it can't switch interrupts off; the rings' flags do both. HOST_TSO4/6.
-//! More queue pairs, the control queue, changes of the link or the MTU while it runs.
+//! notification would be lost), and under which it can't switch interrupts off; the rings' flags do both. HOST_TSO4/6:
+//! QEMU's user-mode network offers neither, and what is sent is cut into segments by the stack. More queue pairs, the
+//! control queue, changes of the link or the MTU while it runs.
 
 use alloc::{boxed::Box, vec::Vec};
 use core::ptr::NonNull;
 
-use smoltcp::{
+use lunette_net::smoltcp::{
     phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken},
     time::{Duration, Instant},
     wire::{EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket},
@@ -50,7 +51,7 @@ const SHORT_HEADER: usize = 10;
 /// blames nobody.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
-/// So many frames are shown to the device at once, so that it sends while we make the next.
+/// So many frames, or buffers, are shown to the device at once: it works while we do.
 const BATCH: usize = 32;
 
 /// Where fields of the configuration space lie, and of the header.
@@ -689,6 +690,9 @@ impl<H: Hal, T: Transport> Device for Nic<H, T> {
             Ok(false) => return None,
             Err(fault) => Err(fault),
         };
+        if self.rx.fresh >= BATCH {
+            notify(&mut self.transport, RECEIVE, &self.rx.queue, &mut self.rx.fresh);
+        }
         match next {
             // SAFETY: the frame lies in buffers that are ours until `Receive::recycle`, or in the scratch space; both
             // need `self`, which is borrowed for as long as the frame.

@@ -1,6 +1,6 @@
 //! The card against a device that keeps the contract, and against devices that do not.
 
-use smoltcp::{
+use lunette_net::smoltcp::{
     phy::{Device, RxToken, TxToken},
     time::Instant,
     wire::{

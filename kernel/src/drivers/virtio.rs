@@ -47,7 +47,7 @@ impl Interrupt {
 
 /// A device as it was found, with its interrupt once that is asked for. Never dropped into: a device that does not
 /// confirm its reset must not hang us.
-pub struct Wired {
+pub(crate) struct Wired {
     inner: ManuallyDrop<SomeTransport<'static>>,
     registers: Option<pci::Registers>,
     /// The line of an MMIO device, as the command line says.
@@ -242,7 +242,7 @@ unsafe impl Hal for KernelHal {
 }
 
 /// As [`KernelHal`], for buffers that are DMA memory themselves: those lie at their own address.
-pub struct DmaHal;
+pub(crate) struct DmaHal;
 
 // SAFETY: as above; what is shared is what `dma_alloc` gave, at virtual = physical.
 unsafe impl Hal for DmaHal {

@@ -37,7 +37,7 @@ mod machine {
     enum Source {
         Unknown,
         /// Told by somebody who knows.
-        Told(&'static str),
+        Told,
         /// Compared with the PIT over too short a time to be the last word.
         Estimated,
         Measured,
@@ -66,19 +66,19 @@ mod machine {
     }
 
     /// Hertz of the TSC as told by the hypervisor or the processor.
-    fn told() -> Option<(u64, &'static str)> {
+    fn told() -> Option<u64> {
         if let Some(hz) = kvmclock::tsc_frequency() {
-            return Some((hz, "kvmclock"));
+            return Some(hz);
         }
         if let Some([khz, ..]) = cpu::hypervisor_signature().and_then(|_| cpu::cpuid(0x4000_0010))
             && khz != 0
         {
-            return Some((u64::from(khz) * 1000, "the hypervisor's timing leaf"));
+            return Some(u64::from(khz) * 1000);
         }
         // Intel SDM vol. 2, CPUID leaf 15h: TSC = crystal * EBX / EAX.
         let [denominator, numerator, crystal, _] = cpu::cpuid(0x15)?;
         (denominator != 0 && numerator != 0 && crystal != 0)
-            .then(|| (u64::from(crystal) * u64::from(numerator) / u64::from(denominator), "CPUID leaf 15h"))
+            .then(|| u64::from(crystal) * u64::from(numerator) / u64::from(denominator))
     }
 
     /// Finds or refines the frequency. Rare: not on the path of a settled clock.
@@ -86,10 +86,10 @@ mod machine {
     fn settle(state: &mut State) {
         let entry = ENTRY.load(Relaxed);
         if state.source == Source::Unknown
-            && let Some((hz, who)) = told()
+            && let Some(hz) = told()
         {
             state.scale = Scale::new(entry, 0, hz);
-            state.source = Source::Told(who);
+            state.source = Source::Told;
             return;
         }
         let (hz, exact) = pit::tsc_frequency();
@@ -137,16 +137,6 @@ mod machine {
                 Some(date)
             }
             offset => Some(offset + now),
-        }
-    }
-
-    /// Where the time comes from, for whoever asks.
-    pub fn source() -> &'static str {
-        match state().source {
-            Source::Unknown => "not read yet",
-            Source::Told(who) => who,
-            Source::Estimated => "the PIT (estimated)",
-            Source::Measured => "the PIT",
         }
     }
 

@@ -13,8 +13,9 @@ use mio::{Interest, net::TcpStream};
 
 use crate::{
     limits::{LINGER, Limits, MAX_HELD},
-    pages::{self, Answer, Body, Stats},
+    pages::{self, Answer, Stats},
     request::{Parsed, Parser, Refused, Request},
+    response::{self, Date},
 };
 
 /// What all connections share.
@@ -145,8 +146,8 @@ impl Connection {
         let mut read_all = false;
         for _ in 0..ROUNDS {
             let more = self.answer_requests(shared);
-            if !self.send(shared)? {
-                return Ok(Wants::Write);
+            if let Some(wants) = self.send(shared)? {
+                return Ok(wants);
             }
             match (self.end, &self.asleep) {
                 (End::Near, _) => return Ok(Wants::Close),
@@ -157,7 +158,7 @@ impl Connection {
                 (_, Some((until, ..))) if *until > shared.now => return Ok(Wants::Time),
                 (_, Some(_)) => {
                     if let Some((_, request, answer)) = self.asleep.take() {
-                        self.respond(request.keep_alive, &request, answer, shared);
+                        self.respond(&request, answer, shared);
                     }
                     continue;
                 }
@@ -172,6 +173,7 @@ impl Connection {
                 return Ok(Wants::Read);
             }
             match self.receive(shared)? {
+                Some(0) => return Ok(Wants::Read),
                 // Less than there was room for was all there is; if not, the poll says so.
                 Some(length) => read_all = length < shared.buffer.len(),
                 None => return Ok(Wants::Close),
@@ -220,14 +222,14 @@ impl Connection {
         if answer.after > Duration::ZERO {
             self.asleep = Some((shared.now + answer.after, request, answer));
         } else {
-            self.respond(request.keep_alive, &request, answer, shared);
+            self.respond(&request, answer, shared);
         }
     }
 
     fn refuse(&mut self, Refused(status): Refused, shared: &mut Shared) {
         shared.stats.requests += 1;
-        let answer = Answer::text(status, format!("{}\n", pages::reason(status)));
-        self.respond(false, &Request::default(), answer, shared);
+        let answer = Answer::text(status, format!("{}\n", response::reason(status)));
+        self.respond(&Request::default(), answer, shared);
         self.parser = Parser::default();
         self.inbox.clear();
         self.began = None;
@@ -235,59 +237,19 @@ impl Connection {
     }
 
     /// Writes an answer to the outbox.
-    fn respond(&mut self, keep_alive: bool, request: &Request, answer: Answer, shared: &mut Shared) {
-        let stays = keep_alive && !shared.draining;
+    fn respond(&mut self, request: &Request, answer: Answer, shared: &mut Shared) {
+        if !request.keep_alive {
+            self.end = End::Near;
+        } else if shared.draining {
+            self.end = End::Gentle;
+        }
+        let closes = self.end != End::Open;
+        let follows = response::write(&mut self.outbox, request, &answer, closes, shared.date.at(shared.now));
+        // A small answer is one write, and one packet.
+        let first = if follows <= OUTBOX as u64 { pages::pattern(0, follows) } else { &[] };
+        self.outbox.extend_from_slice(first);
+        self.pattern = (first.len() as u64, follows);
         self.last = shared.now;
-        let (kind, body, pattern): (_, &[u8], _) = match &answer.body {
-            Body::Text(text) => ("text/plain; charset=utf-8", text.as_bytes(), 0),
-            Body::Bytes(bytes) => ("application/octet-stream", bytes, 0),
-            Body::Pattern(length) => ("application/octet-stream", &[], *length),
-        };
-        let out = &mut self.outbox;
-        out.reserve(256 + body.len());
-        let line = |out: &mut Vec<u8>, words: &[&str]| {
-            words.iter().for_each(|word| out.extend_from_slice(word.as_bytes()));
-            out.extend_from_slice(b"\r\n");
-        };
-        let mut digits = [0; 20];
-        let status = decimal(answer.status.into(), &mut digits);
-        line(out, &["HTTP/1.1 ", status, " ", pages::reason(answer.status)]);
-        line(out, &["Date: ", shared.date.at(shared.now)]);
-        line(out, &["Content-Type: ", kind]);
-        if !answer.allow.is_empty() {
-            line(out, &["Allow: ", answer.allow]);
-        }
-        if !stays {
-            line(out, &["Connection: ", "close"]);
-            self.end = if keep_alive { End::Gentle } else { End::Near };
-        } else if !request.newer {
-            line(out, &["Connection: ", "keep-alive"]);
-        }
-        // As the request came, so goes the answer.
-        let chunked = request.chunked && request.newer && pattern == 0;
-        if chunked {
-            line(out, &["Transfer-Encoding: ", "chunked"]);
-        } else {
-            line(out, &["Content-Length: ", decimal(body.len() as u64 + pattern, &mut digits)]);
-        }
-        out.extend_from_slice(b"\r\n");
-        if request.method == "HEAD" {
-            return;
-        }
-        if chunked {
-            for piece in body.chunks(OUTBOX) {
-                let _ = write!(out, "{:x}\r\n", piece.len());
-                out.extend_from_slice(piece);
-                out.extend_from_slice(b"\r\n");
-            }
-            out.extend_from_slice(b"0\r\n\r\n");
-        } else {
-            out.extend_from_slice(body);
-            // A small answer is one write, and one packet.
-            let first = if pattern <= OUTBOX as u64 { pages::pattern(0, pattern) } else { &[] };
-            out.extend_from_slice(first);
-            self.pattern = (first.len() as u64, pattern);
-        }
     }
 
     fn is_full(&self) -> bool {
@@ -298,25 +260,28 @@ impl Connection {
         self.sent < self.outbox.len() || self.pattern.0 < self.pattern.1
     }
 
-    /// Is all sent?
-    fn send(&mut self, shared: &Shared) -> io::Result<bool> {
-        while self.unsent() {
+    /// Sends what there is. `Some`: not all of it.
+    fn send(&mut self, shared: &Shared) -> io::Result<Option<Wants>> {
+        for _ in 0..ROUNDS {
             let rest = &self.outbox[self.sent..];
             let (at, length) = self.pattern;
             let bytes = if rest.is_empty() { pages::pattern(at, length - at) } else { rest };
+            if bytes.is_empty() {
+                self.outbox.clear();
+                self.sent = 0;
+                return Ok(None);
+            }
             match self.socket.write(bytes) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(sent) if rest.is_empty() => self.pattern.0 += sent as u64,
                 Ok(sent) => self.sent += sent,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(Some(Wants::Write)),
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
             self.last = shared.now;
         }
-        self.outbox.clear();
-        self.sent = 0;
-        Ok(true)
+        Ok(Some(Wants::Turn))
     }
 
     /// How much came. `None`: nothing ever will.
@@ -338,36 +303,5 @@ impl Connection {
             }
         }
         Ok(Some(length))
-    }
-}
-
-fn decimal(mut number: u64, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return std::str::from_utf8(&digits[at..]).unwrap_or_default();
-        }
-    }
-}
-
-/// The date as HTTP wants it, made once a second.
-pub struct Date {
-    made: Instant,
-    text: String,
-}
-
-impl Date {
-    pub fn new(now: Instant) -> Self {
-        Self { made: now, text: httpdate::fmt_http_date(std::time::SystemTime::now()) }
-    }
-
-    fn at(&mut self, now: Instant) -> &str {
-        if now - self.made >= Duration::from_secs(1) {
-            *self = Self::new(now);
-        }
-        &self.text
     }
 }

@@ -6,12 +6,14 @@
 //! | [`connection`] | one client: in, out, deadlines |
 //! | [`request`] | from bytes to requests |
 //! | [`pages`] | from requests to answers: here a server of your own begins |
+//! | [`response`] | from answers to bytes |
 //! | [`limits`] | what a client may use |
 
 mod connection;
 mod limits;
 mod pages;
 mod request;
+mod response;
 
 use std::{
     collections::BTreeSet,
@@ -27,8 +29,9 @@ use mio::{
 };
 use slab::Slab;
 
-use connection::{Connection, Date, Shared, Wants};
+use connection::{Connection, Shared, Wants};
 use limits::Limits;
+use response::Date;
 
 /// WASI preview 1 has no `bind` and `listen`: these sockets listen already, from this descriptor on, as many as
 /// `LISTEN_FDS` says (systemd's convention).

@@ -105,20 +105,3 @@ pub fn pattern(at: u64, most: u64) -> &'static [u8] {
     let from = &PATTERN[(at % PERIOD as u64) as usize..];
     &from[..most.min(from.len() as u64) as usize]
 }
-
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "",
-    }
-}

@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{app::DirMount, exit, network};
+use crate::{app::DirMount, background::store, exit, network};
 
 /// Boot a WebAssembly module as a virtual machine.
 #[derive(Debug, Parser)]
@@ -33,8 +33,18 @@ pub enum Verb {
     Build(Build),
     /// Say what would keep an app from running, without running it
     Check(Look),
-    /// Show what is in an app
-    Inspect(Look),
+    /// Show what is in an app; or what is known of a VM
+    Inspect(Inspect),
+    /// List the VMs in the background
+    Ps(Ps),
+    /// Show what a VM in the background said
+    Logs(Logs),
+    /// Ask VMs in the background to finish, and end those that do not
+    Stop(Stop),
+    /// Take away VMs that have ended, with what they said
+    Rm(Rm),
+    /// Wait until VMs in the background have ended, and print their exit codes
+    Wait(Names),
     /// Look at this machine: what is there, what is missing, how to get it
     Doctor(Doctor),
     /// Print a completion script
@@ -72,8 +82,12 @@ pub struct Run {
     /// Stop the app after so much work
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fuel: Option<u64>,
-    #[command(flatten)]
-    pub network: network::Flags,
+    /// Run the VM in the background, and print its identifier
+    #[arg(short, long, conflicts_with_all = ["host", "dry_run"])]
+    pub detach: bool,
+    /// What to call the VM in the background (default: as the app calls itself)
+    #[arg(long, requires = "detach", value_parser = store::parse_name)]
+    pub name: Option<String>,
     /// Print the command that would run the VM, and end
     #[arg(long, conflicts_with = "host")]
     pub dry_run: bool,
@@ -86,6 +100,9 @@ pub struct Run {
     /// The QEMU to use (default: the one in $PATH)
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
+    // Last, for its heading holds for all that follows.
+    #[command(flatten)]
+    pub network: network::Flags,
     /// A .wasm, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
     #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
     pub command: Vec<OsString>,
@@ -114,6 +131,68 @@ pub struct Look {
     /// A .wasm, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Inspect {
+    #[command(flatten)]
+    pub format: Format,
+    /// A .wasm, a bundle, or a folder with a lunette.toml; else the name of a VM, or how its identifier begins
+    #[arg(default_value = ".")]
+    pub thing: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Ps {
+    /// Those that have ended, too
+    #[arg(short, long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub format: Format,
+}
+
+#[derive(Args, Debug)]
+pub struct Logs {
+    /// Go on with what it says from now on, until it ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// No more than this many lines of what it said
+    #[arg(long, value_name = "N")]
+    pub tail: Option<usize>,
+    /// Say when it was said
+    #[arg(short, long)]
+    pub timestamps: bool,
+    #[command(flatten)]
+    pub format: Format,
+    /// A VM's name, or how its identifier begins
+    pub name: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Stop {
+    /// How long they may take to finish: 10 (seconds), 500ms, 2m; 0 kills at once (default: 10 seconds)
+    #[arg(short, long, value_name = "TIME", value_parser = parse_patience)]
+    pub time: Option<Duration>,
+    /// VMs' names, or how their identifiers begin
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Rm {
+    /// Kill them first if they run
+    #[arg(short, long)]
+    pub force: bool,
+    /// VMs' names, or how their identifiers begin
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Names {
+    /// VMs' names, or how their identifiers begin
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -172,6 +251,14 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
     match lunette_bundle::parse_duration(text)? {
         Duration::ZERO => Err("a timeout of 0 would stop the app at once".into()),
         duration => Ok(duration),
+    }
+}
+
+/// Seconds, or with a unit.
+fn parse_patience(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => lunette_bundle::parse_duration(text),
     }
 }
 
@@ -256,6 +343,10 @@ mod tests {
         assert_eq!(parse_env("A"), Ok(("A".into(), None)));
         assert_eq!(parse_env("A=b=c"), Ok(("A".into(), Some("b=c".into()))));
         assert!(parse_env("=x").is_err());
+        assert_eq!(parse_patience("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_patience("0"), Ok(Duration::ZERO));
+        assert_eq!(parse_patience("500ms"), Ok(Duration::from_millis(500)));
+        assert!(parse_patience("-1").is_err() && parse_patience("soon").is_err());
         assert!(parse_timeout("0s").is_err() && parse_timeout("3").is_err());
     }
 }

@@ -1,20 +1,23 @@
-//! The CLI `lunette`: run, build, check, inspect, doctor.
+//! The CLI `lunette`: run, build, check, inspect, doctor; and ps, logs, stop, rm, wait for VMs in the background.
 //!
 //! Promises: what is bad is refused before anything boots, with what, where and the remedy; a run that
 //! ends without the kernel's farewell is never taken for success; the app's exit code is the command's
-//! ([`exit`]). Does not: keep VMs in the background, share folders live, connect anything to a network.
+//! ([`exit`]). Does not: share folders live, restart VMs, configure the host's network.
 //!
 //! The way of a run: [`cli`] → [`app`] (a bundle of whatever was named) → [`run`] (the launch, the checks)
-//! → [`hypervisor`] (the command, the process, the probe of KVM) or [`host`] (no VM) → an exit code.
+//! → [`network`] (what it is connected to) → [`hypervisor`] (the command, the process, the probe of KVM), in this process
+//! or in one of its own ([`background`]), or [`host`] (no VM) → an exit code.
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod background;
 pub mod cache;
 pub mod cli;
 pub mod console;
 pub mod exit;
 pub mod host;
 pub mod hypervisor;
+pub mod identity;
 pub mod image;
 pub mod module;
 pub mod network;
@@ -24,6 +27,7 @@ pub mod verbs;
 
 use std::ffi::OsString;
 
+use background::supervisor;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Verb};
 use hypervisor::running;
@@ -35,6 +39,9 @@ pub fn main(args: Vec<OsString>) -> u8 {
         // What it says goes where the hypervisor's words go.
         eprintln!("{}", running::guard(&args[2..]));
         return exit::FAILURE;
+    }
+    if args.get(1).is_some_and(|word| word == supervisor::VERB) {
+        return supervisor::supervise(&args[2..]);
     }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
@@ -62,6 +69,11 @@ fn dispatch(verb: &Verb, us: &run::Us) -> Result<u8, Problem> {
         Verb::Build(args) => verbs::build::build(args, us),
         Verb::Check(args) => verbs::check::check(args, us),
         Verb::Inspect(args) => verbs::inspect::inspect(args, us),
+        Verb::Ps(args) => verbs::ps::ps(args, us),
+        Verb::Logs(args) => verbs::logs::logs(args),
+        Verb::Stop(args) => verbs::end::stop(args, us),
+        Verb::Rm(args) => verbs::end::rm(args, us),
+        Verb::Wait(args) => verbs::end::wait(args, us),
         Verb::Doctor(args) => verbs::doctor::doctor(args, us),
         Verb::Completion { shell } => {
             let mut script = Vec::new();

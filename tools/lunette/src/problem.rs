@@ -5,10 +5,12 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::exit;
 
 /// An error for the person at the terminal. Always has a remedy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     pub what: String,
     /// A file, a flag, a place in a file; may be empty.

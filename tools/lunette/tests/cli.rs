@@ -23,6 +23,7 @@ for word; do
         file,id=report,*) report=${word#*path=} ;;
     esac
 done
+runs() { echo "lunette: mark started 1" >>"$report"; }
 say() { echo "lunette: farewell $*" >>"$report"; }
 "#;
 
@@ -56,6 +57,7 @@ impl World {
         command.args(words.split(' ')).current_dir(self.0.path());
         command.env_remove("LUNETTE_IMAGE").env_remove("SOURCE_DATE_EPOCH");
         command.env("XDG_CACHE_HOME", self.path("cache")).stdin(Stdio::null());
+        command.env("LUNETTE_STATE", self.path("state"));
         command
     }
 
@@ -213,6 +215,102 @@ fn a_signal_that_the_vm_can_not_hear_kills_it() {
     signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(137));
     assert!(gone(&world));
+}
+
+#[test]
+fn an_app_that_listens_is_asked_to_finish_first() {
+    // The end of the empty input, then what asks to finish.
+    let asked = "echo $$ >pid; head -c 4 \"$stdin\" | od -An -tx1";
+    for (flags, name) in [("--listen 80", "-TERM"), ("--listen 80", "-INT"), ("-p 127.0.0.1::80", "-TERM")] {
+        let world = World::new(&format!("{asked}; say exit 7; exit 85"));
+        let mut command = world.run(&format!("{flags} hello.wasm"));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        begun(&world);
+        signal(&child, name);
+        let out = child.wait_with_output().unwrap();
+        assert_eq!(
+            (out.status.code(), String::from_utf8_lossy(&out.stdout).trim()),
+            (Some(7), "10 04 10 03")
+        );
+    }
+    // One that has no ear for it: a second Ctrl-C does not wait.
+    let world = World::new("echo $$ >pid; sleep 60");
+    let mut child = world.run("--listen 80 hello.wasm").spawn().unwrap();
+    begun(&world);
+    signal(&child, "-INT");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none(), "it had no time to finish");
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(137));
+    assert!(gone(&world));
+}
+
+#[test]
+fn the_hypervisors_complaints_about_the_network_are_explained() {
+    for (complaint, error, help) in [
+        (
+            "Could not set up host forwarding rule 'tcp:0.0.0.0:8080-10.0.2.15:80'",
+            "0.0.0.0:8080/tcp can't be published",
+            "another port",
+        ),
+        (
+            "could not configure /dev/net/tun (tap0): Device or resource busy",
+            "the tap tap0 can't be used",
+            "ip tuntap",
+        ),
+        ("can't bind unix=/x/a to socket: Permission denied", "/x/a can't be a socket", "folder of yours"),
+    ] {
+        let world = World::new(&format!("echo \"qemu: -netdev x: {complaint}\" >&2; exit 1"));
+        fails(world.run("--listen 80 hello.wasm"), 125, error, help);
+        fails(world.run("-d --listen 80 hello.wasm"), 125, error, help);
+        assert_eq!(ends(world.lunette("ps -aq"), 0).0, "");
+    }
+    let world = World::new("say exit 0");
+    let mut command = world.run("--net unix=a,b --listen 80 hello.wasm");
+    command.env("VERSION", "7.1.0");
+    fails(command, 125, "QEMU 7.1.0 can't do --net unix: 7.2 or newer", "apt-get");
+}
+
+#[test]
+fn a_vm_in_the_background_from_its_beginning_to_its_end() {
+    let world =
+        World::new("runs; echo out; echo err >\"$stderr\"; head -c 4 \"$stdin\" >/dev/null; say exit 3");
+    let (id, err) = ends(world.run("-d -p 127.0.0.1::80 --name web hello.wasm"), 0);
+    assert!(id.len() == 13 && err.starts_with("lunette: published 127.0.0.1:"), "{id}{err}");
+    let json = |words: &str| -> serde_json::Value {
+        serde_json::from_str(&ends(world.lunette(words), 0).0).unwrap()
+    };
+    let vm = json("inspect -o json web");
+    assert_eq!((&vm["status"], &vm["id"]), (&"running".into(), &id.trim_end().into()));
+    assert_eq!(vm["network"]["mode"], "user");
+    let text = ends(world.lunette("inspect web"), 0).0;
+    assert!(text.contains("status     up ") && text.contains("->80/tcp"), "{text}");
+    let port = vm["published"][0]["port"].as_u64().unwrap();
+    // Nobody listens there, this being no QEMU; but the port is known to be taken as soon as somebody does.
+    let taken = std::net::TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())).unwrap();
+    fails(world.run(&format!("-p {port}:80 hello.wasm")), 125, "in use by the VM web", "lunette stop web");
+    drop(taken);
+    fails(world.lunette("rm web"), 125, "the VM web still runs", "lunette stop web");
+    assert_eq!(ends(world.lunette("stop web"), 0).0, "web\n");
+    assert_eq!(ends(world.lunette("wait web"), 0).0, "3\n");
+    assert_eq!(ends(world.lunette("logs web"), 0), ("out\n".into(), "err\n".into()));
+    assert!(ends(world.lunette("ps -a"), 0).0.contains("exited (3)"));
+    assert!(!world.path("state/vms").join(id.trim_end()).join("payload").exists());
+    ends(world.lunette("rm web"), 0);
+    fails(world.lunette("logs web"), 125, "there is no VM web", "lunette ps -a");
+    assert_eq!(fs::read_dir(world.path("state/vms")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_vm_in_the_background_that_never_ran_is_told_and_one_that_crashed_is_kept() {
+    let world = World::new("say refused no memory '(x); help:' more of it; exit 3");
+    fails(world.run("-d hello.wasm"), 125, "no memory (x) (hello.wasm)", "more of it");
+    assert_eq!(ends(world.lunette("ps -aq"), 0).0, "");
+    let world = World::new("echo last words; exit 33");
+    fails(world.run("-d hello.wasm"), 125, "ended without a farewell", "-m");
+    let (out, err) = ends(world.lunette("logs hello"), 0);
+    assert!(out == "last words\n" && err.contains("error: the VM ended without a farewell"), "{out}{err}");
+    assert_eq!(ends(world.lunette("wait hello"), 0).0, "125\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod echo;
 mod foreign;
 mod image;
 mod json;

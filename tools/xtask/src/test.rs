@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    foreign, image, samples, setup,
+    echo, foreign, image, samples, setup,
     sh::{Result, cargo, command, logged, root, succeeds, target, which},
 };
 
@@ -52,6 +52,7 @@ const PHASES: &[Phase] = &[
     ("samples", build_samples),
     ("foreign", fetch_foreign),
     ("selftest", selftest),
+    ("echo", echo),
     ("spec-vm", spec),
     ("stories", stories),
     ("fuzz", fuzz),
@@ -276,9 +277,23 @@ fn spec() -> Result<Vec<Verdict>> {
     }])
 }
 
+/// The server of tests/vm, with clients by the thousand.
+fn echo() -> Result<Vec<Verdict>> {
+    if let Some(skipped) = build_vm_tests()? {
+        return Ok(skipped);
+    }
+    Ok(echo::KINDS
+        .iter()
+        .map(|kind| match echo::run(kind) {
+            Ok(words) => Verdict::passed(format!("{}: {words}", kind.name)),
+            Err(error) => failure(&error.to_string(), 60),
+        })
+        .collect())
+}
+
 const GOOD_END: &str = "lunette: farewell exit 0";
 
-/// Links both test images; what to answer instead where they can't boot or were not built.
+/// Links the test images; what to answer instead where they can't boot or were not built.
 fn build_vm_tests() -> Result<Option<Vec<Verdict>>> {
     if which("qemu-system-x86_64").is_none() {
         return Ok(Some(vec![Verdict::skipped("QEMU is not installed")]));
@@ -289,6 +304,7 @@ fn build_vm_tests() -> Result<Option<Vec<Verdict>>> {
     }
     image::finish("lunette-selftest", "selftest")?;
     image::finish("lunette-spec-vm", "spec-vm")?;
+    image::finish("lunette-echo", "echo")?;
     Ok(None)
 }
 
@@ -309,7 +325,12 @@ fn boot_test_image(image: &str, machine: &str, memory: &str, seconds: u32) -> Re
         "-no-reboot",
     ]);
     qemu.args(["-M", machine, "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-    qemu.args(["-device", if machine == "microvm" { "virtio-rng-device" } else { "virtio-rng-pci" }]);
+    for device in ["virtio-rng", "virtio-net"] {
+        let bus = if machine == "microvm" { "device" } else { "pci" };
+        let netdev = if device == "virtio-net" { ",netdev=n" } else { "" };
+        qemu.args(["-device", &format!("{device}-{bus}{netdev}")]);
+    }
+    qemu.args(["-netdev", "user,id=n,restrict=on", "-append", "lunette.ip=10.0.2.15/24,10.0.2.2"]);
     qemu.arg("-kernel").arg(image::path().with_file_name(format!("{image}.elf")));
     Ok(logged(&mut qemu, &log_of(&format!("{image}-{machine}")))?.1)
 }

@@ -1,9 +1,10 @@
-//! Any bytes as a payload, a bundle, a manifest and a launch: an answer or an error, never a panic; and what
+//! Any bytes as a payload, a bundle, a manifest, a launch and a grant: an answer or an error, never a panic; and what
 //! was accepted keeps the format's promises.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use lunette_bundle::{Bundle, Kind, Launch, Manifest, Payload};
+use lunette_hostcalls::grants::{Listen, Name, Peer};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(payload) = Payload::parse(bytes)
@@ -31,6 +32,15 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(text) = std::str::from_utf8(bytes) {
         if let Ok(manifest) = Manifest::parse(text) {
             assert_eq!(Manifest::parse(&manifest.to_toml()), Ok(manifest));
+        }
+        if let Ok(listen) = text.parse::<Listen>() {
+            assert_eq!(listen.to_string().parse(), Ok(listen));
+        }
+        if let Ok(peer) = text.parse::<Peer>() {
+            assert_eq!(peer.to_string().parse(), Ok(peer));
+        }
+        if let Ok(name) = text.parse::<Name>() {
+            assert_eq!(name.to_string().parse(), Ok(name));
         }
         if let Ok(launch) = Launch::parse(text) {
             assert_eq!(Launch::parse(&launch.to_toml()), Ok(launch));

@@ -4,7 +4,7 @@ use lunette_hostcalls::{Clock, Errno, Nanos, Stdio, Stream, Wait};
 
 use super::{
     Answer, Stop, Wasi,
-    sock::{How, receive, send},
+    sock::Moving,
     table::{Descriptor, Held, Kind},
     types::{Fdflags, Riflags, Rights},
 };
@@ -34,8 +34,8 @@ impl Wasi {
                 Ok(done)
             }
             Kind::Stream(stream) => {
-                let how = How { nonblocking, flags: Riflags::NONE };
-                receive(memory, iovecs, stream, how, &mut self.progress, &mut self.patience)
+                let (progress, patience) = (&mut self.progress, &mut self.patience);
+                Moving { stream, nonblocking, progress, patience }.receive(memory, iovecs, Riflags::NONE)
             }
             Kind::Stdin => match read_stdin(memory, iovecs, &*self.ctx.stdio) {
                 Err(Stop::Errno(Errno::Again)) => Err(self.patience.blocked(nonblocking, Wait::stdin)),
@@ -77,7 +77,8 @@ impl Wasi {
                 done => done,
             },
             Kind::Stream(stream) => {
-                send(memory, iovecs, stream, nonblocking, &mut self.progress, &mut self.patience)
+                let (progress, patience) = (&mut self.progress, &mut self.patience);
+                Moving { stream, nonblocking, progress, patience }.send(memory, iovecs)
             }
             Kind::File { held, position } => {
                 let from = if append { held.files.stat(held.node)?.size } else { *position };

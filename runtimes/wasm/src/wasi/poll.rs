@@ -1,7 +1,8 @@
 //! `poll_oneoff`: waiting for several things at once.
 //!
 //! The hot path of a server, so: every subscription is looked at once, and nothing is allocated unless the guest has to
-//! wait. Regular files are always ready, as in POSIX.
+//! wait. Regular files are always ready, as in POSIX. An event of reading with neither bytes nor the flag of a hang-up is
+//! the end of what a peer sends.
 
 use core::mem;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::{
     table::{Kind, MAX_DESCRIPTORS},
     types::{Clockid, Rights, Subclockflags},
 };
-use crate::memory::{GuestMemory, Span};
+use crate::memory::{BadPointer, GuestMemory, Span};
 
 /// How many subscriptions a call may have: every descriptor, to read and to write. More are [`Errno::Inval`], as in Linux.
 pub const MAX_SUBSCRIPTIONS: usize = 2 * MAX_DESCRIPTORS;
@@ -27,24 +28,21 @@ const CLOCK: u8 = 0;
 const FD_READ: u8 = 1;
 const FD_WRITE: u8 = 2;
 
-struct Subscription {
-    userdata: u64,
-    kind: u8,
-    what: What,
-}
+/// `subscription`, as the guest has laid it out.
+type Record = [u8; SUBSCRIPTION];
 
+/// `subscription_clock`.
 #[derive(Clone, Copy)]
-enum What {
-    Clock { id: Clockid, timeout: u64, absolute: bool },
-    Fd { fd: u32, interest: Interest },
+struct Clock {
+    id: Clockid,
+    timeout: u64,
+    absolute: bool,
 }
 
-/// What a look at a subscription found.
+/// What a look at a subscription found, unless it can't happen.
 enum Look {
     /// It has happened.
     Event(Ready),
-    /// It can't happen.
-    Error(Errno),
     /// Not before this.
     Until(Nanos),
     /// Not before something else does.
@@ -92,12 +90,9 @@ impl Wasi {
         // First of all: do they mean anything? Nothing may be written if one of them doesn't.
         let all = Span { start: subscriptions, length: nsubscriptions * SUBSCRIPTION as u32 };
         let mut clocks = false;
-        for record in memory.bytes(all)?.as_chunks::<SUBSCRIPTION>().0 {
+        for record in records(memory, all)? {
             match record[8] {
-                CLOCK => {
-                    Subscription::decode(record)?;
-                    clocks = true;
-                }
+                CLOCK => clocks = Clock::decode(record).map(|_| true)?,
                 FD_READ | FD_WRITE => {}
                 _ => return Err(Errno::Inval.into()),
             }
@@ -110,57 +105,71 @@ impl Wasi {
         let began = if let Progress::Began(began) = progress { began } else { now };
         let times = Times { now, began };
 
-        let (mut count, mut until) = (0, None);
-        for n in 0..nsubscriptions {
-            let subscription = Subscription::read(memory, subscriptions, n)?;
-            let (error, ready) = match self.look(&subscription.what, times) {
-                Look::Event(ready) => (0, ready),
-                Look::Error(error) => (error.code(), Ready::default()),
-                Look::Until(due) => {
-                    until = Some(until.map_or(due, |other: Nanos| other.min(due)));
-                    continue;
-                }
-                Look::NotYet => continue,
-            };
-            let mut event = [0; EVENT];
-            event[0..8].copy_from_slice(&subscription.userdata.to_le_bytes());
-            event[8..10].copy_from_slice(&error.to_le_bytes());
-            event[10] = subscription.kind;
-            event[16..24].copy_from_slice(&ready.bytes.to_le_bytes());
-            event[24] = ready.hangup.into();
+        let (mut count, mut next, mut until) = (0, 0, None);
+        while let Some((n, event)) = self.look(records(memory, all)?, next, times, &mut until)? {
             memory.write_record(events.wrapping_add(count * EVENT as u32), 8, &event)?;
-            count += 1;
+            (count, next) = (count + 1, n + 1);
         }
         if count > 0 {
             return Ok(memory.write_u32(nevents, count)?);
         }
-        let wait = Wait { until, ..self.wait_for(memory, all)? };
+        let wait = Wait { until, ..self.wait_for(records(memory, all)?)? };
         self.progress = Progress::Began(began);
         self.patience.renew();
         Err(Stop::Wait(wait))
     }
 
-    fn look(&self, what: &What, times: Times) -> Look {
-        match *what {
-            What::Clock { id, timeout, absolute } => self.look_at_clock(id, timeout, absolute, times),
-            What::Fd { fd, interest: Interest::Read } => self.look_at_input(fd).unwrap_or_else(Look::Error),
-            What::Fd { fd, interest: Interest::Write } => self.look_at_output(fd).unwrap_or_else(Look::Error),
+    /// Looks at one subscription after the other, from `first` on, until there is an event: which it was, and what to
+    /// report. `until` becomes the earliest time that was met on the way.
+    fn look(
+        &self,
+        records: &[Record],
+        first: usize,
+        times: Times,
+        until: &mut Option<Nanos>,
+    ) -> Result<Option<(usize, [u8; EVENT])>, Errno> {
+        for (n, record) in records.iter().enumerate().skip(first) {
+            let kind = record[8];
+            let look = match kind {
+                FD_READ => self.look_at_input(word(record, 16)),
+                FD_WRITE => self.look_at_output(word(record, 16)),
+                // Events that were laid over subscriptions (they may not be) can have made nonsense of this one.
+                _ => self.look_at_clock(Clock::decode(record)?, times),
+            };
+            let (error, ready) = match look {
+                Ok(Look::NotYet) => continue,
+                Ok(Look::Until(due)) => {
+                    *until = Some(until.map_or(due, |other| other.min(due)));
+                    continue;
+                }
+                Ok(Look::Event(ready)) => (0, ready),
+                Err(error) => (error.code(), Ready::default()),
+            };
+            let mut event = [0; EVENT];
+            event[0..8].copy_from_slice(&record[0..8]);
+            event[8..10].copy_from_slice(&error.to_le_bytes());
+            event[10] = kind;
+            event[16..24].copy_from_slice(&ready.bytes.to_le_bytes());
+            event[24] = ready.hangup.into();
+            return Ok(Some((n, event)));
         }
+        Ok(None)
     }
 
-    fn look_at_clock(&self, id: Clockid, timeout: u64, absolute: bool, times: Times) -> Look {
+    fn look_at_clock(&self, clock: Clock, times: Times) -> Result<Look, Errno> {
+        let Clock { id, timeout, absolute } = clock;
         let due = match (id, absolute) {
             (Clockid::Monotonic, true) => timeout,
             (Clockid::Monotonic, false) => times.began.saturating_add(timeout),
             (Clockid::Realtime, _) => match self.ctx.clock.wall() {
-                None => return Look::Error(Errno::Inval),
+                None => return Err(Errno::Inval),
                 Some(_) if !absolute => times.began.saturating_add(timeout),
                 // The date may be set while we wait: this is worked out anew each time.
                 Some(date) => times.now.saturating_add(timeout.saturating_sub(date)),
             },
-            (Clockid::Cputime, _) => return Look::Error(Errno::Inval),
+            (Clockid::Cputime, _) => return Err(Errno::Inval),
         };
-        if due <= times.now { Look::Event(Ready::default()) } else { Look::Until(due) }
+        Ok(if due <= times.now { Look::Event(Ready::default()) } else { Look::Until(due) })
     }
 
     fn look_at_input(&self, fd: u32) -> Result<Look, Errno> {
@@ -168,7 +177,16 @@ impl Wasi {
         descriptor.open_for(Rights::FD_READ)?;
         descriptor.may(Rights::POLL_FD_READWRITE)?;
         match &descriptor.kind {
-            Kind::Stream(stream) => Ok(stream.ready(Interest::Read).into()),
+            Kind::Stream(stream) => {
+                let mut ready = stream.ready(Interest::Read);
+                if ready.any() {
+                    // As in Linux: a peer that only ended what it sends may wait for an answer, and many a server takes
+                    // this flag for the end of the connection.
+                    ready.hangup = ready.hangup && stream.ready(Interest::Write).hangup;
+                    return Ok(Look::Event(ready));
+                }
+                Ok(Look::NotYet)
+            }
             Kind::Listener(listener) => Ok(listener.ready(Interest::Read).into()),
             Kind::Stdin => Ok(self.ctx.stdio.input().into()),
             Kind::File { held, position } => {
@@ -194,12 +212,15 @@ impl Wasi {
     /// What would wake a guest whose subscriptions have all been looked at in vain, but for the clocks.
     /// [`Errno::Nomem`]: the host has no room for the list.
     #[cold]
-    fn wait_for(&self, memory: &GuestMemory<'_>, all: Span) -> Result<Wait, Stop> {
+    fn wait_for(&self, records: &[Record]) -> Result<Wait, Errno> {
         let mut wait = Wait::default();
-        let records = memory.bytes(all)?.as_chunks::<SUBSCRIPTION>().0;
         for (n, record) in records.iter().enumerate() {
-            let What::Fd { fd, interest } = Subscription::decode(record)?.what else { continue };
-            let source: Arc<dyn Source> = match &self.table.get(fd)?.kind {
+            let interest = match record[8] {
+                FD_READ => Interest::Read,
+                FD_WRITE => Interest::Write,
+                _ => continue,
+            };
+            let source: Arc<dyn Source> = match &self.table.get(word(record, 16))?.kind {
                 Kind::Stream(stream) => stream.clone(),
                 Kind::Listener(listener) => listener.clone(),
                 Kind::Stdin => {
@@ -217,29 +238,22 @@ impl Wasi {
     }
 }
 
-impl Subscription {
-    fn read(memory: &GuestMemory<'_>, array: u32, n: u32) -> Result<Self, Stop> {
-        let at = array.wrapping_add(n.wrapping_mul(SUBSCRIPTION as u32));
-        Ok(Self::decode(&memory.read_record(at, 8)?)?)
-    }
+fn records<'m>(memory: &'m GuestMemory<'_>, all: Span) -> Result<&'m [Record], BadPointer> {
+    Ok(memory.bytes(all)?.as_chunks().0)
+}
 
-    /// [`Errno::Inval`] for a type, clock or flag that does not exist.
-    #[inline]
-    fn decode(record: &[u8; SUBSCRIPTION]) -> Result<Self, Errno> {
-        let word =
-            |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
-        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-        let kind = record[8];
-        let what = match kind {
-            CLOCK => What::Clock {
-                id: Clockid::decode(word(16))?,
-                timeout: long(24),
-                absolute: Subclockflags::decode(word(40) & 0xffff)?.has(Subclockflags::ABSTIME),
-            },
-            FD_READ => What::Fd { fd: word(16), interest: Interest::Read },
-            FD_WRITE => What::Fd { fd: word(16), interest: Interest::Write },
-            _ => return Err(Errno::Inval),
-        };
-        Ok(Self { userdata: long(0), kind, what })
+#[inline]
+fn word(record: &Record, at: usize) -> u32 {
+    u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]])
+}
+
+impl Clock {
+    /// [`Errno::Inval`] for a clock or flag that does not exist.
+    fn decode(record: &Record) -> Result<Self, Errno> {
+        Ok(Self {
+            id: Clockid::decode(word(record, 16))?,
+            timeout: u64::from(word(record, 24)) | u64::from(word(record, 28)) << 32,
+            absolute: Subclockflags::decode(word(record, 40) & 0xffff)?.has(Subclockflags::ABSTIME),
+        })
     }
 }

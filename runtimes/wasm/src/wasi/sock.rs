@@ -94,10 +94,10 @@ impl Wasi {
         let stream = descriptor.stream()?;
         descriptor.open_for(Rights::FD_READ)?;
         memory.check(ro_flags, 2, 2)?;
-        transfer(memory, ri_data, ro_datalen, |memory, iovecs| {
-            let how = How { nonblocking: descriptor.nonblocking(), flags };
-            receive(memory, iovecs, stream, how, &mut self.progress, &mut self.patience)
-        })?;
+        let nonblocking = descriptor.nonblocking();
+        let moving =
+            Moving { stream, nonblocking, progress: &mut self.progress, patience: &mut self.patience };
+        transfer(memory, ri_data, ro_datalen, |memory, iovecs| moving.receive(memory, iovecs, flags))?;
         // What does not fit into the buffers is still there: nothing of a stream is ever cut off.
         Ok(memory.write_u16(ro_flags, 0)?)
     }
@@ -120,10 +120,10 @@ impl Wasi {
         let descriptor = self.table.get(fd)?;
         let stream = descriptor.stream()?;
         descriptor.open_for(Rights::FD_WRITE)?;
-        transfer(memory, si_data, so_datalen, |memory, iovecs| {
-            let nonblocking = descriptor.nonblocking();
-            send(memory, iovecs, stream, nonblocking, &mut self.progress, &mut self.patience)
-        })
+        let nonblocking = descriptor.nonblocking();
+        let moving =
+            Moving { stream, nonblocking, progress: &mut self.progress, patience: &mut self.patience };
+        transfer(memory, si_data, so_datalen, |memory, iovecs| moving.send(memory, iovecs))
     }
 
     /// Closes one half of a connection, or both.
@@ -157,100 +157,95 @@ impl Descriptor {
     }
 }
 
-/// How to read.
-#[derive(Clone, Copy)]
-pub(super) struct How {
+/// A connection to move bytes through, for a guest that may wait.
+pub(super) struct Moving<'a> {
+    pub(super) stream: &'a Arc<dyn TcpStream>,
     pub(super) nonblocking: bool,
-    pub(super) flags: Riflags,
+    pub(super) progress: &'a mut Progress,
+    pub(super) patience: &'a mut Patience,
 }
 
-/// Reads what is there, or all that is asked for.
-pub(super) fn receive(
-    memory: &mut GuestMemory<'_>,
-    iovecs: &Iovecs,
-    stream: &Arc<dyn TcpStream>,
-    how: How,
-    progress: &mut Progress,
-    patience: &mut Patience,
-) -> Result<u32, Stop> {
-    let peek = how.flags.has(Riflags::PEEK);
-    let all = how.flags.has(Riflags::WAITALL) && !how.nonblocking && !peek;
-    // More may come, and is wanted.
-    let mut more = false;
-    let done = iovecs.each(memory, MAX_SOCKET, progress.moved(), |memory, buf, done| {
-        let bytes = memory.bytes_mut(buf)?;
-        let mut read = 0;
-        while read < bytes.len() {
-            if done > 0 || read > 0 {
-                let there = stream.ready(Interest::Read);
-                if peek || there.bytes == 0 {
-                    more = !there.hangup;
-                    break;
-                }
-            }
-            let now = if peek { stream.peek(bytes) } else { stream.read(&mut bytes[read..]) };
-            match now {
-                Err(error) if read == 0 => return Err(error.into()),
-                Ok(0) | Err(_) => break,
-                // As in `each`: never past the end.
-                Ok(now) => read = read.saturating_add(now).min(bytes.len()),
-            }
-            if !all {
-                break;
-            }
+/// How much one call is to move.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Amount {
+    /// As much as one look shows: looking twice shows the same again.
+    OneLook,
+    /// What can be moved without waiting.
+    Some,
+    /// All of it.
+    All,
+}
+
+impl Moving<'_> {
+    /// Reads what is there, or all that is asked for.
+    pub(super) fn receive(
+        self,
+        memory: &mut GuestMemory<'_>,
+        iovecs: &Iovecs,
+        flags: Riflags,
+    ) -> Result<u32, Stop> {
+        let stream = self.stream;
+        if flags.has(Riflags::PEEK) {
+            let peek = |memory: &mut GuestMemory<'_>, buf| Ok(stream.peek(memory.bytes_mut(buf)?)?);
+            return self.go(memory, iovecs, Interest::Read, Amount::OneLook, peek);
         }
-        Ok(read)
-    });
-    match done {
-        Ok(done) if all && more => {
-            *progress = Progress::Moved(done);
-            Err(Stop::Wait(Wait::socket(stream.clone(), Interest::Read)))
-        }
-        Err(Stop::Errno(Errno::Again)) => {
-            Err(patience.blocked(how.nonblocking, || Wait::socket(stream.clone(), Interest::Read)))
-        }
-        done => done,
+        let amount = if flags.has(Riflags::WAITALL) { Amount::All } else { Amount::Some };
+        let read = |memory: &mut GuestMemory<'_>, buf| Ok(stream.read(memory.bytes_mut(buf)?)?);
+        self.go(memory, iovecs, Interest::Read, amount, read)
     }
-}
 
-/// Writes what there is room for, or all of it.
-pub(super) fn send(
-    memory: &mut GuestMemory<'_>,
-    iovecs: &Iovecs,
-    stream: &Arc<dyn TcpStream>,
-    nonblocking: bool,
-    progress: &mut Progress,
-    patience: &mut Patience,
-) -> Result<u32, Stop> {
-    // There will be room for the rest.
-    let mut more = false;
-    let done = iovecs.each(memory, MAX_SOCKET, progress.moved(), |memory, buf, done| {
-        let bytes = memory.bytes(buf)?;
-        let mut written = 0;
-        while written < bytes.len() {
-            if done > 0 || written > 0 {
-                let there = stream.ready(Interest::Write);
-                if there.bytes == 0 {
-                    more = !there.hangup;
+    /// Writes all of it, or what there is room for.
+    pub(super) fn send(self, memory: &mut GuestMemory<'_>, iovecs: &Iovecs) -> Result<u32, Stop> {
+        let stream = self.stream;
+        let write = |memory: &mut GuestMemory<'_>, buf| Ok(stream.write(memory.bytes(buf)?)?);
+        self.go(memory, iovecs, Interest::Write, Amount::All, write)
+    }
+
+    fn go<'g>(
+        self,
+        memory: &mut GuestMemory<'g>,
+        iovecs: &Iovecs,
+        interest: Interest,
+        amount: Amount,
+        mut step: impl FnMut(&mut GuestMemory<'g>, Span) -> Result<usize, Stop>,
+    ) -> Result<u32, Stop> {
+        let Self { stream, nonblocking, progress, patience } = self;
+        // The rest could be moved later.
+        let mut later = false;
+        let done = iovecs.each(memory, MAX_SOCKET, progress.moved(), |memory, buf, done| {
+            let mut rest = buf;
+            while rest.length > 0 {
+                let some = done > 0 || rest.length < buf.length;
+                if some {
+                    // An error that were met now would be lost.
+                    let there = stream.ready(interest);
+                    if amount == Amount::OneLook || there.bytes == 0 {
+                        later = !there.hangup;
+                        break;
+                    }
+                }
+                let now = match step(memory, rest) {
+                    Err(stop) if rest.length == buf.length => return Err(stop),
+                    Ok(0) | Err(_) => break,
+                    // As in `each`: never past the end.
+                    Ok(now) => now.min(rest.length as usize) as u32,
+                };
+                rest = Span { start: rest.start.wrapping_add(now), length: rest.length - now };
+                if amount == Amount::Some {
                     break;
                 }
             }
-            match stream.write(&bytes[written..]) {
-                Err(error) if written == 0 => return Err(error.into()),
-                Ok(0) | Err(_) => break,
-                Ok(now) => written = written.saturating_add(now).min(bytes.len()),
+            Ok((buf.length - rest.length) as usize)
+        });
+        let wait = || Wait::socket(stream.clone(), interest);
+        match done {
+            Ok(done) if later && amount == Amount::All && !nonblocking => {
+                *progress = Progress::Moved(done);
+                patience.renew();
+                Err(Stop::Wait(wait()))
             }
+            Err(Stop::Errno(Errno::Again)) => Err(patience.blocked(nonblocking, wait)),
+            done => done,
         }
-        Ok(written)
-    });
-    match done {
-        Ok(done) if more && !nonblocking => {
-            *progress = Progress::Moved(done);
-            Err(Stop::Wait(Wait::socket(stream.clone(), Interest::Write)))
-        }
-        Err(Stop::Errno(Errno::Again)) => {
-            Err(patience.blocked(nonblocking, || Wait::socket(stream.clone(), Interest::Write)))
-        }
-        done => done,
     }
 }

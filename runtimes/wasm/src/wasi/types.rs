@@ -25,9 +25,9 @@ impl From<FileKind> for Filetype {
     }
 }
 
-/// `rights`: what may be done with a descriptor.
+/// `rights`: what may be done with a descriptor. A guest has them as 64 bits, of which the upper half means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Rights(pub(super) u64);
+pub(super) struct Rights(u32);
 
 macro_rules! rights {
     ($($name:ident)*) => {
@@ -37,8 +37,8 @@ macro_rules! rights {
         // Not every one is asked for by name.
         #[allow(dead_code)]
         impl Rights {
-            $(pub(super) const $name: Self = Self(1 << Bit::$name as u64);)*
-            pub(super) const ALL: Self = Self((1 << Bit::COUNT as u64) - 1);
+            $(pub(super) const $name: Self = Self(1 << Bit::$name as u32);)*
+            pub(super) const ALL: Self = Self((1 << Bit::COUNT as u32) - 1);
         }
     };
 }
@@ -102,7 +102,7 @@ impl Rights {
 
     /// Reads a guest's word: [`Errno::Inval`] for bits that mean nothing.
     pub(super) fn decode(bits: u64) -> Result<Self, Errno> {
-        if bits & !Self::ALL.0 == 0 { Ok(Self(bits)) } else { Err(Errno::Inval) }
+        if bits & !u64::from(Self::ALL.0) == 0 { Ok(Self(bits as u32)) } else { Err(Errno::Inval) }
     }
 
     pub(super) const fn or(self, other: Self) -> Self {
@@ -226,8 +226,8 @@ pub(super) fn fdstat(kind: Filetype, flags: Fdflags, base: Rights, inheriting: R
     let mut out = [0; 24];
     out[0] = kind as u8;
     out[2..4].copy_from_slice(&flags.0.to_le_bytes());
-    out[8..16].copy_from_slice(&base.0.to_le_bytes());
-    out[16..24].copy_from_slice(&inheriting.0.to_le_bytes());
+    out[8..16].copy_from_slice(&u64::from(base.0).to_le_bytes());
+    out[16..24].copy_from_slice(&u64::from(inheriting.0).to_le_bytes());
     out
 }
 

@@ -1,4 +1,5 @@
 //! Sockets that a test holds the other end of: nothing comes and nothing goes but by its hand.
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its own part")]
 
 use std::{
     collections::VecDeque,

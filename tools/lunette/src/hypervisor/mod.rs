@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{network::publish::Published, problem::Problem};
 
 /// A machine that a hypervisor can be asked for, as data.
@@ -79,6 +81,10 @@ pub enum Accel {
 }
 
 impl Accel {
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Tcg, Self::Kvm].into_iter().find(|accel| accel.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcg => "tcg",
@@ -104,7 +110,7 @@ pub struct Vm {
 }
 
 /// A network device, and what is at the other end of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nic {
     pub backend: Backend,
     /// `None`: the hypervisor's choice, which is the same for all its VMs.
@@ -113,7 +119,8 @@ pub struct Nic {
     pub capture: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Backend {
     User(UserNet),
     Tap(String),
@@ -125,7 +132,7 @@ pub enum Backend {
 }
 
 /// A router in the hypervisor's process, which needs no rights.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UserNet {
     pub forwards: Vec<Published>,
     /// The guest's address, where it is not left to DHCP.

@@ -153,6 +153,10 @@ pub fn plan(
     let mode = flags.net.clone().unwrap_or(if wanted { Mode::User } else { Mode::None });
     if mode == Mode::None {
         return match (flags.in_vain(), &flags.net) {
+            // Granted all the same: the guests have the loopback, among themselves.
+            (None, _) if needs.any => {
+                Ok(Network { words: vec!["lunette.ip=none".into()], ..Network::default() })
+            }
             (None, _) => Ok(Network::default()),
             (Some(flag), Some(_)) => {
                 let what = format!("{flag} needs a network, and --net none gives none");
@@ -400,7 +404,8 @@ mod tests {
     fn without_grants_and_flags_there_is_nothing() {
         let network = planned("", Needs::default()).unwrap();
         assert!(network.nic.is_none() && network.words.is_empty() && network.published.is_empty());
-        assert!(planned("--net none", GRANTED).unwrap().nic.is_none());
+        let alone = planned("--net none", GRANTED).unwrap();
+        assert!(alone.nic.is_none() && alone.words == ["lunette.ip=none"]);
     }
 
     #[test]

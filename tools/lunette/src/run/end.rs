@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How much longer than its own limit a VM may take before it is killed: the kernel ends it in time.
-pub const BACKSTOP: Duration = Duration::from_secs(5);
+pub(super) const BACKSTOP: Duration = Duration::from_secs(5);
 
 /// What was run, as far as its end needs it.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ pub fn of_vm(outcome: &Outcome, hypervisor: &dyn Hypervisor, ran: Ran<'_>, info:
 }
 
 /// The end of a run that said how it ended.
-pub fn of_farewell(farewell: &Farewell, asked: Option<Ask>, ran: Ran<'_>) -> End {
+pub(super) fn of_farewell(farewell: &Farewell, asked: Option<Ask>, ran: Ran<'_>) -> End {
     let app = ran.app;
     let (how, problem) = match farewell {
         Farewell::Exit(_) => ("exited", None),

@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-pub use end::{BACKSTOP, End, Ran, of_vm};
+use end::BACKSTOP;
+pub use end::{End, Ran, of_vm};
 pub use launch::environment;
-use lunette_bundle::Payload;
+use lunette_bundle::{GuestPlan, Payload};
 
 use crate::{
     app::{App, Extras, Packed},
+    background::{start::start, store::Store},
     cache::Cache,
     cli::{AccelChoice, Run},
     host,
@@ -81,18 +83,22 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let timeout = plan.app.timeout;
 
     if args.host {
-        let (_published, reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
-        drop(reserved);
-        let farewell = host::run(payload)?;
+        let (published, _reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
+        let farewell = host::run(payload, published)?;
         let ran = Ran { app, timeout, memory: args.memory, host: true };
         return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
     }
-    let network = network::plan(&args.network, needs, |_, _| None)?;
-    let ready = ready(args, us, &payload, network, timeout, needs, app, plan.app.name)?;
+    let store = if args.detach { Some(Store::of_user()?) } else { Store::of_user().ok() };
+    let owner = |host, protocol| store.as_ref()?.publisher(host, protocol);
+    let network = network::plan(&args.network, needs, owner)?;
+    let ready = ready(args, us, &payload, network, plan.app, needs)?;
     if args.dry_run {
         return dry_run(ready, us, &payload);
     }
-    foreground(ready, us, &payload)
+    match store {
+        Some(store) if args.detach => start(ready, &store, args.name.as_deref(), &payload, us),
+        _ => foreground(ready, us, &payload),
+    }
 }
 
 /// Finds and chooses all that a VM needs.
@@ -101,10 +107,8 @@ fn ready(
     us: &Us,
     payload: &[u8],
     network: Network,
-    timeout: Option<Duration>,
+    plan: GuestPlan,
     needs: Needs,
-    app: &str,
-    name: String,
 ) -> Result<Ready, Problem> {
     let voice = &us.voice;
     let qemu = Qemu::find(args.qemu.as_deref(), &us.cache)?;
@@ -140,10 +144,10 @@ fn ready(
         vm,
         published: network.published,
         reserved: network.reserved,
-        timeout,
+        timeout: plan.timeout,
         drains: needs.listens,
-        app: app.to_owned(),
-        name,
+        app: args.command[0].to_string_lossy().into_owned(),
+        name: plan.name,
         memory: args.memory,
     })
 }
@@ -162,7 +166,7 @@ fn dry_run(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
 }
 
 fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
-    let file = tempfile::NamedTempFile::with_prefix("lunette-").and_then(|mut file| {
+    let file = tempfile::NamedTempFile::with_prefix(running::prefix()).and_then(|mut file| {
         std::io::Write::write_all(&mut file, payload)?;
         Ok(file)
     });
@@ -177,7 +181,7 @@ fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> 
     ready.published.iter().for_each(|published| us.voice.say(&format!("published {published}")));
     let options = Options {
         guard: us.executable.clone(),
-        limit: ready.limit(),
+        limit: limit(ready.timeout),
         streams: Streams::Ours,
         manners: Some(Manners { drains: ready.drains, patience: Box::new(|| PATIENCE) }),
         started: None,
@@ -187,11 +191,9 @@ fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> 
     Ok(told(&of_vm(&outcome, &ready.qemu, ran, |line| us.voice.info(line)), &us.voice))
 }
 
-impl Ready {
-    /// When the VM is killed that the kernel did not end in time.
-    pub fn limit(&self) -> Option<Duration> {
-        self.timeout.map(|timeout| timeout.saturating_add(BACKSTOP))
-    }
+/// When a VM is killed that the kernel did not end in time.
+pub fn limit(timeout: Option<Duration>) -> Option<Duration> {
+    timeout.map(|timeout| timeout.saturating_add(BACKSTOP))
 }
 
 /// Tells the end to the person at the terminal; the exit code.

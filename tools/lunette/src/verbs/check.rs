@@ -7,25 +7,42 @@ use crate::{
     app::{App, Extras},
     cli::Look,
     exit, module,
-    problem::Problem,
+    problem::{Problem, printable},
     run::Us,
+    verbs::inspect::{grants_json, grants_text},
 };
 
 /// 0 if it would run, 125 if not.
 pub fn check(args: &Look, us: &Us) -> Result<u8, Problem> {
     let shown = args.app.display();
-    let problems: Vec<Problem> = match App::open(&args.app) {
-        Ok(app) => problems(app, us).into_iter().map(|p| p.at(&shown)).collect(),
-        Err(problem) => vec![problem],
+    let (manifest, problems) = match App::open(&args.app) {
+        Ok(app) => {
+            let manifest = app.manifest().ok();
+            (manifest, problems(app, us).into_iter().map(|p| p.at(&shown)).collect())
+        }
+        Err(problem) => (None, vec![problem]),
     };
+    let guests = manifest.iter().flat_map(|manifest| std::iter::once(&manifest.app).chain(&manifest.guests));
     if args.format.json() {
         let list = problems.iter().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help }));
-        let value = json!({ "ok": problems.is_empty(), "problems": list.collect::<Vec<_>>() });
+        let guests = guests.map(|guest| json!({ "name": guest.name, "network": grants_json(&guest.grants) }));
+        let value = json!({
+            "ok": problems.is_empty(),
+            "problems": list.collect::<Vec<_>>(),
+            "guests": guests.collect::<Vec<_>>(),
+        });
         super::print_json(&value)?;
     } else {
         problems.iter().for_each(|problem| us.voice.error(problem));
         if problems.is_empty() && !us.voice.quiet {
-            super::print(&format!("{shown}: fine\n"))?;
+            let mut out = format!("{shown}: fine\n");
+            // What it would be let do, which is more than nothing only if somebody says so.
+            for guest in guests {
+                for line in grants_text(&guest.grants) {
+                    out += &format!("  {} {}\n", printable(&guest.name), printable(&line));
+                }
+            }
+            super::print(&out)?;
         }
     }
     Ok(problems.first().map_or(0, |first| if problems.len() == 1 { first.code } else { exit::FAILURE }))

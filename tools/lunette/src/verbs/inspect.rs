@@ -2,19 +2,42 @@
 
 use std::fmt::Write as _;
 
-use lunette_bundle::{Bundle, Kind, Manifest};
+use lunette_bundle::{Bundle, GuestSpec, Kind, Manifest};
+use lunette_hostcalls::Grants;
 use lunette_wasm::{Provided, Report};
 use serde_json::{Value, json};
 
 use crate::{
     app::{App, Extras},
-    cli::Look,
+    background::store::Store,
+    cli::{Inspect, Look},
+    exit,
     problem::{Problem, printable},
     run::Us,
+    verbs::ps,
 };
 
 /// Prints contents, manifest, hash and imports. A module that can't be run is still shown, with the reason.
-pub fn inspect(args: &Look, us: &Us) -> Result<u8, Problem> {
+pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
+    let thing = args.thing.to_string_lossy();
+    let looks_like_a_path =
+        thing.contains('/') || [".wasm", ".lunette", ".bundle"].iter().any(|end| thing.ends_with(end));
+    if !looks_like_a_path && !args.thing.exists() {
+        let entry = Store::of_user()?.find(&thing).map_err(|mut problem| {
+            if problem.what.starts_with("there is no VM") {
+                problem.what = format!("there is no app and no VM {thing}");
+                problem.code = exit::NOT_FOUND;
+            }
+            problem
+        })?;
+        if args.format.json() {
+            super::print_json(&ps::whole(&entry))?;
+        } else {
+            super::print(&ps::text(&entry))?;
+        }
+        return Ok(0);
+    }
+    let args = Look { format: args.format, app: args.thing.clone() };
     let app = App::open(&args.app)?;
     let kind = match &app {
         App::Module(..) => "module",
@@ -78,10 +101,44 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             "table-elements": manifest.app.table_elements,
         },
         "mounts": mounts.collect::<Vec<_>>(),
+        "network": grants_json(&manifest.app.grants),
+        "guests": manifest.guests.iter().map(guest_json).collect::<Vec<_>>(),
         "entries": entries.collect::<Vec<_>>(),
         "module": module.as_ref().ok().and_then(Option::as_ref).map(module_json),
         "problem": module.as_ref().err().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help })),
     })
+}
+
+/// What an app may do with the network.
+pub fn grants_json(grants: &Grants) -> Value {
+    fn texts(all: &[impl ToString]) -> Vec<String> {
+        all.iter().map(ToString::to_string).collect()
+    }
+    json!({
+        "listen": texts(&grants.listen),
+        "connect": texts(&grants.connect),
+        "resolve": texts(&grants.resolve),
+    })
+}
+
+fn guest_json(guest: &GuestSpec) -> Value {
+    json!({
+        "name": guest.name, "main": guest.main, "args": guest.args, "network": grants_json(&guest.grants),
+    })
+}
+
+/// The same in words, a line for each kind; none for no grants.
+pub fn grants_text(grants: &Grants) -> Vec<String> {
+    fn list(words: &str, all: &[impl ToString]) -> Option<String> {
+        let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+        (!all.is_empty()).then(|| format!("{words} {}", all.join(", ")))
+    }
+    let lines = [
+        list("may listen on", &grants.listen),
+        list("may connect to", &grants.connect),
+        list("may ask for the addresses of", &grants.resolve),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
 fn module_json(report: &Report) -> Value {
@@ -120,6 +177,18 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
     let _ = writeln!(out, "\nmanifest:");
     for line in bundle.manifest().unwrap_or_default().lines() {
         let _ = writeln!(out, "  {}", printable(line));
+    }
+    let guests = std::iter::once(&manifest.app).chain(&manifest.guests);
+    for (n, guest) in guests.enumerate() {
+        let grants = grants_text(&guest.grants);
+        if n > 0 {
+            let _ = writeln!(out, "\nbeside it, {}: {}", printable(&guest.name), printable(&guest.main));
+        } else if !grants.is_empty() {
+            let _ = writeln!(out, "\nnetwork:");
+        }
+        for line in grants {
+            let _ = writeln!(out, "  {}", printable(&line));
+        }
     }
     let _ = writeln!(out, "\ncontents:");
     for entry in bundle.entries() {

@@ -3,7 +3,10 @@
 pub mod build;
 pub mod check;
 pub mod doctor;
+pub mod end;
 pub mod inspect;
+pub mod logs;
+pub mod ps;
 
 use std::io::Write;
 

@@ -3,18 +3,27 @@
 //! With `lunette.marks` on its command line the kernel writes `lunette: mark NAME TSC` to the report
 //! channel at the end of each phase.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
-use super::{Figure, vm::Bench};
+use super::{
+    Figure,
+    vm::{Bench, Words},
+};
 use crate::sh::{Result, target};
+
+pub(super) const ENTRY: &str = "entry";
+pub(super) const FIRST_OUTPUT: &str = "first-output";
 
 /// The kernel's own share ends where it hands over to the runtime.
 const KERNEL: (&str, &str, f64) = ("runtime", "boot.microvm.kernel", 60_000.0);
-const WHOLE: (&str, &str, f64) = ("first-output", "boot.microvm.wasmi_hello", 3_500_000.0);
+const WHOLE: (&str, &str, f64) = (FIRST_OUTPUT, "boot.microvm.wasmi_hello", 3_500_000.0);
 
 pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
-    let marks = marks(bench, "microvm")?;
-    let entry = at(&marks, "entry")?;
+    let marks = marks(bench.words("microvm", &bench.hello)?)?;
+    let entry = at(&marks, ENTRY)?;
     let mut figures = Vec::new();
     for (mark, name, limit) in [KERNEL, WHOLE] {
         let count = at(&marks, mark)?.saturating_sub(entry);
@@ -27,22 +36,38 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-fn marks(bench: &Bench, machine: &str) -> Result<Vec<(String, u64)>> {
+/// Boots it; the marks until its first output.
+pub(super) fn marks(mut words: Words) -> Result<Vec<(String, u64)>> {
     let report = target().join("bench-report");
-    let mut words = bench.words(machine, &bench.hello)?;
     words.report_to(&report)?;
     words.set("-append", |line| format!("{line} lunette.marks"))?;
     words.add(&["-icount", "shift=0,sleep=off"]);
-    words.start()?.output(Duration::from_secs(60))?.ok_or("the VM did not end within 60 s")?;
-    let text = fs::read_to_string(&report)?;
-    let mark = |line: &str| {
-        let (name, tsc) = line.strip_prefix("lunette: mark ")?.split_once(' ')?;
-        Some((name.to_owned(), tsc.trim().parse().ok()?))
-    };
-    Ok(text.lines().filter_map(mark).collect())
+    let _ = fs::remove_file(&report);
+    let begun = Instant::now();
+    let _vm = words.start()?;
+    // A server does not end by itself.
+    loop {
+        let marks = parse(&fs::read_to_string(&report).unwrap_or_default());
+        if marks.iter().any(|(name, _)| name == FIRST_OUTPUT) {
+            return Ok(marks);
+        }
+        if begun.elapsed() > Duration::from_secs(60) {
+            return Err("the VM said nothing within 60 s".into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
-fn at(marks: &[(String, u64)], name: &str) -> Result<u64> {
+/// The marks in a report; a last line that is not whole yet is none.
+fn parse(report: &str) -> Vec<(String, u64)> {
+    let mark = |line: &str| {
+        let (name, tsc) = line.strip_suffix('\n')?.strip_prefix("lunette: mark ")?.split_once(' ')?;
+        Some((name.to_owned(), tsc.trim().parse().ok()?))
+    };
+    report.split_inclusive('\n').filter_map(mark).collect()
+}
+
+pub(super) fn at(marks: &[(String, u64)], name: &str) -> Result<u64> {
     let found = marks.iter().find(|(mark, _)| mark == name);
     found.map(|(_, tsc)| *tsc).ok_or_else(|| format!("the kernel reported no mark `{name}`").into())
 }

@@ -5,7 +5,9 @@
 //! an emulator on whatever runs this. A figure over its limit is shown, and fails nothing.
 
 mod boot;
+mod debian;
 mod hostcall;
+mod net;
 mod ram;
 mod vm;
 mod wall;
@@ -45,13 +47,16 @@ pub(crate) fn bench() -> Result<()> {
     let bench = vm::Bench { cli: run::cli()?, hello: sample("hello-rust")?, image: image.path };
     let mut figures = Vec::new();
     let mut notes = Vec::new();
-    let parts: [(&str, Measure); 6] = [
+    let parts: [(&str, Measure); 9] = [
         ("boot", boot::measure),
         ("first line", wall::first_line),
         ("image", image_size),
         ("ram", ram::measure),
         ("host call", hostcall::measure),
         ("cli", wall::cli_hello),
+        ("net listen", net::listen),
+        ("ram of a server", net::ram),
+        ("net", net::rates),
     ];
     for (name, measure) in parts {
         match measure(&bench) {

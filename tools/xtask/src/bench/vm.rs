@@ -4,7 +4,6 @@ use std::{
     io::Read as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread,
     time::{Duration, Instant},
 };
 
@@ -27,8 +26,13 @@ impl Bench {
 
     /// The words of the command that it would start.
     pub(crate) fn words(&self, machine: &str, app: &Path) -> Result<Words> {
+        self.words_with(machine, app, &[])
+    }
+
+    /// The same, with more flags.
+    pub(crate) fn words_with(&self, machine: &str, app: &Path, flags: &[&str]) -> Result<Words> {
         let mut run = command(&self.cli, &["run", "--accel", "tcg", "--dry-run", "--machine", machine]);
-        let line = read(run.env("LUNETTE_IMAGE", &self.image).arg(app))?;
+        let line = read(run.env("LUNETTE_IMAGE", &self.image).args(flags).arg(app))?;
         // It is written for a shell, so a shell takes it apart.
         let script = format!("printf '%s\\0' {}", line.trim_end());
         let text = read(&mut command("sh", &["-c", &script]))?;
@@ -87,22 +91,6 @@ impl Vm {
         let mut out = self.child.stdout.take().ok_or("no output")?;
         let read = out.read(&mut [0])?;
         Ok((read == 1).then(|| self.begun.elapsed()))
-    }
-
-    /// All that it prints, if it ends within `limit`.
-    pub(crate) fn output(mut self, limit: Duration) -> Result<Option<Vec<u8>>> {
-        let mut out = self.child.stdout.take().ok_or("no output")?;
-        let reader = thread::spawn(move || {
-            let mut bytes = Vec::new();
-            out.read_to_end(&mut bytes).map(|_| bytes)
-        });
-        while self.child.try_wait()?.is_none() {
-            if self.begun.elapsed() > limit {
-                return Ok(None);
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        Ok(Some(reader.join().map_err(|_| "the reader failed")??))
     }
 }
 

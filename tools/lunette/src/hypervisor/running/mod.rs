@@ -24,6 +24,7 @@ use std::{
 
 pub use course::Ask;
 use course::{Act, Course};
+pub use folder::prefix;
 use folder::{Fifo, run_folder};
 use lunette_hostcalls::farewell::Farewell;
 pub use process::{GUARD, guard};

@@ -538,6 +538,13 @@ pub struct Socket<'a> {
     /// While set, segments before this are sent again one by one, as acknowledgements show that they are missing
     /// (RFC 6582).
     recover: Option<TcpSeqNumber>,
+    /// When the segment that duplicate ACKs ask for counts as lost.
+    loss_at: Option<Instant>,
+    /// When it was sent again.
+    resent_at: Option<Instant>,
+    /// Segments of this connection overtake each other, so that duplicate ACKs prove nothing: only
+    /// time does (RFC 8985, in essence).
+    reordering: bool,
 
     /// Duration for Delayed ACK. If None no ACKs will be delayed.
     ack_delay: Option<Duration>,
@@ -631,6 +638,9 @@ impl<'a> Socket<'a> {
             local_rx_dup_acks: 0,
             pending_fast_retransmit: false,
             recover: None,
+            loss_at: None,
+            resent_at: None,
+            reordering: false,
             ack_delay: Some(ACK_DELAY_DEFAULT),
             ack_delay_timer: AckDelayTimer::Idle,
             challenge_ack_timer: Instant::from_secs(0),
@@ -952,6 +962,9 @@ impl<'a> Socket<'a> {
         self.local_max_seq = TcpSeqNumber::default();
         self.pending_fast_retransmit = false;
         self.recover = None;
+        self.loss_at = None;
+        self.resent_at = None;
+        self.reordering = false;
         self.remote_last_ack = None;
         self.remote_last_win = 0;
         self.remote_win_len = 0;
@@ -2164,7 +2177,7 @@ impl<'a> Socket<'a> {
                     if repr.payload.is_empty()
                         && last_rx_ack == ack_number
                         && ack_number < self.remote_last_seq
-                        && !is_window_update =>
+                        && (!is_window_update || repr.sack_ranges[0].is_some()) =>
                 {
                     // Increment duplicate ACK count
                     self.local_rx_dup_acks = self.local_rx_dup_acks.saturating_add(1);
@@ -2180,8 +2193,11 @@ impl<'a> Socket<'a> {
                         }
                     );
 
-                    if self.local_rx_dup_acks == 3 {
-                        self.timer.set_for_fast_retransmit();
+                    if self.local_rx_dup_acks >= 3
+                        && self.recover.is_none()
+                        && self.loss_at.is_none()
+                    {
+                        self.loss_at = Some(cx.now() + self.reordering_patience());
                         net_debug!("started fast retransmit");
                     }
 
@@ -2197,7 +2213,8 @@ impl<'a> Socket<'a> {
                 // No duplicate ACK means we reset the duplicate ACK count
                 // and notify the congestion controller of the fresh ACK
                 _ => {
-                    if self.local_rx_dup_acks > 0 {
+                    // Data that comes meanwhile repeats the ACK number and says nothing.
+                    if self.local_rx_dup_acks > 0 && ack_len > 0 {
                         self.local_rx_dup_acks = 0;
                         net_debug!("reset duplicate ACK count");
                     }
@@ -2207,6 +2224,7 @@ impl<'a> Socket<'a> {
                     self.rtte.on_ack(cx.now(), ack_number);
                     if ack_len > 0 {
                         self.rtte.on_progress();
+                        self.notice_reordering(cx.now());
                     }
                     partial_ack = ack_len > 0 && self.recover.is_some_and(|recover| ack_number < recover);
                     if partial_ack {
@@ -2268,8 +2286,11 @@ impl<'a> Socket<'a> {
         }
 
         // What comes next is missing, too.
-        if partial_ack && self.timer.is_retransmit() {
-            self.timer.set_for_fast_retransmit();
+        if partial_ack
+            && self.timer.is_retransmit()
+            && (!self.remote_has_sack || repr.sack_ranges[0].is_some())
+        {
+            self.loss_at = Some(cx.now() + self.reordering_patience());
         }
 
         // start/stop the Zero Window Probe timer.
@@ -2370,6 +2391,24 @@ impl<'a> Socket<'a> {
         } else {
             None
         }
+    }
+
+    /// How long a missing segment may yet come by itself.
+    fn reordering_patience(&self) -> Duration {
+        if self.reordering && self.rtte.have_measurement {
+            Duration::from_millis(u64::from(self.rtte.srtt).max(1))
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Something new was acknowledged: was it what counted, or was about to count, as lost?
+    fn notice_reordering(&mut self, now: Instant) {
+        let by_itself = self.loss_at.take().is_some();
+        // Too soon to be what was sent again.
+        let half_rtt = Duration::from_millis(u64::from(self.rtte.srtt / 2));
+        let too_soon = self.resent_at.take().is_some_and(|at| now < at + half_rtt);
+        self.reordering |= by_itself || (too_soon && self.rtte.have_measurement);
     }
 
     fn timed_out(&self, timestamp: Instant) -> bool {
@@ -2550,6 +2589,12 @@ impl<'a> Socket<'a> {
             .inner_mut()
             .pre_transmit(cx.now());
 
+        if self.loss_at.is_some_and(|at| at <= cx.now()) {
+            self.loss_at = None;
+            self.resent_at = Some(cx.now());
+            self.timer.set_for_fast_retransmit();
+        }
+
         // Check if any state needs to be changed because of a timer.
         if self.timed_out(cx.now()) {
             // If a timeout expires, we should abort the connection.
@@ -2567,6 +2612,7 @@ impl<'a> Socket<'a> {
                     .on_rto(cx.now(), in_flight);
 
                 self.recover = None;
+                self.loss_at = None;
 
                 // Rewind "last sequence number sent", as if we never
                 // had sent them. This will cause all data in the queue
@@ -2988,8 +3034,15 @@ impl<'a> Socket<'a> {
                 (_, _) => PollAt::Ingress,
             };
 
+            let loss_poll_at = self.loss_at.map_or(PollAt::Ingress, PollAt::Time);
+
             // We wait for the earliest of our timers to fire.
-            *[self.timer.poll_at(), timeout_poll_at, delayed_ack_poll_at]
+            *[
+                self.timer.poll_at(),
+                timeout_poll_at,
+                delayed_ack_poll_at,
+                loss_poll_at,
+            ]
                 .iter()
                 .min()
                 .unwrap_or(&PollAt::Ingress)

@@ -1,0 +1,433 @@
+//! The executor in the fake world, where every park is counted.
+
+use alloc::{rc::Rc, string::String, sync::Arc, vec, vec::Vec};
+use core::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    ops::ControlFlow,
+    task::Waker,
+};
+
+use super::*;
+use crate::{
+    Interest, Net, Source, TcpListener, TcpStream, UdpSocket,
+    fake::{FakeHost, FakeWorld, Weather},
+};
+
+struct Bench {
+    world: FakeWorld,
+    timers: Rc<Timers>,
+    host: FakeHost,
+    said: Rc<RefCell<Vec<String>>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let world = FakeWorld::new(1);
+        let host = FakeHost::new(&world);
+        Self { world, timers: Rc::default(), host, said: Rc::default() }
+    }
+
+    async fn wait(&self, wait: Wait) {
+        ready(&wait, &*self.world.clock, &*self.world.stdio, &self.timers).await;
+    }
+
+    fn now(&self) -> Nanos {
+        self.world.clock.monotonic()
+    }
+
+    fn say(&self, what: &str) {
+        self.said.borrow_mut().push(what.into());
+    }
+
+    fn socket(&self) -> Arc<dyn UdpSocket> {
+        self.world.net.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap()
+    }
+}
+
+/// A host that says what it was told, and does what a test wants.
+struct Told<F: FnMut(usize, bool, Option<Nanos>) -> ControlFlow<()>>(usize, F);
+
+impl<F: FnMut(usize, bool, Option<Nanos>) -> ControlFlow<()>> Host for Told<F> {
+    fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
+        self.0 += 1;
+        self.1(self.0, idle, until)
+    }
+}
+
+const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
+
+#[test]
+fn without_tasks_there_is_nothing_to_wait_for() {
+    let mut bench = Bench::new();
+    let mut executor = Executor::<()>::new(bench.timers.clone());
+    assert!(executor.is_empty());
+    assert_eq!(executor.next(&*bench.world.clock, &mut bench.host), None);
+    assert_eq!(bench.host.parks, 0);
+}
+
+#[test]
+fn tasks_that_give_way_take_turns() {
+    let bench = Bench::new();
+    let mut host = FakeHost::new(&bench.world);
+    let mut executor = Executor::new(bench.timers.clone());
+    for name in ["a", "b", "c"] {
+        let bench = &bench;
+        executor.spawn(async move {
+            for _ in 0..3 {
+                bench.say(name);
+                bench.wait(Wait::GIVE_WAY).await;
+            }
+            name
+        });
+    }
+    let ended: Vec<_> = core::iter::from_fn(|| executor.next(&*bench.world.clock, &mut host)).collect();
+    assert_eq!(ended, ["a", "b", "c"]);
+    assert_eq!(*bench.said.borrow(), ["a", "b", "c", "a", "b", "c", "a", "b", "c"]);
+    assert_eq!(host.idle, 0, "nobody ever waited");
+}
+
+/// Nor its timers, nor another guest.
+#[test]
+fn a_task_that_never_waits_does_not_keep_the_host_from_its_work() {
+    let bench = Bench::new();
+    let start = bench.now();
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(async {
+        loop {
+            give_way().await;
+        }
+    });
+    executor.spawn(async {
+        bench.wait(Wait::until(start + 10)).await;
+        "timer"
+    });
+    let mut host = Told(0, |time, idle, until| {
+        assert!(!idle && time < 100);
+        assert_eq!(until, Some(start + 10));
+        bench.world.clock.advance(1);
+        GO_ON
+    });
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some("timer"));
+    assert_eq!(host.0, 10, "once for each step of the clock");
+}
+
+#[test]
+fn timers_fire_in_order_and_the_host_is_told_the_next() {
+    let bench = Bench::new();
+    let mut executor = Executor::new(bench.timers.clone());
+    let start = bench.now();
+    for after in [30, 10, 20, 10] {
+        let bench = &bench;
+        executor.spawn(async move {
+            bench.wait(Wait::until(start + after)).await;
+            (after, bench.now() - start)
+        });
+    }
+    let mut told = Vec::new();
+    let mut host = Told(0, |_, idle, until| {
+        told.push((idle, until.unwrap() - start));
+        // Later than asked for, now and then: an interrupt took its time.
+        bench.world.clock.advance(until.unwrap() + 3 - bench.now());
+        GO_ON
+    });
+    let ended: Vec<_> = core::iter::from_fn(|| executor.next(&*bench.world.clock, &mut host)).collect();
+    assert_eq!(ended, [(10, 13), (10, 13), (20, 23), (30, 33)]);
+    assert_eq!(told, [(true, 10), (true, 20), (true, 30)]);
+    assert_eq!(bench.timers.next(), None);
+}
+
+#[test]
+fn equal_times_fire_in_the_order_in_which_they_were_set() {
+    let timers = Timers::default();
+    let order = Arc::new(spin::Mutex::new(Vec::new()));
+    struct Say(Arc<spin::Mutex<Vec<u32>>>, u32);
+    impl ArcWake for Say {
+        fn wake_by_ref(this: &Arc<Self>) {
+            this.0.lock().push(this.1);
+        }
+    }
+    let wakers: Vec<_> = (0..4).map(|n| futures_util::task::waker(Arc::new(Say(order.clone(), n)))).collect();
+    let kept: Vec<_> = [(5, 0), (5, 1), (4, 2), (6, 3)].map(|(at, n)| timers.set(at, &wakers[n])).into();
+    timers.fire(3);
+    assert_eq!(*order.lock(), [0; 0]);
+    timers.fire(5);
+    assert_eq!((order.lock().clone(), timers.next()), (vec![2, 0, 1], Some(6)));
+    drop(kept);
+    assert_eq!(timers.next(), None, "given up when dropped");
+}
+
+#[test]
+fn an_early_or_needless_wake_is_borne() {
+    let bench = Bench::new();
+    let end = bench.now() + 100;
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(async {
+        bench.wait(Wait::until(end)).await;
+        bench.now()
+    });
+    let mut host = Told(0, |_, idle, until| {
+        assert_eq!((idle, until), (true, Some(end)));
+        bench.world.clock.advance(7);
+        GO_ON
+    });
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(end + 5));
+    assert_eq!(host.0, 15, "came back early each time, and was asked again");
+}
+
+#[test]
+fn a_wait_that_ends_otherwise_leaves_no_timer() {
+    let mut bench = Bench::new();
+    let socket = bench.socket();
+    let far = bench.now() + 1_000_000_000;
+    let timers = bench.timers.clone();
+    let mut host = FakeHost::new(&bench.world);
+    host.stopping = true;
+    assert!(host.stopping() && !bench.host.stopping());
+    let mut executor = Executor::new(timers.clone());
+    let bench = &mut bench;
+    socket.send_to(b"x", socket.local()).unwrap();
+    let source: Arc<dyn Source> = socket.clone();
+    executor.spawn(async {
+        bench.wait(Wait { until: Some(far), ..Wait::socket(source, Interest::Read) }).await;
+        bench.now()
+    });
+    let came = executor.next(&*bench.world.clock, &mut host).unwrap();
+    assert!(came < far);
+    assert_eq!(timers.next(), None);
+}
+
+#[test]
+fn tasks_dropped_while_they_wait_are_gone() {
+    let bench = Bench::new();
+    let mut host = FakeHost::new(&bench.world);
+    let socket = bench.socket();
+    let source: Arc<dyn Source> = socket.clone();
+    let guard = Rc::new(());
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn({
+        let (guard, bench) = (guard.clone(), &bench);
+        async move {
+            let until = Some(bench.now() + 1_000_000);
+            bench.wait(Wait { stdin: true, until, sockets: vec![(source, Interest::Read)] }).await;
+            drop(guard);
+        }
+    });
+    executor.spawn(async {});
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert!(bench.timers.next().is_some() && Rc::strong_count(&guard) == 2);
+    drop(executor);
+    assert_eq!((bench.timers.next(), Rc::strong_count(&guard)), (None, 1));
+    // Its wakers are still registered, and wake nobody.
+    socket.send_to(b"x", socket.local()).unwrap();
+    bench.world.clock.advance(1_000_000_000);
+    bench.world.net.poll();
+    bench.world.stdio.feed(b"x");
+}
+
+#[test]
+fn who_waits_for_several_is_woken_by_any_and_rests_until_then() {
+    let bench = Bench::new();
+    let mut host = FakeHost::new(&bench.world);
+    let (one, two) = (bench.socket(), bench.socket());
+    let sources: Vec<Arc<dyn Source>> = vec![one.clone(), two.clone()];
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn({
+        let (bench, one) = (&bench, one.clone());
+        async move {
+            for _ in 0..10 {
+                let sockets = sources.iter().map(|source| (source.clone(), Interest::Read)).collect();
+                let until = Some(bench.now() + 60_000_000_000);
+                bench.wait(Wait { stdin: true, until, sockets }).await;
+                assert_eq!(one.recv_from(&mut []).map(|(_, whole, _)| whole), Ok(1));
+            }
+        }
+    });
+    executor.spawn({
+        let bench = &bench;
+        async move {
+            for _ in 0..10 {
+                bench.wait(Wait::until(bench.now() + 1_000_000_000)).await;
+                two.send_to(b"x", one.local()).unwrap();
+            }
+        }
+    });
+    while executor.next(&*bench.world.clock, &mut host).is_some() {}
+    assert!(executor.is_empty());
+    // A timer and a datagram for each round.
+    assert_eq!((host.parks, host.idle), (20, 20));
+}
+
+#[test]
+fn a_waker_takes_the_place_of_anothers_and_not_of_its_own_tasks() {
+    let (one, two) = (Arc::new(Flag(AtomicBool::new(false))), Arc::new(Flag(AtomicBool::new(false))));
+    let (one, two) = (futures_util::task::waker(one), futures_util::task::waker(two));
+    let mut place = None;
+    assert!(replace_waker(&mut place, &one).is_none());
+    assert!(replace_waker(&mut place, &one.clone()).is_none(), "its own");
+    assert!(replace_waker(&mut place, &two).is_some_and(|old| old.will_wake(&one)));
+    assert!(place.is_some_and(|now| now.will_wake(&two)));
+}
+
+#[test]
+fn when_nothing_will_ever_come_the_host_ends_the_run() {
+    let bench = Bench::new();
+    let mut host = FakeHost::new(&bench.world);
+    let mut executor = Executor::<()>::new(bench.timers.clone());
+    executor.spawn(async {
+        bench.wait(Wait::stdin()).await;
+        unreachable!("nobody feeds it");
+    });
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), None);
+    assert_eq!((executor.is_empty(), host.parks), (false, 1));
+}
+
+#[test]
+fn a_waker_called_from_outside_lets_its_task_run() {
+    let bench = Bench::new();
+    let waiting = RefCell::new(None::<Waker>);
+    let may = Cell::new(false);
+    let polls = Cell::new(0);
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(poll_fn(|cx| {
+        polls.set(polls.get() + 1);
+        *waiting.borrow_mut() = Some(cx.waker().clone());
+        if may.get() { Poll::Ready(()) } else { Poll::Pending }
+    }));
+    let mut host = Told(0, |time, idle, until| {
+        assert!(idle && until.is_none());
+        if time == 3 {
+            may.set(true);
+            waiting.borrow_mut().take().unwrap().wake();
+        }
+        GO_ON
+    });
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!((host.0, polls.get()), (3, 2), "polled at first, and when it was woken");
+}
+
+#[test]
+fn a_task_spawned_between_runs_at_once() {
+    let mut bench = Bench::new();
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(core::future::pending());
+    executor.spawn(async { 1 });
+    assert_eq!(executor.next(&*bench.world.clock, &mut bench.host), Some(1));
+    executor.spawn(async { 2 });
+    assert_eq!(executor.next(&*bench.world.clock, &mut bench.host), Some(2));
+    assert_eq!(bench.host.parks, 0);
+    assert_eq!(executor.next(&*bench.world.clock, &mut bench.host), None);
+}
+
+#[test]
+fn thousands_wait_and_only_those_run_that_are_due() {
+    const TASKS: u64 = 5_000;
+    let bench = Bench::new();
+    let mut host = FakeHost::new(&bench.world);
+    let polls = Cell::new(0u64);
+    let mut executor = Executor::new(bench.timers.clone());
+    let start = bench.now();
+    for n in 0..TASKS {
+        let (bench, polls) = (&bench, &polls);
+        executor.spawn(async move {
+            // Each is due at a time of its own, in another order than they were made.
+            let at = start + 1 + n * 7919 % TASKS;
+            let mut wait = core::pin::pin!(bench.wait(Wait::until(at)));
+            poll_fn(|cx| {
+                polls.set(polls.get() + 1);
+                wait.as_mut().poll(cx)
+            })
+            .await;
+            assert_eq!(bench.now(), at);
+        });
+    }
+    let mut ended = 0;
+    while executor.next(&*bench.world.clock, &mut host).is_some() {
+        ended += 1;
+    }
+    assert_eq!((ended, polls.get()), (TASKS, 2 * TASKS));
+    assert_eq!(host.idle as u64, TASKS);
+    assert!(host.parks as u64 <= TASKS + 2, "{} parks", host.parks);
+}
+
+/// An echo server and its clients, one task each, in bad weather.
+#[test]
+fn servers_and_clients_are_tasks_of_one_executor() {
+    const CLIENTS: usize = 50;
+    enum End {
+        Accepted(Arc<dyn TcpStream>),
+        Echoed(usize),
+        Done,
+    }
+    async fn accept(bench: &Bench, listener: &Arc<dyn TcpListener>) -> End {
+        loop {
+            match listener.accept() {
+                Ok((stream, _)) => return End::Accepted(stream),
+                Err(_) => bench.wait(Wait::socket(listener.clone(), Interest::Read)).await,
+            }
+        }
+    }
+    async fn echo(bench: &Bench, stream: Arc<dyn TcpStream>) -> End {
+        let (mut buf, mut echoed) = ([0; 100], 0);
+        loop {
+            match stream.read(&mut buf) {
+                Ok(0) => return End::Echoed(echoed),
+                Ok(read) => {
+                    let mut sent = 0;
+                    while sent < read {
+                        match stream.write(&buf[sent..read]) {
+                            Ok(took) => sent += took,
+                            Err(_) => bench.wait(Wait::socket(stream.clone(), Interest::Write)).await,
+                        }
+                    }
+                    echoed += read;
+                }
+                Err(_) => bench.wait(Wait::socket(stream.clone(), Interest::Read)).await,
+            }
+        }
+    }
+    async fn client(bench: &Bench, at: SocketAddr, number: u8) -> End {
+        let stream = bench.world.net.connect(at).unwrap();
+        while stream.connected().is_err() {
+            bench.wait(Wait::socket(stream.clone(), Interest::Write)).await;
+        }
+        let data = [number; 300];
+        let (mut sent, mut got) = (0, Vec::new());
+        let mut buf = [0; 64];
+        while got.len() < data.len() {
+            sent += stream.write(&data[sent..]).unwrap_or(0);
+            match stream.read(&mut buf) {
+                Ok(read) => got.extend_from_slice(&buf[..read]),
+                Err(_) => bench.wait(Wait::socket(stream.clone(), Interest::Read)).await,
+            }
+        }
+        assert_eq!(got, data);
+        End::Done
+    }
+
+    let bench = Bench::new();
+    bench.world.net.set_weather(Weather::STORMY);
+    let mut host = FakeHost::new(&bench.world);
+    let listener = bench.world.net.listen(SocketAddr::from(([127, 0, 0, 1], 0)), CLIENTS).unwrap();
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(accept(&bench, &listener));
+    for number in 0..CLIENTS {
+        executor.spawn(client(&bench, listener.local(), number as u8));
+    }
+    let (mut done, mut echoed) = (0, 0);
+    // The one that accepts waits for ever.
+    while let Some(end) = executor.next(&*bench.world.clock, &mut host) {
+        match end {
+            End::Accepted(stream) => {
+                executor.spawn(echo(&bench, stream));
+                executor.spawn(accept(&bench, &listener));
+            }
+            End::Echoed(bytes) => echoed += bytes,
+            End::Done => done += 1,
+        }
+    }
+    assert_eq!((done, echoed), (CLIENTS, CLIENTS * 300));
+    drop(executor);
+    drop(listener);
+    assert_eq!(bench.world.net.open(), 0);
+}

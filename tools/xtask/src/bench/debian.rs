@@ -1,0 +1,123 @@
+//! A Debian guest to stand beside: its cloud kernel, busybox, and the same bench program, built for Linux.
+//!
+//! The packages come by apt and are unpacked under `target/debian`, never installed. What can't be fetched leaves
+//! its figures out, by name. Nothing of it is part of what Lunette ships.
+
+use std::{fs, path::PathBuf};
+
+use crate::sh::{Result, cargo, command, read, root, target};
+
+/// What QEMU boots.
+pub(super) struct Debian {
+    pub(super) kernel: PathBuf,
+    pub(super) initrd: PathBuf,
+}
+
+/// The package that always names the newest kernel.
+const KERNEL: &str = "linux-image-cloud-amd64";
+/// In the order in which they are loaded: each stands on those before it.
+const MODULES: [&str; 8] = [
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_pci_modern_dev",
+    "drivers/virtio/virtio_pci_legacy_dev",
+    "drivers/virtio/virtio_pci",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+];
+
+/// The addresses are those of QEMU's user network, as Lunette's guest has them.
+const SET_UP: &str = "\
+$B ip link set lo up
+$B ip addr add 10.0.2.15/24 dev eth0
+$B ip link set eth0 up
+$B ip route add default via 10.0.2.2
+exec /net-bench
+";
+
+/// Fetches, builds and packs what is not there yet.
+pub(super) fn guest() -> Result<Debian> {
+    let dir = target().join("debian");
+    let files = unpacked(&dir)?;
+    let version = only_entry(&files.join("lib/modules"))?;
+    let kernel = files.join(format!("boot/vmlinuz-{version}"));
+
+    let system = dir.join("initrd");
+    if system.exists() {
+        fs::remove_dir_all(&system)?;
+    }
+    for folder in ["bin", "lib"] {
+        fs::create_dir_all(system.join(folder))?;
+    }
+    let busybox = files.join("bin/busybox");
+    fs::copy(&busybox, system.join("bin/busybox"))?;
+    fs::copy(program()?, system.join("net-bench"))?;
+    let mut init = String::from("#!/bin/busybox sh\nB=/bin/busybox\n");
+    for module in MODULES {
+        let from = files.join("lib/modules").join(&version).join("kernel").join(module).with_extension("ko");
+        let name = from.file_name().unwrap_or_default();
+        fs::copy(&from, system.join("lib").join(name)).map_err(|e| format!("{}: {e}", from.display()))?;
+        init += &format!("$B insmod /lib/{}\n", name.to_string_lossy());
+    }
+    init += SET_UP;
+    fs::write(system.join("init"), init)?;
+    read(command("chmod", &["+x"]).arg(system.join("init")))?;
+    let initrd = dir.join("initrd.cpio");
+    let pack = "cd \"$1\" && find . | \"$2\" cpio -o -H newc > \"$3\" 2>/dev/null";
+    read(command("sh", &["-c", pack, "sh"]).arg(&system).arg(&busybox).arg(&initrd))?;
+    Ok(Debian { kernel, initrd })
+}
+
+/// The packages' files.
+fn unpacked(dir: &std::path::Path) -> Result<PathBuf> {
+    let files = dir.join("files");
+    if files.join("complete").is_file() {
+        return Ok(files);
+    }
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir_all(&files)?;
+    println!("bench: fetching a Debian kernel to compare with into target/debian");
+    let depends = read(&mut command("apt-cache", &["depends", KERNEL]))?;
+    let kernel = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .ok_or_else(|| format!("apt knows no {KERNEL}: the comparison needs Debian's packages"))?;
+    read(command("apt-get", &["download", "-qq", kernel, "busybox-static"]).current_dir(dir))?;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            read(command("dpkg-deb", &["-x"]).arg(&path).arg(&files))?;
+            fs::remove_file(&path)?;
+        }
+    }
+    fs::write(files.join("complete"), "")?;
+    Ok(files)
+}
+
+fn only_entry(dir: &std::path::Path) -> Result<String> {
+    let mut entries = fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let first = entries.next().ok_or_else(|| format!("{} is empty", dir.display()))??;
+    Ok(first.file_name().to_string_lossy().into_owned())
+}
+
+/// The bench program for Linux, with nothing beside it.
+fn program() -> Result<PathBuf> {
+    build("x86_64-unknown-linux-musl", "net-bench")
+}
+
+/// The bench program as a module.
+pub(super) fn module() -> Result<PathBuf> {
+    build("wasm32-wasip1", "net-bench.wasm")
+}
+
+fn build(triple: &str, file: &str) -> Result<PathBuf> {
+    let builds = target().join("samples-build");
+    let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target", triple]);
+    build.current_dir(root().join("tests/guests/net-bench")).arg("--target-dir").arg(&builds);
+    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    read(&mut build)?;
+    Ok(builds.join(triple).join("release").join(file))
+}
