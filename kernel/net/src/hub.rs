@@ -156,7 +156,8 @@ impl Hub {
     /// When the next turn is due at the latest.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let wire = self.wire.poll_at(self.now, &self.nobody);
+        // What is due still, after a turn, could not be sent.
+        let wire = self.wire.poll_at(self.now, &self.nobody).map(|at| at.max(self.now + FULL));
         let full = self.full.then(|| self.now + FULL);
         [timer, wire, full, self.tidy_at].into_iter().flatten().min()
     }

@@ -350,7 +350,8 @@ fn stories() -> Result<Vec<Verdict>> {
     runner("stories", &mut stories)
 }
 
-const FUZZ: [(&str, &str); 2] = [("runtimes/bundle", "parse"), ("runtimes/wasm", "preview1")];
+const FUZZ: [(&str, &str); 3] =
+    [("kernel/net", "frames"), ("runtimes/bundle", "parse"), ("runtimes/wasm", "preview1")];
 
 /// Half a minute each: enough to notice that a decoder was broken, not to prove that it is whole.
 fn fuzz() -> Result<Vec<Verdict>> {
