@@ -150,6 +150,18 @@ pub(crate) fn input_is_open() -> bool {
     INPUT_IS_OPEN.load(Relaxed)
 }
 
+/// Is there room for more? Else it waits where it is until a guest has read some.
+pub(crate) fn takes_input() -> bool {
+    decoder().has_room()
+}
+
+/// Listens for a request to stop, which comes the way of the input where a program is at the other end.
+pub(crate) fn listen_for_stop() {
+    if INPUT_BY_VIRTIO.load(Relaxed) {
+        open_input();
+    }
+}
+
 /// Lets input wake a halted processor: COM1's, or the virtio console's.
 pub(crate) fn open_input() {
     if INPUT_IS_OPEN.swap(true, Relaxed) {

@@ -53,6 +53,15 @@ fn raised() -> &'static mut Option<Raised> {
     unsafe { &mut *RAISED.get() }
 }
 
+/// What the network may take of so much memory, if the command line lets us expect that there is one: whoever shares out
+/// the rest leaves it.
+pub fn share(free: u64) -> u64 {
+    if boot::info().cmdline.get("ip").is_none_or(|ip| ip == "none") {
+        return 0;
+    }
+    [SOCKETS, BUFFERS].map(|(part, most)| (free / part).min(most)).iter().sum()
+}
+
 /// Raises the network and waits for its address. The error is one line, with its `help:`.
 pub fn raise() -> Result<Arc<dyn Net>, String> {
     match raised() {

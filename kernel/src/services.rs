@@ -138,7 +138,7 @@ static LAST_WORK: AtomicU64 = AtomicU64::new(0);
 fn look(busy: bool) -> bool {
     static LAST_LOOK: AtomicU64 = AtomicU64::new(0);
     let now = time::monotonic();
-    if machine::work() {
+    if machine::work(console::takes_input()) {
         LAST_WORK.store(now, Relaxed);
     }
     let mut woke = network::poll(now);
@@ -163,13 +163,14 @@ fn look(busy: bool) -> bool {
 /// Waits until a device has something for us, or the clock reaches `until`.
 fn wait(until: Option<Nanos>) {
     let now = time::monotonic();
+    let takes_input = console::takes_input();
     let sooner = |a: Option<Nanos>, b: Option<Nanos>| a.into_iter().chain(b).min();
     let mut until = sooner(until, network::next(now));
     let quiet = now - LAST_WORK.load(Relaxed).min(now);
     if quiet < PATIENCE {
         let end = (now + PATIENCE).min(until.unwrap_or(Nanos::MAX));
         while time::monotonic() < end {
-            if machine::work() {
+            if machine::work(takes_input) {
                 return;
             }
             core::hint::spin_loop();
@@ -180,10 +181,10 @@ fn wait(until: Option<Nanos>) {
     }
     // Nothing is lost between the last look and the halt: a device that listens interrupts, and the interrupt
     // waits for the halt.
-    if !machine::listen(true) {
+    if !machine::listen(true, takes_input) {
         time::sleep(until);
     }
-    machine::listen(false);
+    machine::listen(false, false);
     let fired = apic::take_fired();
     if fired != 0 {
         machine::acknowledge(fired);

@@ -39,6 +39,7 @@ fn boot_app() -> Farewell {
     };
     let free = mm::free_bytes();
     let free = free - kernel_share(free);
+    let free = free - network::share(free);
     let services = Services {
         clock: Arc::new(KernelClock),
         random: Arc::new(KernelRandom),

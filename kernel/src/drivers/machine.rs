@@ -91,17 +91,17 @@ pub(crate) fn acknowledge(fired: u32) {
     }
 }
 
-/// Has a device something for us? Reads memory only.
-pub(crate) fn work() -> bool {
-    input().as_ref().is_some_and(|input| input.device.work())
+/// Has a device something for us? What the console has counts if it can be taken. Reads memory only.
+pub(crate) fn work(with_input: bool) -> bool {
+    with_input && input().as_ref().is_some_and(|input| input.device.work())
         || card().as_ref().is_some_and(|card| card.device.work())
 }
 
 /// Lets devices interrupt from now on, or not. True: one has something for us already, so don't wait.
-pub(crate) fn listen(on: bool) -> bool {
-    // The console interrupts whenever it has something: that is rare, and what it says is kept out while we run.
+pub(crate) fn listen(on: bool, with_input: bool) -> bool {
+    // The console interrupts whenever it has something: that is rare, and kept out while we run.
     let card = card().as_mut().is_some_and(|card| card.device.listen(on));
-    card || input().as_ref().is_some_and(|input| input.device.work())
+    card || with_input && input().as_ref().is_some_and(|input| input.device.work())
 }
 
 /// The network card as the stack has it: there is one, and it is in here.

@@ -220,6 +220,7 @@ impl<H: Hal, T: Transport> Nic<H, T> {
     #[cold]
     fn give_up(&mut self, fault: Fault) {
         self.failure = Some(fault);
+        self.tx.dead = true;
         self.transport.set_status(DeviceStatus::empty());
     }
 }
@@ -474,6 +475,8 @@ struct Transmit<H: Hal> {
     fresh: usize,
     /// Somebody would send, and there was no buffer.
     wanted: bool,
+    /// The device was given up: what is sent goes nowhere, so that nobody waits for room.
+    dead: bool,
     /// Since when the device takes nothing: when somebody last looked, and for how long in all.
     looked: Instant,
     stuck: Duration,
@@ -502,6 +505,7 @@ impl<H: Hal> Transmit<H> {
             partial,
             fresh: 0,
             wanted: false,
+            dead: false,
             looked: Instant::ZERO,
             stuck: Duration::ZERO,
         })
@@ -555,8 +559,8 @@ impl<H: Hal> Transmit<H> {
     /// Has `fill` write a frame of `length` bytes, and posts it.
     fn send<R>(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
         let whole = self.header + length;
-        if self.free_count == 0 || whole > BUFFER {
-            // Not asked for as the capabilities say: such a frame goes nowhere.
+        if self.dead || self.free_count == 0 || whole > BUFFER {
+            // Or larger than the capabilities say: such a frame goes nowhere.
             return fill(&mut alloc::vec![0; length]);
         }
         let buffer = self.free[self.free_count - 1];
@@ -709,17 +713,14 @@ impl<H: Hal, T: Transport> Device for Nic<H, T> {
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Room<'_, H, T>> {
-        if self.failure.is_some() {
-            return None;
-        }
-        match self.tx.has_room() {
-            Ok(true) => Some(Room { tx: &mut self.tx, transport: &mut self.transport }),
-            Ok(false) => None,
-            Err(fault) => {
-                self.give_up(fault);
-                None
+        if self.failure.is_none() {
+            match self.tx.has_room() {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(fault) => self.give_up(fault),
             }
         }
+        Some(Room { tx: &mut self.tx, transport: &mut self.transport })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -755,7 +756,7 @@ pub struct Room<'a, H: Hal, T: Transport> {
 impl<H: Hal, T: Transport> TxToken for Room<'_, H, T> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
         let result = self.tx.send(length, fill);
-        if self.tx.fresh >= BATCH {
+        if self.tx.fresh >= BATCH && !self.tx.dead {
             notify(self.transport, TRANSMIT, &self.tx.queue, &mut self.tx.fresh);
         }
         result

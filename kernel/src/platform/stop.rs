@@ -53,7 +53,7 @@ pub(crate) fn listen() {
     if DONE.swap(true, Relaxed) {
         return;
     }
-    console::open_input();
+    console::listen_for_stop();
     let Some(button) = acpi::power_button(&LowMemory, boot::info().rsdp) else { return };
     // SAFETY: ports that the firmware's tables, which sum up, name for this.
     unsafe {
