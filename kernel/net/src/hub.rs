@@ -156,7 +156,8 @@ impl Hub {
     /// When the next turn is due at the latest.
     pub(crate) fn next(&mut self) -> Option<Instant> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        let wire = self.wire.poll_at(self.now, &self.nobody);
+        // What is due now was tried in this turn; the device may have been full.
+        let wire = self.wire.poll_at(self.now, &self.nobody).map(|at| at.max(self.now + AGAIN));
         let full = self.full.then(|| self.now + FULL);
         [timer, wire, full, self.tidy_at].into_iter().flatten().min()
     }

@@ -10,7 +10,8 @@
 //! he waits for is there, and not before.
 //!
 //! Does not: read a clock other than the one it is given, start a thread, wait for an interrupt (its host does, and
-//! calls [`Stack::poll`]), forward packets, put fragments together, or look for duplicates of its own addresses.
+//! calls [`Stack::poll`]), forward packets, put fragments together, look for duplicates of its own addresses, or hide
+//! them (an address of IPv6 shows the device's, RFC 4291, appendix A).
 
 #![no_std]
 #![forbid(unsafe_code)]

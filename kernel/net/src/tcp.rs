@@ -8,13 +8,16 @@
 //! | `Orphan` | nobody: it sends what was written, and its end | when the peer has it all; forgotten after [`ORPHAN`] without progress, or for a newer one |
 //! | `TimeWait` | nobody; it has no buffers any more | after 10 s, or for a newer one, or for a new connection from the same place |
 //!
-//! A connection costs [`crate::slot::COST`] bytes (about 2 KiB), and buffers for what is in them: none while it
+//! A connection costs [`crate::slot::COST`] bytes (1.6 KiB, so a thousand of them 1.6 MiB), and buffers for what is in them: none while it
 //! is idle. A buffer starts with 2 KiB, grows by doubling up to [`Limits`], and is given up when it has been empty
 //! for a second. The window that the peer is told is the limit, not the buffer: should all connections' peers use
 //! theirs at once, what there is no memory for counts as lost on the way, and is sent again.
 //!
 //! Choices: no Nagle unless asked for; acknowledgements wait for 10 ms or a second segment; congestion control is Reno
 //! (smoltcp's CUBIC needs floating point that `core` does not have).
+//!
+//! Does not: heed ICMP's word that a peer cannot be reached (a connection that is not made fails by time, or by
+//! a neighbour that does not answer), answer with SYN cookies, or send what SACK says is missing other than in order.
 
 use alloc::sync::Arc;
 use core::{net::SocketAddr, task::Waker};

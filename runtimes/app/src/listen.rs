@@ -1,10 +1,13 @@
 //! The sockets that listen when a guest starts: one for each `network.listen` of TCP that names a port.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use lunette_bundle::{GuestPlan, HELP};
 use lunette_hostcalls::{
-    Errno, Listening, Net,
+    Errno, Listening, Net, TcpListener,
     grants::{Listen, Protocol},
 };
 
@@ -15,17 +18,19 @@ const BACKLOG: usize = 128;
 
 /// Who listens where, so that whoever comes second is told.
 #[derive(Default)]
-pub(crate) struct Ports(Vec<(u16, String)>);
+pub(crate) struct Ports(Vec<(SocketAddr, String)>);
 
 impl Ports {
     /// Makes a guest's listeners, in the order of its grants.
     pub(crate) fn listen(&mut self, guest: &GuestPlan, net: &dyn Net) -> Result<Vec<Listening>, Refusal> {
         let mut listeners = Vec::new();
         for grant in &guest.grants.listen {
-            let (Protocol::Tcp, Some(port @ 1..)) = (grant.protocol, grant.port) else { continue };
-            let socket = listen(grant, net)
-                .map_err(|errno| Refusal(self.refusal(guest, grant, errno, &net.addresses())))?;
-            self.0.push((port, guest.name.clone()));
+            let (Protocol::Tcp, Some(1..)) = (grant.protocol, grant.port) else { continue };
+            let free = !self.0.iter().any(|(at, _)| overlap(*at, grant.address()));
+            let socket = if free { listen(grant, net) } else { Err(Errno::Addrinuse) };
+            let socket =
+                socket.map_err(|errno| Refusal(self.refusal(guest, grant, errno, &net.addresses())))?;
+            self.0.push((grant.address(), guest.name.clone()));
             listeners.push(Listening { name: grant.to_string(), socket });
         }
         Ok(listeners)
@@ -34,7 +39,7 @@ impl Ports {
     #[cold]
     fn refusal(&self, guest: &GuestPlan, grant: &Listen, errno: Errno, ours: &[(IpAddr, u8)]) -> String {
         let name = &guest.name;
-        let other = self.0.iter().find(|(port, _)| Some(*port) == grant.port);
+        let other = self.0.iter().find(|(at, _)| overlap(*at, grant.address()));
         match (errno, other) {
             (Errno::Addrinuse, Some((_, other))) if other == name => {
                 format!("{name} listens on {grant} twice{HELP}give each port once in its `network.listen`")
@@ -62,11 +67,14 @@ impl Ports {
     }
 }
 
+/// Would a connection find both? Networks differ in whether they allow it; nobody means it.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let takes = |a: IpAddr, b: IpAddr| a.is_unspecified() && (a.is_ipv6() || b.is_ipv4());
+    a.port() == b.port() && (a.ip() == b.ip() || takes(a.ip(), b.ip()) || takes(b.ip(), a.ip()))
+}
+
 /// All addresses are those of IPv4 where there is no IPv6.
-fn listen(
-    grant: &Listen,
-    net: &dyn Net,
-) -> Result<std::sync::Arc<dyn lunette_hostcalls::TcpListener>, Errno> {
+fn listen(grant: &Listen, net: &dyn Net) -> Result<Arc<dyn TcpListener>, Errno> {
     let at = grant.address();
     match net.listen(at, BACKLOG) {
         Err(Errno::Afnosupport | Errno::Addrnotavail) if at.is_ipv6() && at.ip().is_unspecified() => {

@@ -72,10 +72,10 @@ impl App {
         let timers = Rc::new(Timers::default());
         let mut executor = Executor::new(timers.clone());
         let (clock, log) = (&*self.clock, &*self.log);
-        for (i, place) in self.guests.iter_mut().enumerate() {
-            let Some(runner) = place else { continue };
+        for (i, place) in self.guests.iter_mut().enumerate().filter(|(_, place)| place.is_some()) {
             let timers = timers.clone();
             executor.spawn(async move {
+                let runner = place.as_mut()?;
                 let farewell = runner.drive(clock, &timers).await;
                 if i > 0 {
                     runner.tell_end(&farewell, log);

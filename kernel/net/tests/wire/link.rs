@@ -84,7 +84,7 @@ struct Inner {
     faults: Faults,
     now: Nanos,
     /// Frames on their way: when they arrive, in which order they left, and where.
-    flying: BinaryHeap<Reverse<(Nanos, u64, usize, Vec<u8>)>>,
+    flying: BinaryHeap<Reverse<Flight>>,
     count: u64,
     ports: Vec<End>,
     counts: Counts,
@@ -93,9 +93,13 @@ struct Inner {
     cut: BTreeMap<(usize, usize), bool>,
 }
 
+type Flight = (Nanos, u64, usize, Vec<u8>);
+
 #[derive(Default)]
 struct End {
     inbox: VecDeque<Vec<u8>>,
+    /// It takes nothing.
+    deaf: bool,
     /// Until when what was sent keeps the port busy; when each frame that waits will have left.
     busy: Nanos,
     leaving: VecDeque<Nanos>,
@@ -131,6 +135,13 @@ impl Wire {
         let mut inner = self.inner();
         inner.ports.push(End::default());
         Port { wire: self.clone(), number: inner.ports.len() - 1 }
+    }
+
+    /// A port that only sends, by [`Wire::inject`].
+    pub(crate) fn mouth(&self) -> usize {
+        let mut inner = self.inner();
+        inner.ports.push(End { deaf: true, ..End::default() });
+        inner.ports.len() - 1
     }
 
     pub(crate) fn set_faults(&self, faults: Faults) {
@@ -205,7 +216,7 @@ impl Inner {
         port.busy = left;
         port.leaving.push_back(left);
         for to in 0..self.ports.len() {
-            if to != from && !self.cut.get(&(from, to)).is_some_and(|cut| *cut) {
+            if to != from && !self.ports[to].deaf && !self.cut.get(&(from, to)).is_some_and(|cut| *cut) {
                 self.carry(to, left, frame);
             }
         }

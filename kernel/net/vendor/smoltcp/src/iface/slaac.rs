@@ -190,6 +190,9 @@ impl Slaac {
     ) {
         if let Some(prefix) = prefix
             && prefix.is_valid_prefix_info()
+            // What is not a prefix of unicast addresses would make one that nobody can have.
+            && prefix.prefix_len <= 128
+            && prefix.prefix.x_is_unicast()
         {
             self.process_prefix(prefix, now)
         }

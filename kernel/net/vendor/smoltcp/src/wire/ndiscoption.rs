@@ -459,7 +459,7 @@ impl<'a> Repr<'a> {
                 }
             }
             Type::PrefixInformation => {
-                if opt.data_len() == 4 {
+                if opt.data_len() == 4 && opt.prefix_len() <= 128 {
                     Ok(Repr::PrefixInformation(PrefixInformation {
                         prefix_len: opt.prefix_len(),
                         flags: opt.prefix_flags(),
