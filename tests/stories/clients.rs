@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -13,6 +13,12 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+
+/// QEMU's user network takes connections from a queue of one; who finds it full tries again after a second, and may be
+/// reset. So those who come as a crowd come in through this door, one by one.
+static DOOR: Mutex<()> = Mutex::new(());
+/// So many may come at once without it.
+pub(crate) const AT_ONCE: usize = 2;
 
 /// No answer comes so late on a machine that works.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -75,15 +81,25 @@ impl Http {
         Ok(Self { stream: connect(to)?, inbox: Vec::new() })
     }
 
+    /// One of many: connected, and answered once.
+    pub(crate) fn one_of_many(to: SocketAddr) -> io::Result<Self> {
+        let _door = DOOR.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut client = Self::new(to)?;
+        match client.get("/bytes/0")?.status {
+            200 => Ok(client),
+            status => Err(wrong(format!("status {status}"))),
+        }
+    }
+
     /// Asks for a path, and waits for the answer.
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
-        self.say(&get(path))?;
+        self.say(get(path))?;
         self.reply()
     }
 
     pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Reply> {
         let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
-        self.say(&[head.as_bytes(), body].concat())?;
+        self.say([head.as_bytes(), body].concat())?;
         self.reply()
     }
 
@@ -233,13 +249,13 @@ fn ask(client: &mut Http, number: usize) -> io::Result<()> {
 
 /// So many requests over so many connections that stay. How long it took.
 pub(crate) fn load(to: SocketAddr, connections: usize, requests: usize) -> Result<Duration, String> {
-    crowd(connections, requests, || Http::new(to), ask)
+    crowd(connections, requests, || Http::one_of_many(to), ask)
 }
 
-/// So many connections, so many at once, with one request each.
-pub(crate) fn fresh(to: SocketAddr, at_once: usize, connections: usize) -> Result<Duration, String> {
+/// So many connections, a few at once, with one request each.
+pub(crate) fn fresh(to: SocketAddr, connections: usize) -> Result<Duration, String> {
     crowd(
-        at_once,
+        AT_ONCE,
         connections,
         || Ok(()),
         |(), number| {
@@ -257,11 +273,11 @@ pub(crate) fn fresh(to: SocketAddr, at_once: usize, connections: usize) -> Resul
     )
 }
 
-/// So many clients, so many at once, that go away in the middle: of the handshake's aftermath, a head, a body, an
+/// So many clients, a few at once, that go away in the middle: of the handshake's aftermath, a head, a body, an
 /// answer, a wait; with a reset, or as a process that ends.
-pub(crate) fn aborted(to: SocketAddr, at_once: usize, connections: usize) -> Result<Duration, String> {
+pub(crate) fn aborted(to: SocketAddr, connections: usize) -> Result<Duration, String> {
     crowd(
-        at_once,
+        AT_ONCE,
         connections,
         || Ok(()),
         |(), number| {
@@ -294,11 +310,20 @@ pub(crate) fn reset(stream: TcpStream) -> io::Result<()> {
     Ok(rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?)
 }
 
+/// A connection that one byte went through, there and back.
+fn one_of_many(to: SocketAddr) -> io::Result<TcpStream> {
+    let _door = DOOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut stream = connect(to)?;
+    stream.write_all(b"!")?;
+    stream.read_exact(&mut [0])?;
+    Ok(stream)
+}
+
 /// Sends so many bytes through an echo, then its end: is what comes back the same, and ends too?
 pub(crate) fn echo(to: SocketAddr, length: usize, seed: u64) -> Result<Duration, String> {
     let begun = Instant::now();
     let failed = |what: &str, e: io::Error| format!("{what}: {e} ({:?})", e.kind());
-    let mut stream = connect(to).map_err(|e| failed("connecting", e))?;
+    let mut stream = one_of_many(to).map_err(|e| failed("connecting", e))?;
     let mut sender = stream.try_clone().map_err(|e| failed("cloning", e))?;
     let sent = thread::spawn(move || {
         let (mut noise, mut hash) = (Noise(seed), Sha256::new());

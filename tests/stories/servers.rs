@@ -87,6 +87,10 @@ impl Server {
         Http::new(self.at).unwrap_or_else(|e| panic!("connecting: {e}"))
     }
 
+    fn one_of_many(&self) -> Http {
+        Http::one_of_many(self.at).unwrap_or_else(|e| panic!("connecting: {e}"))
+    }
+
     /// A figure of /stats.
     fn stats(&self, name: &str) -> u64 {
         let page = self.client().get("/stats").expect("figures").body;
@@ -396,15 +400,18 @@ fn crowds(place: Place) {
     let process = server.process();
     let round = |requests, connections, aborted| {
         let kept = clients::load(server.at, 64, requests).unwrap_or_else(|e| panic!("requests: {e}"));
-        let fresh = clients::fresh(server.at, 8, connections).unwrap_or_else(|e| panic!("connections: {e}"));
-        let aborted = clients::aborted(server.at, 8, aborted).unwrap_or_else(|e| panic!("aborted: {e}"));
+        let fresh = clients::fresh(server.at, connections).unwrap_or_else(|e| panic!("connections: {e}"));
+        let aborted = clients::aborted(server.at, aborted).unwrap_or_else(|e| panic!("aborted: {e}"));
         until("no connection is left", || server.stats("connections") == 1);
         (kept, fresh, aborted)
     };
     let (kept, fresh, _) = round(10_000, 2_000, 1_000);
     let per_second = |count: f64, took: Duration| count / took.as_secs_f64();
     figure(place, format_args!("{:.0} requests/s, 64 connections", per_second(10_000.0, kept)));
-    figure(place, format_args!("{:.0} connections/s, 8 at once", per_second(2_000.0, fresh)));
+    figure(
+        place,
+        format_args!("{:.0} connections/s, {} at once", per_second(2_000.0, fresh), clients::AT_ONCE),
+    );
     assert!(server.stats("requests") >= 12_000);
     let first = (resident(process), server.stats("memory"));
     round(2_000, 1_000, 1_000);
@@ -435,7 +442,7 @@ fn idlers(place: Place) {
         place,
         format_args!("{:.0} requests/s beside 1,000 idle connections", 1_000.0 / took.as_secs_f64()),
     );
-    clients::fresh(server.at, 4, 100).expect("connections");
+    clients::fresh(server.at, 100).expect("connections");
     // … and them.
     for (number, client) in idle.iter_mut().enumerate() {
         let reply = client.get("/bytes/9").unwrap_or_else(|e| panic!("idle connection {number}: {e}"));
@@ -460,8 +467,8 @@ fn slow(place: Place) {
     let server = http(place, &["-e", "REQUEST_SECONDS=3"]);
     let begun = Instant::now();
     // Some drip a request, and some read no more than they must of an answer.
-    let mut dripping: Vec<Http> = (0..50).map(|_| server.client()).collect();
-    let mut thirsty: Vec<Http> = (0..20).map(|_| server.client()).collect();
+    let mut dripping: Vec<Http> = (0..50).map(|_| server.one_of_many()).collect();
+    let mut thirsty: Vec<Http> = (0..20).map(|_| server.one_of_many()).collect();
     thirsty.iter_mut().for_each(|client| client.say(get("/bytes/50000000")).expect("said"));
     let drip = |clients: &mut Vec<Http>| {
         clients.iter_mut().map(|client| client.stream.write(b"G")).filter(Result::is_ok).count()
