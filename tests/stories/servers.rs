@@ -126,14 +126,19 @@ fn child_of(parent: u32) -> Option<u32> {
     })
 }
 
-/// Memory of its own that a process occupies.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).expect("a size")
+/// Memory that a process occupies, in KiB: all its own, or of a VM's memory, which is a mapping of `mapped` KiB, what was
+/// ever used of it. (QEMU's own heap grows with each connection through its user network; that is not the guest's.)
+fn occupied(pid: u32, mapped: Option<u64>) -> u64 {
+    let size = |line: &str, name: &str| -> Option<u64> {
+        line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()
     };
-    (field("RssAnon:") + field("RssShmem:")) * 1024
+    let Some(mapped) = mapped else {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        return status.lines().find_map(|line| size(line, "RssAnon:")).expect("a size");
+    };
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("a process");
+    let mut lines = maps.lines().skip_while(|line| size(line, "Size:") != Some(mapped));
+    lines.find_map(|line| size(line, "Rss:")).expect("the VM's memory")
 }
 
 /// How long a process has been running on a processor, all its threads together.
@@ -361,8 +366,12 @@ fn echoes(place: Place) {
     deaf.read_exact(&mut first).expect("what it sent");
     assert!(first == [1; 100_000]);
     drop(deaf);
-    let ran = server.ends();
-    assert!(String::from_utf8_lossy(&ran.stdout).contains("tcp-echo: done"), "{ran}");
+    // QEMU's user network does not tell a guest of a client that is gone while there is something left for it: there
+    // is an end in good order only where there is no such network in between.
+    if place == Place::Host {
+        let ran = server.ends();
+        assert!(String::from_utf8_lossy(&ran.stdout).contains("tcp-echo: done"), "{ran}");
+    }
 }
 
 fn echo_drain(place: Place) {
@@ -394,10 +403,11 @@ fn taken(place: Place) {
     server.ends();
 }
 
-/// What a round of everything leaves behind shows in a second round: its memory is what the first one gave back.
+/// What a round of everything leaves behind shows in a second round, whose memory is what the first one gave back.
 fn crowds(place: Place) {
     let server = http(place, &["-m", "128M"]);
-    let process = server.process();
+    let memory =
+        || (occupied(server.process(), (place != Place::Host).then_some(128 << 10)), server.stats("memory"));
     let round = |requests, connections, aborted| {
         let kept = clients::load(server.at, 64, requests).unwrap_or_else(|e| panic!("requests: {e}"));
         let fresh = clients::fresh(server.at, connections).unwrap_or_else(|e| panic!("connections: {e}"));
@@ -413,29 +423,24 @@ fn crowds(place: Place) {
         format_args!("{:.0} connections/s, {} at once", per_second(2_000.0, fresh), clients::AT_ONCE),
     );
     assert!(server.stats("requests") >= 12_000);
-    let first = (resident(process), server.stats("memory"));
-    round(2_000, 1_000, 1_000);
-    let second = (resident(process), server.stats("memory"));
-    figure(
-        place,
-        format_args!("{} KiB resident after one round, {} KiB after two", first.0 >> 10, second.0 >> 10),
-    );
-    // 2,000 connections that each left 1 KiB would be more.
-    assert!(second.0 < first.0 + (2 << 20), "memory grows: {first:?} bytes, then {second:?}");
+    let first = memory();
+    round(2_000, 2_000, 1_000);
+    let second = memory();
+    figure(place, format_args!("{} KiB resident after one round, {} KiB after two", first.0, second.0));
+    // A kilobyte left by each of 3,000 connections would be more. (The host may give a VM 2 MiB at a time.)
+    assert!(second.0 <= first.0 + 2048, "memory grows: {} KiB, then {} KiB", first.0, second.0);
     assert_eq!(second.1, first.1, "the program's own memory grows");
     server.ends();
 }
 
 fn idlers(place: Place) {
     let server = http(place, &["-m", "64M", "-e", "IDLE_SECONDS=600"]);
-    let before = resident(server.process());
+    let mapped = (place != Place::Host).then_some(64 << 10);
+    let before = occupied(server.process(), mapped);
     let mut idle = clients::idle(server.at, 1_000).expect("idle connections");
     assert_eq!(server.stats("connections"), 1_001);
-    let each = (resident(server.process()).saturating_sub(before)) / 1_000;
-    figure(
-        place,
-        format_args!("{each} bytes for an idle connection (with what the host's side of it takes)"),
-    );
+    let after = occupied(server.process(), mapped);
+    figure(place, format_args!("{} KiB for 1,000 idle connections", after.saturating_sub(before)));
     // It still serves others …
     let took = clients::load(server.at, 8, 1_000).expect("requests");
     figure(
@@ -515,6 +520,7 @@ fn waiting(place: Place) {
     thread::sleep(Duration::from_millis(250));
     let slow = share(Duration::from_millis(1500));
     figure(place, format_args!("{idle:.2} % of a processor idle, {slow:.2} % with 10 timers"));
+    assert!(spent(process) > Duration::ZERO, "nobody counts");
     // A loop that spins would be at 100, a clock that ticks a thousand times a second above 2.
     assert!(idle < 2.0 && slow < 4.0, "{idle:.2} %, {slow:.2} %");
     clients.iter_mut().for_each(|client| expect(client.reply(), 200, "at last\n"));
