@@ -1,13 +1,23 @@
 //! Guests, and whatever else waits, as futures on one thread.
 //!
-//! Promises: a task runs only when it was woken; what is due is woken in order; the host has its go
-//! ([`Host::park`]) at the latest when each task had two, and is asked to wait only when no task can run, and is told
-//! until when. A wait that ends, or is dropped, leaves no timer behind. One task that panics is the caller's panic:
+//! Promises: a task runs only when it was woken, in the order of the wakes; what is due is woken in order; the host has
+//! its go ([`Host::park`]) at the latest when each task had one, and is asked to wait only when no task can run, and is
+//! told until when. A wait that ends, or is dropped, leaves no timer behind. One task that panics is the caller's panic:
 //! guests catch their own.
 //!
 //! Does not: know how its host waits, preempt a task, or use more than one core.
+//!
+//! A queue of numbers and a waker for each task, where `FuturesUnordered` would do as well: that one costs a kernel
+//! image more than all the rest of this file, and asks to be polled once more than there is something to do.
 
-use alloc::{boxed::Box, collections::BTreeMap, rc::Rc, sync::Arc};
+use alloc::{
+    boxed::Box,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+    task::Wake,
+    vec::Vec,
+};
 use core::{
     cell::RefCell,
     future::{Future, poll_fn},
@@ -17,10 +27,7 @@ use core::{
     task::{Context, Poll, Waker},
 };
 
-use futures_util::{
-    stream::{FuturesUnordered, StreamExt},
-    task::{ArcWake, waker_ref},
-};
+use spin::Mutex;
 
 use crate::{Clock, Nanos, Stdio, Wait};
 
@@ -141,56 +148,84 @@ pub async fn give_way() {
     .await;
 }
 
-type Task<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
 /// Tasks, each with its result.
 pub struct Executor<'a, T> {
-    tasks: FuturesUnordered<Task<'a, T>>,
+    /// At their numbers. That of a task that has ended is another's one day.
+    tasks: Vec<Option<Task<'a, T>>>,
+    woken: Arc<Woken>,
     timers: Rc<Timers>,
-    flag: Arc<Flag>,
 }
 
-/// Was any task woken?
-struct Flag(AtomicBool);
+struct Task<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'a>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+}
 
-impl ArcWake for Flag {
-    fn wake_by_ref(this: &Arc<Self>) {
-        this.0.store(true, Ordering::Release);
+/// The numbers of the tasks that can run, in the order in which they were woken.
+#[derive(Default)]
+struct Woken(Mutex<VecDeque<usize>>);
+
+/// Wakes one task.
+struct Bell {
+    task: usize,
+    /// Is it among the woken already?
+    rung: AtomicBool,
+    woken: Arc<Woken>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            self.woken.0.lock().push_back(self.task);
+        }
     }
 }
 
 impl<'a, T> Executor<'a, T> {
     pub fn new(timers: Rc<Timers>) -> Self {
-        Self { tasks: FuturesUnordered::new(), timers, flag: Arc::new(Flag(AtomicBool::new(true))) }
+        Self { tasks: Vec::new(), woken: Arc::default(), timers }
     }
 
     pub fn spawn(&mut self, task: impl Future<Output = T> + 'a) {
-        self.tasks.push(Box::pin(task));
-        self.flag.0.store(true, Ordering::Release);
+        self.add(Box::pin(task));
+    }
+
+    fn add(&mut self, future: Pin<Box<dyn Future<Output = T> + 'a>>) {
+        let number = self.tasks.iter().position(Option::is_none).unwrap_or(self.tasks.len());
+        let bell = Bell { task: number, rung: AtomicBool::new(false), woken: self.woken.clone() };
+        let bell = Arc::new(bell);
+        bell.wake_by_ref();
+        let task = Some(Task { future, waker: bell.clone().into(), bell });
+        match self.tasks.get_mut(number) {
+            Some(place) => *place = task,
+            None => self.tasks.push(task),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty()
+        self.tasks.iter().all(Option::is_none)
     }
 
     /// Runs until the next task ends, and gives its result. `None`: there are none, or the host ended the run.
     pub fn next(&mut self, clock: &dyn Clock, host: &mut dyn Host) -> Option<T> {
-        let flag = self.flag.clone();
-        let waker = waker_ref(&flag);
-        let mut cx = Context::from_waker(&waker);
         loop {
-            // Twice: when it has polled as many as there are, it asks to be polled again even if none is left to run, and
-            // that is not worth a look at all devices.
-            for _ in 0..2 {
-                if flag.0.swap(false, Ordering::AcqRel)
-                    && let Poll::Ready(ended) = self.tasks.poll_next_unpin(&mut cx)
-                {
-                    flag.0.store(true, Ordering::Release);
-                    return ended;
+            // Those that can run now, each once: what they wake has its go after the host.
+            let due = self.woken.0.lock().len();
+            for _ in 0..due {
+                if let Some(ended) = self.run_one() {
+                    return Some(ended);
                 }
             }
+            if self.is_empty() {
+                return None;
+            }
             let until = self.timers.next();
-            let idle = !flag.0.load(Ordering::Acquire);
+            let idle = self.woken.0.lock().is_empty();
             if host.park(idle, until).is_break() {
                 return None;
             }
@@ -199,6 +234,23 @@ impl<'a, T> Executor<'a, T> {
                 if until <= now {
                     self.timers.fire(now);
                 }
+            }
+        }
+    }
+
+    /// Runs the task that was woken first; its result, if it has ended.
+    fn run_one(&mut self) -> Option<T> {
+        let number = self.woken.0.lock().pop_front()?;
+        // The waker of a task that has ended may be anywhere.
+        let place = self.tasks.get_mut(number)?;
+        let task = place.as_mut()?;
+        // Before it runs: what wakes it meanwhile counts.
+        task.bell.rung.store(false, Ordering::Release);
+        match task.future.as_mut().poll(&mut Context::from_waker(&task.waker)) {
+            Poll::Pending => None,
+            Poll::Ready(result) => {
+                *place = None;
+                Some(result)
             }
         }
     }

@@ -93,13 +93,13 @@ impl Http {
 
     /// Asks for a path, and waits for the answer.
     pub(crate) fn get(&mut self, path: &str) -> io::Result<Reply> {
-        self.say(&get(path))?;
+        self.say(get(path))?;
         self.reply()
     }
 
     pub(crate) fn post(&mut self, path: &str, body: &[u8]) -> io::Result<Reply> {
         let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n", body.len());
-        self.say(&[head.as_bytes(), body].concat())?;
+        self.say([head.as_bytes(), body].concat())?;
         self.reply()
     }
 

@@ -14,6 +14,7 @@
 
 mod background;
 mod bad_input;
+mod beside;
 mod clients;
 mod ends;
 mod foreign;
@@ -70,6 +71,7 @@ fn main() {
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
+    beside::stories(&mut stories);
     servers::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);

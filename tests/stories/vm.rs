@@ -167,7 +167,9 @@ impl Collected {
     }
 
     fn whole(&mut self) -> Vec<u8> {
-        self.reader.take().map(|reader| reader.join().expect("a reader"));
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("a reader")
+        }
         std::mem::take(&mut self.bytes.lock().expect("no reader panics"))
     }
 }

@@ -140,14 +140,14 @@ fn timers_fire_in_order_and_the_host_is_told_the_next() {
 #[test]
 fn equal_times_fire_in_the_order_in_which_they_were_set() {
     let timers = Timers::default();
-    let order = Arc::new(spin::Mutex::new(Vec::new()));
-    struct Say(Arc<spin::Mutex<Vec<u32>>>, u32);
-    impl ArcWake for Say {
-        fn wake_by_ref(this: &Arc<Self>) {
-            this.0.lock().push(this.1);
+    let order = Arc::new(Mutex::new(Vec::new()));
+    struct Say(Arc<Mutex<Vec<u32>>>, u32);
+    impl Wake for Say {
+        fn wake(self: Arc<Self>) {
+            self.0.lock().push(self.1);
         }
     }
-    let wakers: Vec<_> = (0..4).map(|n| futures_util::task::waker(Arc::new(Say(order.clone(), n)))).collect();
+    let wakers: Vec<Waker> = (0..4).map(|n| Arc::new(Say(order.clone(), n)).into()).collect();
     let kept: Vec<_> = [(5, 0), (5, 1), (4, 2), (6, 3)].map(|(at, n)| timers.set(at, &wakers[n])).into();
     timers.fire(3);
     assert_eq!(*order.lock(), [0; 0]);
@@ -260,8 +260,8 @@ fn who_waits_for_several_is_woken_by_any_and_rests_until_then() {
 
 #[test]
 fn a_waker_takes_the_place_of_anothers_and_not_of_its_own_tasks() {
-    let (one, two) = (Arc::new(Flag(AtomicBool::new(false))), Arc::new(Flag(AtomicBool::new(false))));
-    let (one, two) = (futures_util::task::waker(one), futures_util::task::waker(two));
+    let bell = |task| Arc::new(Bell { task, rung: AtomicBool::new(false), woken: Arc::default() });
+    let (one, two) = (Waker::from(bell(0)), Waker::from(bell(1)));
     let mut place = None;
     assert!(replace_waker(&mut place, &one).is_none());
     assert!(replace_waker(&mut place, &one.clone()).is_none(), "its own");
@@ -430,4 +430,26 @@ fn servers_and_clients_are_tasks_of_one_executor() {
     drop(executor);
     drop(listener);
     assert_eq!(bench.world.net.open(), 0);
+}
+
+#[test]
+fn the_waker_of_a_task_that_ended_harms_nobody() {
+    let bench = Bench::new();
+    let (kept, polls) = (RefCell::new(None::<Waker>), Cell::new(0));
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(poll_fn(|cx| {
+        *kept.borrow_mut() = Some(cx.waker().clone());
+        Poll::Ready(1)
+    }));
+    let mut host = FakeHost::new(&bench.world);
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(1));
+    let kept = kept.take().expect("it ran");
+    // Its number is another's now, who is woken for nothing.
+    executor.spawn(poll_fn(|_| {
+        polls.set(polls.get() + 1);
+        if polls.get() == 2 { Poll::Ready(2) } else { Poll::Pending }
+    }));
+    kept.wake();
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(2));
+    assert!(executor.is_empty());
 }

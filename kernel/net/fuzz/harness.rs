@@ -16,7 +16,7 @@ use std::{
 };
 
 use lunette_hostcalls::{
-    Clock, Errno, Interest, Log, Lookup, Nanos, Net, Shutdown, Source, TcpListener, TcpStream, UdpSocket,
+    Clock, Errno, Interest, Log, Lookup, Nanos, Net, Shutdown, TcpListener, TcpStream, UdpSocket,
     fake::{FakeClock, FakeRandom},
 };
 use lunette_net::{
@@ -229,7 +229,7 @@ impl Game {
             }
             8 => {
                 let mut ends = self.card.0.lock().unwrap();
-                ends.full = !ends.full && steps.byte() % 4 == 0;
+                ends.full = !ends.full && steps.byte().is_multiple_of(4);
             }
             _ => self.guest(steps),
         }
@@ -275,7 +275,11 @@ impl Game {
                 }
             }
             9 => {
-                let ip = if steps.byte() % 2 == 0 { IpAddr::V4(PEER) } else { "fd00::1".parse().unwrap() };
+                let ip = if steps.byte().is_multiple_of(2) {
+                    IpAddr::V4(PEER)
+                } else {
+                    "fd00::1".parse().unwrap()
+                };
                 self.streams.extend(self.stack.connect(SocketAddr::new(ip, 7)));
             }
             10 | 11 => {
@@ -290,18 +294,17 @@ impl Game {
                 }
             }
             13 => {
-                let keep_alive = (steps.byte() % 2 == 0).then(|| SECOND * u64::from(steps.byte()));
+                let keep_alive = (steps.byte().is_multiple_of(2)).then(|| SECOND * u64::from(steps.byte()));
                 if let Some(stream) = steps.pick(&self.streams) {
                     stream.set_keep_alive(keep_alive);
-                    stream.set_nodelay(steps.byte() % 2 == 0);
+                    stream.set_nodelay(steps.byte().is_multiple_of(2));
                 }
             }
             14 => {
-                let sources = self.streams.iter().map(|stream| -> Arc<dyn Source> { stream.clone() });
-                for source in sources {
+                for stream in &self.streams {
                     for interest in [Interest::Read, Interest::Write] {
-                        source.register(interest, Waker::noop());
-                        let _ = source.ready(interest);
+                        stream.register(interest, Waker::noop());
+                        let _ = stream.ready(interest);
                     }
                 }
             }
@@ -570,7 +573,7 @@ fn turn_udp(frame: &mut Vec<u8>, start: usize, steps: &mut Bytes<'_>) -> Option<
                 let bytes = steps.take(usize::from(length)).to_vec();
                 frame.extend_from_slice(&bytes);
             }
-            frame[data + 2] |= if steps.byte() % 8 == 0 { 2 } else { 0 };
+            frame[data + 2] |= if steps.byte().is_multiple_of(8) { 2 } else { 0 };
         }
         67 => {
             frame.get_mut(data..data + 240)?;

@@ -224,7 +224,7 @@ fn an_app_that_listens_is_asked_to_finish_first() {
     for (flags, name) in [("--listen 80", "-TERM"), ("--listen 80", "-INT"), ("-p 127.0.0.1::80", "-TERM")] {
         let world = World::new(&format!("{asked}; say exit 7; exit 85"));
         let mut command = world.run(&format!("{flags} hello.wasm"));
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         begun(&world);
         signal(&child, name);
         let out = child.wait_with_output().unwrap();

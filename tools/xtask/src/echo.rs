@@ -64,13 +64,11 @@ impl Vm {
         // Free a moment ago: whoever takes one in between makes QEMU say so.
         let tcp = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let udp = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut qemu =
-            command("timeout", &["300", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-M"]);
+        let mut qemu = command("qemu-system-x86_64", &["-accel", "tcg", "-cpu", "max", "-M"]);
         qemu.args(kind.machine).args(["-smp", "1", "-m", "64M", "-nodefaults", "-no-user-config"]);
         qemu.args(["-display", "none", "-no-reboot", "-serial", "stdio"]);
         qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
-        let net =
-            format!("user,id=n,restrict=on,hostfwd=tcp:127.0.0.1:{tcp}-:7,hostfwd=udp:127.0.0.1:{udp}-:7");
+        let net = format!("user,id=n,hostfwd=tcp:127.0.0.1:{tcp}-:7,hostfwd=udp:127.0.0.1:{udp}-:7");
         qemu.args(["-netdev", &net, "-device", &format!("{},netdev=n", kind.card)]);
         let socket = |name| format!("path={},server=on,wait=off", folder.join(name).display());
         let mut words = "lunette.log=info lunette.ip=10.0.2.15/24,10.0.2.2".to_owned();
@@ -112,6 +110,13 @@ impl Vm {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+
+    /// A connection that was answered: QEMU lets one wait to be accepted, and its clients try again after a second.
+    fn greeted(&self) -> Result<TcpStream> {
+        let mut stream = self.connect()?;
+        ping(&mut stream, b"hello")?;
         Ok(stream)
     }
 
@@ -192,35 +197,44 @@ fn serve(vm: &Vm) -> Result<String> {
         }
     }
     drop(many);
-    let before = vm.free()?;
 
+    // The heap keeps what it had at the most, in large pieces, so a crowd may cost one; a loss is what every crowd costs.
+    let mut each = crowd(vm)?;
+    let mut before = settled(vm)?;
+    for _ in 0..3 {
+        each = each.max(crowd(vm)?);
+        let now = settled(vm)?;
+        if now + 512 >= before {
+            return Ok(format!("900 idle connections: {each:.1} KiB each"));
+        }
+        before = now;
+    }
+    Err("memory does not come back".into())
+}
+
+/// What is free once the last connections have waited their time.
+fn settled(vm: &Vm) -> Result<u64> {
+    thread::sleep(Duration::from_secs(13));
+    vm.free()
+}
+
+/// Many that come and go, in good order and not, and many that stay. How many KiB each of these takes.
+fn crowd(vm: &Vm) -> Result<f64> {
     for _ in 0..2000 {
-        ping(&mut vm.connect()?, b"once")?;
+        vm.greeted()?;
     }
     for i in 0..1000 {
-        let mut stream = vm.connect()?;
+        let mut stream = vm.greeted()?;
         stream.write_all(&[7; 2000])?;
         if i % 2 == 0 {
             // With an answer unread, a close is a reset.
             stream.peek(&mut [0])?;
         }
     }
-    let idle = (0..900).map(|_| vm.connect()).collect::<Result<Vec<_>>>()?;
-    ping(&mut vm.connect()?, b"still there")?;
+    let before = vm.free()?;
+    let idle = (0..900).map(|_| vm.greeted()).collect::<Result<Vec<_>>>()?;
     let held = vm.free()?;
     drop(idle);
-
-    // Memory is back once the last connections have waited their time.
-    let end = Instant::now() + PATIENCE;
-    loop {
-        let now = vm.free()?;
-        if now + 1024 >= before {
-            let each = before.saturating_sub(held) as f64 / 900.0;
-            return Ok(format!("900 idle connections cost {each:.1} KiB each"));
-        }
-        if Instant::now() > end {
-            return Err(format!("{before} KiB were free before, {now} KiB are now").into());
-        }
-        thread::sleep(Duration::from_secs(1));
-    }
+    vm.greeted()?;
+    Ok(before.saturating_sub(held) as f64 / 900.0)
 }

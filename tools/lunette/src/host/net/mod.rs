@@ -252,16 +252,22 @@ impl HostNet {
 fn refusal(published: &Published, error: &io::Error) -> String {
     let Published { guest, host, protocol } = published;
     let udp = if *protocol == Protocol::Udp { "/udp" } else { "" };
-    let port = host.port();
+    let (port, ip) = (host.port(), host.ip());
+    // As `-p` wants it.
+    let here = match ip {
+        ip if ip.is_unspecified() => String::new(),
+        IpAddr::V4(ip) => format!("{ip}:"),
+        IpAddr::V6(ip) => format!("[{ip}]:"),
+    };
     match Os::from_io_error(error) {
         Some(Os::ADDRINUSE) => format!(
             "{host}{udp} is in use on this machine{HELP}end what listens there, or publish the app's port at another: \
-                 -p {}:{guest}{udp}",
+                 -p {here}{}:{guest}{udp}",
             if port < 1024 { port.saturating_add(8000) } else { port.checked_add(1).unwrap_or(8080) }
         ),
         Some(Os::ACCESS | Os::PERM) if port < 1024 => format!(
             "{host}{udp} needs rights that this process has not (ports below 1024 do){HELP}publish the app's port at a \
-                 higher one: -p {}:{guest}{udp}",
+                 higher one: -p {here}{}:{guest}{udp}",
             port.saturating_add(8000)
         ),
         Some(Os::ADDRNOTAVAIL) => format!(

@@ -26,8 +26,10 @@ use crate::host::poller::{Place, Polled, Reactor, Readiness, lock};
 
 /// What there is room for in a socket that can be written to: less than the least that Linux means by it.
 const ROOM: u64 = 2048;
-/// The most that is thrown away at once of what comes for a reader who reads no more.
+/// The most that is thrown away at once of what comes for a reader who reads no more, and when it is closed: more
+/// than a socket's buffer holds.
 const DISCARD: usize = 4 << 20;
+const DISCARD_LAST: usize = 64 << 20;
 
 /// What poll(2) says of a socket now.
 pub(super) fn now(socket: impl AsFd, of: PollFlags) -> PollFlags {
@@ -264,7 +266,7 @@ impl Polled for Stream {
 
     fn stirred(&self) {
         if self.deaf.load(Relaxed) {
-            self.discard();
+            self.discard(DISCARD);
         }
     }
 }
@@ -272,13 +274,15 @@ impl Polled for Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         // Closed with something unread, it would be reset.
-        self.stirred();
+        if self.deaf.load(Relaxed) {
+            self.discard(DISCARD_LAST);
+        }
     }
 }
 
 impl Stream {
-    fn discard(&self) {
-        let (mut buffer, mut left) = ([0; 16 * 1024], DISCARD);
+    fn discard(&self, most: usize) {
+        let (mut buffer, mut left) = ([0; 16 * 1024], most);
         let mut socket = self.socket();
         let Some(socket) = socket.as_mut() else { return };
         while left > 0

@@ -130,7 +130,7 @@ fn a_port_in_use_is_named_with_what_to_do() {
     let next = port.checked_add(1).unwrap_or(8080);
     let expected = format!(
         "127.0.0.1:{port} is in use on this machine; help: end what listens there, or publish the app's port at another: -p \
-         {next}:80"
+         127.0.0.1:{next}:80"
     );
     assert_eq!(refused, expected);
 
@@ -139,16 +139,19 @@ fn a_port_in_use_is_named_with_what_to_do() {
     assert_eq!(world.net.listen((Ipv6Addr::UNSPECIFIED, port).into(), 8).err(), Some(Errno::Addrinuse));
     let words = lock(&world.words.0);
     assert_eq!(words.len(), 2);
-    assert!(words.iter().all(|line| line.contains(&format!("-p {next}:{port}"))), "{words:?}");
+    assert!(words.iter().all(|line| line.contains(&format!(":{next}:{port}"))), "{words:?}");
 }
 
 #[test]
 fn rights_and_addresses_that_are_missing_are_named() {
     let refused = |port, os: Os| refusal(&published(80, port), &os.into());
-    assert!(refused(80, Os::ACCESS).ends_with("; help: publish the app's port at a higher one: -p 8080:80"));
+    assert!(
+        refused(80, Os::ACCESS)
+            .ends_with("; help: publish the app's port at a higher one: -p 127.0.0.1:8080:80")
+    );
     assert!(refused(8080, Os::ADDRNOTAVAIL).contains("127.0.0.1 is no address of this machine; help: "));
     assert!(refused(8080, Os::NOBUFS).contains("127.0.0.1:8080 can't be had: "));
-    assert!(refused(u16::MAX, Os::ADDRINUSE).ends_with("-p 8080:80"));
+    assert!(refused(u16::MAX, Os::ADDRINUSE).ends_with("-p 127.0.0.1:8080:80"));
 }
 
 #[test]
