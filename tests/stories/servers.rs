@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 use crate::{
     Stories,
+    background::Yard,
     clients::{self, Http, Reply, connect, get, pattern},
     samples::built,
     vm::{Place, Ran, Running, vm},
@@ -32,6 +33,9 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("requests that are none"), http, move || refusals(place));
         s.needs(on("curl"), http.or(no_curl()), move || curl(place));
         s.needs(on("an answer under way survives the end"), http, move || drain(place));
+        if place != Place::Host {
+            s.needs(on("`lunette stop` lets an answer under way go out"), http, move || stopped(place));
+        }
         s.needs(on("an echo for many, each to its end"), echo, move || echoes(place));
         s.needs(on("an echo ends with its clients"), echo, move || echo_drain(place));
     }
@@ -334,6 +338,31 @@ fn drain(place: Place) {
     let ran = server.running.wait(Duration::from_secs(20)).exits(0);
     let said = String::from_utf8_lossy(&ran.stdout).into_owned();
     assert!(said.contains("http: done after "), "{ran}");
+}
+
+fn stopped(place: Place) {
+    let yard = Yard::new();
+    let at = free_port();
+    let flags = ["--name".to_owned(), "web".into(), "-p".into(), format!("{at}:80")];
+    yard.vm(built("http-rust").expect("built")).on(place).flags(flags).run().exits(0);
+    let says =
+        |words: &str| String::from_utf8_lossy(&yard.say(["logs", "web"]).exits(0).stdout).contains(words);
+    until("it is ready", || says("http: ready"));
+    let mut idle = Http::new(at).expect("a connection");
+    expect(idle.get("/bytes/1"), 200, pattern(1));
+    let mut slow = Http::new(at).expect("a connection");
+    slow.say(get("/slow?ms=2000")).expect("said");
+    thread::sleep(Duration::from_millis(500));
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| yard.say(["stop", "web"]).exits(0));
+        idle.end().expect("an end");
+        expect(slow.reply(), 200, "at last\n");
+        slow.end().expect("an end");
+        stop.join().expect("it stopped");
+    });
+    assert!(says("http: done after 2 requests"));
+    assert_eq!(yard.look("web")["code"], 0);
+    yard.say(["rm", "web"]).exits(0);
 }
 
 fn echoes(place: Place) {
