@@ -1526,7 +1526,11 @@ impl<'a> Socket<'a> {
     /// Return the sequence number of a segment that is empty. What is being sent again does not count: to the
     /// remote end, which may have it all, a number from there is an old one, and what it acknowledges is not read.
     fn empty_seq(&self) -> TcpSeqNumber {
-        self.local_max_seq.max(self.remote_last_seq)
+        //
+        // Nor does what was sent beyond a window that has shrunk since: it would not be acceptable either.
+        let sent = self.local_max_seq.max(self.remote_last_seq);
+        sent.min(self.local_seq_no + self.remote_win_len)
+            .max(self.local_seq_no)
     }
 
     fn ack_reply(&mut self, ip_repr: &IpRepr, repr: &TcpRepr) -> (IpRepr, TcpRepr<'static>) {
@@ -1806,7 +1810,10 @@ impl<'a> Socket<'a> {
                         net_debug!(
                             "non-zero-length segment with zero receive window, will only send an ACK"
                         );
-                        false
+                        // None of its data is taken, but what it acknowledges counts (RFC 9293, 3.10.7.4:
+                        // "special allowance should be made to accept valid ACKs"): two ends whose
+                        // windows are both shut would wait for each other forever.
+                        window_start == segment_start
                     }
                     (false, false) => {
                         if (window_start <= segment_start && segment_start < window_end)
@@ -2309,7 +2316,8 @@ impl<'a> Socket<'a> {
 
         let payload_len = payload.len();
         if payload_len == 0 {
-            return None;
+            // Data came and none was taken: the remote end is told where we are.
+            return (!repr.payload.is_empty()).then(|| self.ack_reply(ip_repr, repr));
         }
 
         let assembler_was_empty = self.assembler.is_empty();
