@@ -66,10 +66,10 @@ pub(crate) fn stories(s: &mut Stories) {
 }
 
 /// A place of one's own for VMs. What is left there in the end is killed.
-struct Yard(PathBuf);
+pub(crate) struct Yard(PathBuf);
 
 impl Yard {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(folder("state"))
     }
 
@@ -77,11 +77,11 @@ impl Yard {
         lunette(words).env("LUNETTE_STATE", &self.0)
     }
 
-    fn say<I: IntoIterator<Item: Into<OsString>>>(&self, words: I) -> Ran {
+    pub(crate) fn say<I: IntoIterator<Item: Into<OsString>>>(&self, words: I) -> Ran {
         self.run(words).run()
     }
 
-    fn vm(&self, app: impl AsRef<Path>) -> Run {
+    pub(crate) fn vm(&self, app: impl AsRef<Path>) -> Run {
         vm(app).flags(["-d"]).env("LUNETTE_STATE", &self.0)
     }
 
@@ -91,7 +91,7 @@ impl Yard {
     }
 
     /// What `inspect` knows of it.
-    fn look(&self, name: &str) -> Value {
+    pub(crate) fn look(&self, name: &str) -> Value {
         let shown = self.say(["inspect", "-o", "json", name]).exits(0).stays_quiet();
         serde_json::from_slice(&shown.stdout).expect("JSON")
     }

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 use crate::{
     Stories,
+    background::Yard,
     clients::{self, Http, Reply, connect, get, pattern},
     samples::built,
     vm::{Place, Ran, Running, vm},
@@ -32,6 +33,9 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("requests that are none"), http, move || refusals(place));
         s.needs(on("curl"), http.or(no_curl()), move || curl(place));
         s.needs(on("an answer under way survives the end"), http, move || drain(place));
+        if place != Place::Host {
+            s.needs(on("`lunette stop` lets an answer under way go out"), http, move || stopped(place));
+        }
         s.needs(on("an echo for many, each to its end"), echo, move || echoes(place));
         s.needs(on("an echo ends with its clients"), echo, move || echo_drain(place));
     }
@@ -126,14 +130,19 @@ fn child_of(parent: u32) -> Option<u32> {
     })
 }
 
-/// Memory of its own that a process occupies.
-fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).expect("a size")
+/// Memory that a process occupies, in KiB: all its own, or of a VM's memory, which is a mapping of `mapped` KiB, what was
+/// ever used of it. (QEMU's own heap grows with each connection through its user network; that is not the guest's.)
+fn occupied(pid: u32, mapped: Option<u64>) -> u64 {
+    let size = |line: &str, name: &str| -> Option<u64> {
+        line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()
     };
-    (field("RssAnon:") + field("RssShmem:")) * 1024
+    let Some(mapped) = mapped else {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+        return status.lines().find_map(|line| size(line, "RssAnon:")).expect("a size");
+    };
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).expect("a process");
+    let mut lines = maps.lines().skip_while(|line| size(line, "Size:") != Some(mapped));
+    lines.find_map(|line| size(line, "Rss:")).expect("the VM's memory")
 }
 
 /// How long a process has been running on a processor, all its threads together.
@@ -331,6 +340,31 @@ fn drain(place: Place) {
     assert!(said.contains("http: done after "), "{ran}");
 }
 
+fn stopped(place: Place) {
+    let yard = Yard::new();
+    let at = free_port();
+    let flags = ["--name".to_owned(), "web".into(), "-p".into(), format!("{at}:80")];
+    yard.vm(built("http-rust").expect("built")).on(place).flags(flags).run().exits(0);
+    let says =
+        |words: &str| String::from_utf8_lossy(&yard.say(["logs", "web"]).exits(0).stdout).contains(words);
+    until("it is ready", || says("http: ready"));
+    let mut idle = Http::new(at).expect("a connection");
+    expect(idle.get("/bytes/1"), 200, pattern(1));
+    let mut slow = Http::new(at).expect("a connection");
+    slow.say(get("/slow?ms=2000")).expect("said");
+    thread::sleep(Duration::from_millis(500));
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| yard.say(["stop", "web"]).exits(0));
+        idle.end().expect("an end");
+        expect(slow.reply(), 200, "at last\n");
+        slow.end().expect("an end");
+        stop.join().expect("it stopped");
+    });
+    assert!(says("http: done after 2 requests"));
+    assert_eq!(yard.look("web")["code"], 0);
+    yard.say(["rm", "web"]).exits(0);
+}
+
 fn echoes(place: Place) {
     let server = serve("tcp-echo-c", place, &[]);
     thread::scope(|scope| {
@@ -361,8 +395,12 @@ fn echoes(place: Place) {
     deaf.read_exact(&mut first).expect("what it sent");
     assert!(first == [1; 100_000]);
     drop(deaf);
-    let ran = server.ends();
-    assert!(String::from_utf8_lossy(&ran.stdout).contains("tcp-echo: done"), "{ran}");
+    // QEMU's user network does not tell a guest of a client that is gone while there is something left for it: there
+    // is an end in good order only where there is no such network in between.
+    if place == Place::Host {
+        let ran = server.ends();
+        assert!(String::from_utf8_lossy(&ran.stdout).contains("tcp-echo: done"), "{ran}");
+    }
 }
 
 fn echo_drain(place: Place) {
@@ -394,10 +432,11 @@ fn taken(place: Place) {
     server.ends();
 }
 
-/// What a round of everything leaves behind shows in a second round: its memory is what the first one gave back.
+/// What a round of everything leaves behind shows in a second round, whose memory is what the first one gave back.
 fn crowds(place: Place) {
     let server = http(place, &["-m", "128M"]);
-    let process = server.process();
+    let memory =
+        || (occupied(server.process(), (place != Place::Host).then_some(128 << 10)), server.stats("memory"));
     let round = |requests, connections, aborted| {
         let kept = clients::load(server.at, 64, requests).unwrap_or_else(|e| panic!("requests: {e}"));
         let fresh = clients::fresh(server.at, connections).unwrap_or_else(|e| panic!("connections: {e}"));
@@ -413,29 +452,24 @@ fn crowds(place: Place) {
         format_args!("{:.0} connections/s, {} at once", per_second(2_000.0, fresh), clients::AT_ONCE),
     );
     assert!(server.stats("requests") >= 12_000);
-    let first = (resident(process), server.stats("memory"));
-    round(2_000, 1_000, 1_000);
-    let second = (resident(process), server.stats("memory"));
-    figure(
-        place,
-        format_args!("{} KiB resident after one round, {} KiB after two", first.0 >> 10, second.0 >> 10),
-    );
-    // 2,000 connections that each left 1 KiB would be more.
-    assert!(second.0 < first.0 + (2 << 20), "memory grows: {first:?} bytes, then {second:?}");
+    let first = memory();
+    round(2_000, 2_000, 1_000);
+    let second = memory();
+    figure(place, format_args!("{} KiB resident after one round, {} KiB after two", first.0, second.0));
+    // A kilobyte left by each of 3,000 connections would be more. (The host may give a VM 2 MiB at a time.)
+    assert!(second.0 <= first.0 + 2048, "memory grows: {} KiB, then {} KiB", first.0, second.0);
     assert_eq!(second.1, first.1, "the program's own memory grows");
     server.ends();
 }
 
 fn idlers(place: Place) {
     let server = http(place, &["-m", "64M", "-e", "IDLE_SECONDS=600"]);
-    let before = resident(server.process());
+    let mapped = (place != Place::Host).then_some(64 << 10);
+    let before = occupied(server.process(), mapped);
     let mut idle = clients::idle(server.at, 1_000).expect("idle connections");
     assert_eq!(server.stats("connections"), 1_001);
-    let each = (resident(server.process()).saturating_sub(before)) / 1_000;
-    figure(
-        place,
-        format_args!("{each} bytes for an idle connection (with what the host's side of it takes)"),
-    );
+    let after = occupied(server.process(), mapped);
+    figure(place, format_args!("{} KiB for 1,000 idle connections", after.saturating_sub(before)));
     // It still serves others …
     let took = clients::load(server.at, 8, 1_000).expect("requests");
     figure(
@@ -515,6 +549,7 @@ fn waiting(place: Place) {
     thread::sleep(Duration::from_millis(250));
     let slow = share(Duration::from_millis(1500));
     figure(place, format_args!("{idle:.2} % of a processor idle, {slow:.2} % with 10 timers"));
+    assert!(spent(process) > Duration::ZERO, "nobody counts");
     // A loop that spins would be at 100, a clock that ticks a thousand times a second above 2.
     assert!(idle < 2.0 && slow < 4.0, "{idle:.2} %, {slow:.2} %");
     clients.iter_mut().for_each(|client| expect(client.reply(), 200, "at last\n"));
@@ -528,7 +563,12 @@ fn latency(place: Place) {
     let rate = |at_once| 1_000.0 / clients::load(server.at, at_once, 1_000).expect("requests").as_secs_f64();
     let best = (0..3).map(|_| (rate(1), rate(8))).reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))).expect("three");
     figure(place, format_args!("{:.0} requests/s one after the other, {:.0} with 8 at once", best.0, best.1));
-    // Waiting for a clock would show here: eight share a tick.
-    assert!(best.1 < best.0 * 5.0, "one at a time: {:.0} requests/s; eight: {:.0}", best.0, best.1);
+    // Waiting for a clock would show here: eight share a tick. (As a process it shares the processor with its clients.)
+    assert!(
+        place == Place::Host || best.1 < best.0 * 5.0,
+        "one at a time: {:.0} requests/s; eight: {:.0}",
+        best.0,
+        best.1
+    );
     server.ends();
 }
