@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `LUNETTE_IMAGE` | the kernel image; without it, or without QEMU, nothing boots |
 //! | `LUNETTE_SAMPLES` | the built samples (`cargo xtask samples`) |
+//! | `LUNETTE_TORTURE` | how many MiB cross the bad wire (12; the stack's own tests send 100, in virtual time) |
 //! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
 #![forbid(unsafe_code)]
 

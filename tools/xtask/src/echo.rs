@@ -19,6 +19,11 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A crowd: so many that come and go, that are dropped, and that stay. The stories have larger ones, on one machine.
+const FRESH: u32 = 500;
+const DROPPED: u32 = 250;
+const IDLE: u32 = 500;
+
 /// A machine, the QEMU device that is its network card, and whether it has a power button.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
@@ -205,7 +210,7 @@ fn serve(vm: &Vm) -> Result<String> {
         each = each.max(crowd(vm)?);
         let now = settled(vm)?;
         if now + 512 >= before {
-            return Ok(format!("900 idle connections: {each:.1} KiB each"));
+            return Ok(format!("{IDLE} idle connections: {each:.1} KiB each"));
         }
         before = now;
     }
@@ -220,10 +225,10 @@ fn settled(vm: &Vm) -> Result<u64> {
 
 /// Many that come and go, in good order and not, and many that stay. How many KiB each of these takes.
 fn crowd(vm: &Vm) -> Result<f64> {
-    for _ in 0..2000 {
+    for _ in 0..FRESH {
         vm.greeted()?;
     }
-    for i in 0..1000 {
+    for i in 0..DROPPED {
         let mut stream = vm.greeted()?;
         stream.write_all(&[7; 2000])?;
         if i % 2 == 0 {
@@ -232,9 +237,9 @@ fn crowd(vm: &Vm) -> Result<f64> {
         }
     }
     let before = vm.free()?;
-    let idle = (0..900).map(|_| vm.greeted()).collect::<Result<Vec<_>>>()?;
+    let idle = (0..IDLE).map(|_| vm.greeted()).collect::<Result<Vec<_>>>()?;
     let held = vm.free()?;
     drop(idle);
     vm.greeted()?;
-    Ok(before.saturating_sub(held) as f64 / 900.0)
+    Ok(before.saturating_sub(held) as f64 / f64::from(IDLE))
 }
