@@ -89,6 +89,47 @@ fn a_hundred_mebibytes_each_way_through_loss_jitter_and_reordering() {
     );
 }
 
+/// An echo reads no more while it can't write: both windows shut, and each end's acknowledgements come with what the
+/// other can't take.
+#[test]
+fn an_echo_with_both_windows_shut_goes_on() {
+    for seed in 1..=20 {
+        let mut world = World::new("echo", seed, BAD);
+        world.set_limit(2_000 * SECOND);
+        let (server, client) = (world.stack(), world.stack());
+        let listener = server.listen(v4(1, 7), 4).unwrap();
+        let (waits, hashes) = (world.waits(), RefCell::new([None; 2]));
+        let echo = program(async {
+            let stream = waits.accept(&listener).await.unwrap();
+            let mut buf = [0; 4096];
+            loop {
+                let length = waits.read(&stream, &mut buf).await.unwrap();
+                if length == 0 {
+                    break;
+                }
+                waits.write_all(&stream, &buf[..length]).await.unwrap();
+            }
+        });
+        let ask = program(async {
+            let stream = waits.connect(&*client, v4(1, 7)).await.unwrap();
+            let sends = async {
+                let hash = waits.send(&stream, seed, 4 * MIB, 64 * KIB).await.unwrap();
+                hashes.borrow_mut()[0] = Some((4 * MIB, hash));
+            };
+            let takes = async {
+                // Only when much has come: its own window is shut by then.
+                waits.sleep(SECOND).await;
+                hashes.borrow_mut()[1] = Some(waits.receive(&stream, 64 * KIB, 0).await.unwrap());
+            };
+            join(sends, takes).await;
+        });
+        world.run([echo, ask]);
+        let [sent, came] = *hashes.borrow();
+        assert!(sent.is_some());
+        assert_eq!(sent, came, "seed {seed}");
+    }
+}
+
 #[test]
 fn a_good_wire_is_filled() {
     for (name, to) in [("good-v4", v4 as fn(u8, u16) -> SocketAddr), ("good-v6", v6)] {
