@@ -72,7 +72,9 @@ fn serve(sample: &str, place: Place, flags: &[&str]) -> Server {
     let port = if sample == "http-rust" { 80 } else { 7 };
     let at = free_port();
     let run = vm(built(sample).expect("built")).on(place).flags(["-p".to_owned(), format!("{at}:{port}")]);
-    let running = run.flags(flags.iter().copied()).start().until_it_prints(": ready\n");
+    // What a shell gives a program.
+    let run = run.flags(flags.iter().copied()).descriptors(1024);
+    let running = run.start().until_it_prints(": ready\n");
     Server { running, at, place }
 }
 

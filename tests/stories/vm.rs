@@ -62,6 +62,7 @@ pub(crate) fn lunette<I: IntoIterator<Item: Into<OsString>>>(words: I) -> Run {
         stdin: Vec::new(),
         env: Vec::new(),
         place: None,
+        descriptors: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub(crate) struct Run {
     stdin: Vec<u8>,
     env: Vec<(String, OsString)>,
     place: Option<Place>,
+    descriptors: Option<u32>,
 }
 
 impl Run {
@@ -111,8 +113,22 @@ impl Run {
         self
     }
 
+    /// With so many descriptors, unless it asks for more.
+    pub(crate) fn descriptors(mut self, few: u32) -> Self {
+        self.descriptors = Some(few);
+        self
+    }
+
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lunette-under-test"));
+        let binary = env!("CARGO_BIN_EXE_lunette-under-test");
+        let mut command = match self.descriptors {
+            None => Command::new(binary),
+            Some(few) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &format!("ulimit -Sn {few} && exec \"$0\" \"$@\""), binary]);
+                command
+            }
+        };
         command.args(&self.before);
         match self.place {
             Some(Place::Host) => command.arg("--host"),

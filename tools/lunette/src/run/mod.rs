@@ -64,8 +64,17 @@ pub struct Ready {
     pub memory: Option<u64>,
 }
 
+/// Each connection of a guest's is a descriptor of the hypervisor's, or of ours: what the user may have, and not only
+/// what most programs are content with (1,024).
+fn use_all_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 /// Runs it; the exit code.
 pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
+    use_all_descriptors();
     let words = args.command.iter().map(text).collect::<Result<Vec<_>, _>>()?;
     let (app, rest) =
         words.split_first().ok_or_else(|| Problem::new("there is no APP", "lunette run --help"))?;
