@@ -23,7 +23,7 @@ cargo xtask COMMAND
 
   run [ARGS]      set up, build everything, boot the Rust hello and print its output (ARGS go to the app)
   test [PHASE…]   all checks and tests; with names, only those phases (`test list` names them)
-  bench           measure; the table goes to standard output, the figures to target/bench.json
+  bench [PART…]   measure; the table goes to standard output, the figures to target/bench.json
   setup           install what is missing: Rust targets, apt packages
   image           build target/image/lunette.elf
   samples         build the samples into target/samples/
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "run" => return run::run(&rest).unwrap_or_else(|error| failed(&*error)),
         "test" => return test::test(&rest).unwrap_or_else(|error| failed(&*error)),
-        "bench" => bench::bench(),
+        "bench" => bench::bench(&rest),
         "setup" => setup::setup(),
         "image" => image::build().map(|image| println!("{image}")),
         "samples" => samples::build_all().map(|built| {

@@ -41,24 +41,31 @@ impl Figure {
 /// A part of the bench: one file, some figures.
 type Measure = fn(&vm::Bench) -> Result<Vec<Figure>>;
 
-pub(crate) fn bench() -> Result<()> {
+const PARTS: [(&str, Measure); 9] = [
+    ("boot", boot::measure),
+    ("first-line", wall::first_line),
+    ("image", image_size),
+    ("ram", ram::measure),
+    ("hostcall", hostcall::measure),
+    ("cli", wall::cli_hello),
+    ("net-listen", net::listen),
+    ("ram-net", net::ram),
+    ("net", net::rates),
+];
+
+/// All parts, or those of these names.
+pub(crate) fn bench(only: &[String]) -> Result<()> {
+    if let Some(wrong) = only.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        let names: Vec<_> = PARTS.iter().map(|(part, _)| *part).collect();
+        return Err(format!("no part `{wrong}`; there are: {}", names.join(", ")).into());
+    }
     setup::setup()?;
     let image = image::build()?;
     let bench = vm::Bench { cli: run::cli()?, hello: sample("hello-rust")?, image: image.path };
     let mut figures = Vec::new();
     let mut notes = Vec::new();
-    let parts: [(&str, Measure); 9] = [
-        ("boot", boot::measure),
-        ("first line", wall::first_line),
-        ("image", image_size),
-        ("ram", ram::measure),
-        ("host call", hostcall::measure),
-        ("cli", wall::cli_hello),
-        ("net listen", net::listen),
-        ("ram of a server", net::ram),
-        ("net", net::rates),
-    ];
-    for (name, measure) in parts {
+    for (name, measure) in PARTS.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|n| n == name))
+    {
         match measure(&bench) {
             Ok(more) => figures.extend(more),
             // The others are still worth having.
