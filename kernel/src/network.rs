@@ -136,6 +136,24 @@ fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String>
     }
 }
 
+/// How long the last words of guests may take to arrive.
+const LINGER: Nanos = 5_000_000_000;
+
+/// Lets arrive what guests wrote before they ended, for a while: nobody sends it once the machine is off.
+pub fn linger() {
+    let end = time::monotonic() + LINGER;
+    let unfinished = || match raised() {
+        None => false,
+        Some(Raised::Loopback(stack)) => stack.unfinished(),
+        Some(Raised::Wire(stack)) => stack.unfinished(),
+    };
+    while unfinished() && time::monotonic() < end {
+        if KernelHost.park(true, Some(end)).is_break() {
+            return;
+        }
+    }
+}
+
 /// Takes what came, sends what is to be sent; true if somebody was woken. Costs nothing before there is a network.
 pub(crate) fn poll(now: Nanos) -> bool {
     let (woken, next) = match raised() {

@@ -39,6 +39,10 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("an echo for many, each to its end"), echo, move || echoes(place));
         s.needs(on("an echo ends with its clients"), echo, move || echo_drain(place));
     }
+    for place in Place::ALL {
+        let name = format!("servers: what was written last arrives on {}", place.name());
+        s.needs(name, place.lack(), move || last_words(place));
+    }
     for place in TWO {
         let on = |story: &str| format!("servers: {story} on {}", place.name());
         let http = place.lack().or(lacks("http-rust"));
@@ -59,6 +63,20 @@ pub(crate) fn stories(s: &mut Stories) {
 
 fn lacks(sample: &str) -> Option<&'static str> {
     if built(sample).is_none() { Some("not built") } else { None }
+}
+
+/// A guest that writes and ends: its VM must not be switched off before all of it is there.
+fn last_words(place: Place) {
+    let at = free_port();
+    let run = vm(crate::guests::guest("last-words")).on(place).flags(["-p".to_owned(), format!("{at}:80")]);
+    let running = run.start().until_it_prints("ready\n");
+    let mut stream = connect(at).expect("a connection");
+    // Nobody reads for a while, so that much is still under way when the guest ends.
+    thread::sleep(Duration::from_millis(500));
+    let mut words = Vec::new();
+    stream.read_to_end(&mut words).expect("its words, and their end");
+    assert_eq!(words.len(), 2 << 20);
+    running.wait(Duration::from_secs(20)).exits(0);
 }
 
 /// A sample that serves.

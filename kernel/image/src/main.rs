@@ -53,7 +53,9 @@ fn boot_app() -> Farewell {
     match lunette_app::start(payload, &services) {
         Ok(app) => {
             time::mark("started");
-            lunette_app::run(app, &mut KernelHost)
+            let farewell = lunette_app::run(app, &mut KernelHost);
+            network::linger();
+            farewell
         }
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
     }

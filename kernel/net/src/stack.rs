@@ -149,6 +149,12 @@ impl<D: Device + Send> Stack<D> {
         self.shared.look(|hub| hub.status())
     }
 
+    /// Is something still on its way that a guest wrote before it let go of its connection? Whoever switches the
+    /// machine off lets that arrive first, for a while.
+    pub fn unfinished(&self) -> bool {
+        self.shared.look(Hub::unfinished)
+    }
+
     /// How many bytes sockets have taken of [`Config::memory`].
     pub fn memory_used(&self) -> usize {
         self.shared.look(|hub| hub.budget.used())

@@ -383,6 +383,17 @@ impl Hub {
         }
     }
 
+    /// Is something still on its way that a guest wrote and let go of, or the end of it?
+    pub(crate) fn unfinished(&mut self) -> bool {
+        let slots = &mut self.slots;
+        self.orphans.iter().any(|id| {
+            slots.get_mut(id).and_then(|slot| slot.tcp()).is_some_and(|(socket, ..)| {
+                socket.send_queue() > 0
+                    || matches!(socket.state(), State::FinWait1 | State::Closing | State::LastAck)
+            })
+        })
+    }
+
     /// Somebody needs memory: gives up the oldest connection of those that nobody holds and that have nothing more to
     /// say. Was there one?
     pub(crate) fn forget_one(&mut self) -> bool {
