@@ -63,7 +63,7 @@ fn rate(bytes: usize, time: Nanos) -> String {
     format!("{:.2} MB/s", bytes as f64 * 1000.0 / time.max(1) as f64)
 }
 
-/// What the issue of the network asks for.
+/// Loss, jitter and reordering as a bad network has them.
 const BAD: Faults = Faults {
     loss: 10_000,
     duplicate: 1_000,
