@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use lunette_hostcalls::Interest;
+use lunette_hostcalls::{Interest, Source, task::replace_waker};
 use mio::{Events, Poll, Registry, Token, event};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use slab::Slab;
@@ -203,16 +203,18 @@ impl Poller {
     }
 }
 
-/// Puts `waker` in the place of the one before, which is woken if it is another's: whoever asks twice must not
-/// wake itself for ever.
+/// Puts `waker` in the place of the one before, which is woken if it is another's.
 pub(super) fn put(place: &mut Option<Waker>, waker: &Waker) {
-    match place {
-        Some(old) if old.will_wake(waker) => {}
-        place => {
-            if let Some(old) = place.replace(waker.clone()) {
-                old.wake();
-            }
-        }
+    if let Some(old) = replace_waker(place, waker) {
+        old.wake();
+    }
+}
+
+/// [`Source::register`] for whatever is polled.
+pub(super) fn register(source: &(impl Polled + Source), interest: Interest, waker: &Waker) {
+    source.readiness().wait(interest, waker);
+    if source.ready(interest).any() {
+        source.readiness().stir(interest);
     }
 }
 

@@ -22,7 +22,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{SockRef, Socket, TcpKeepalive};
 
 use super::errno;
-use crate::host::poller::{Place, Polled, Reactor, Readiness, lock};
+use crate::host::poller::{Place, Polled, Reactor, Readiness, lock, register};
 
 /// What there is room for in a socket that can be written to: less than the least that Linux means by it.
 const ROOM: u64 = 2048;
@@ -117,10 +117,7 @@ impl Source for Listener {
     }
 
     fn register(&self, interest: Interest, waker: &Waker) {
-        self.readiness.wait(interest, waker);
-        if self.ready(interest).any() {
-            self.readiness.stir(interest);
-        }
+        register(self, interest, waker);
     }
 }
 
@@ -320,10 +317,7 @@ impl Source for Stream {
     }
 
     fn register(&self, interest: Interest, waker: &Waker) {
-        self.readiness.wait(interest, waker);
-        if self.ready(interest).any() {
-            self.readiness.stir(interest);
-        }
+        register(self, interest, waker);
     }
 }
 

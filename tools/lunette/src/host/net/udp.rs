@@ -16,7 +16,7 @@ use rustix::{event::PollFlags, net::RecvFlags};
 use socket2::Socket;
 
 use super::{errno, tcp::now};
-use crate::host::poller::{Place, Polled, Reactor, Readiness};
+use crate::host::poller::{Place, Polled, Reactor, Readiness, register};
 
 /// The largest datagram of IPv4: what there is room for when there is room.
 const LARGEST: u64 = 65_507;
@@ -76,10 +76,7 @@ impl Source for Datagrams {
     }
 
     fn register(&self, interest: Interest, waker: &Waker) {
-        self.readiness.wait(interest, waker);
-        if self.ready(interest).any() {
-            self.readiness.stir(interest);
-        }
+        register(self, interest, waker);
     }
 }
 
