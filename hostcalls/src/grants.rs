@@ -216,8 +216,8 @@ impl FromStr for Name {
 }
 
 /// What is wrong with a name that a resolver is to be asked for, if anything is. Letters, digits, `-` and `_` in parts of
-/// at most 63 bytes between dots, 253 in all; the last part has something else than digits, or it would be the
-/// end of an address. A final dot is allowed.
+/// at most 63 bytes between dots, 253 in all; the last part is no number, decimal or hexadecimal, or the name would be an
+/// address in a form (`127.1`, `0x7f000001`) that no two resolvers read alike. A final dot is allowed.
 pub fn name_fault(name: &str) -> Option<&'static str> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| match label.as_bytes() {
@@ -235,7 +235,11 @@ pub fn name_fault(name: &str) -> Option<&'static str> {
         _ if name.len() > 253 => Some("is longer than 253 bytes"),
         _ => name.split('.').find_map(label).or_else(|| {
             let last = name.rsplit('.').next().unwrap_or_default();
-            last.bytes().all(|b| b.is_ascii_digit()).then_some("is neither a name nor an address")
+            let number = match last.strip_prefix("0x").or(last.strip_prefix("0X")) {
+                Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+                None => last.bytes().all(|b| b.is_ascii_digit()),
+            };
+            number.then_some("is neither a name nor an address")
         }),
     }
 }

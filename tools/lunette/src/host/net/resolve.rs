@@ -9,7 +9,7 @@ use std::{
 };
 
 use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
-use lunette_hostcalls::{Errno, Interest, Lookup, Ready, Source};
+use lunette_hostcalls::{Errno, Interest, Lookup, Ready, Source, grants::name_fault};
 
 use crate::host::poller::{Reactor, lock, put};
 
@@ -59,7 +59,7 @@ impl Resolver {
         if let Ok(ip) = name.parse() {
             return Ok(question(Some(Ok(vec![ip]))));
         }
-        if !is_name(name) {
+        if name_fault(name).is_some() {
             return Err(Errno::Inval);
         }
         if local(name) {
@@ -132,22 +132,6 @@ fn ask(name: &str) -> Answer {
 fn local(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost"))
-}
-
-/// Labels of 1 to 63 letters, digits, hyphens and underscores, 253 bytes in all (RFC 1035, 2.3.4; RFC 1123, 2.1), the
-/// last of which is no number: the resolver would read an address in one of its older forms (`1.2.3`, `0x7f000001`).
-fn is_name(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    let number = |label: &str| match label.strip_prefix("0x").or(label.strip_prefix("0X")) {
-        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
-        None => label.bytes().all(|byte| byte.is_ascii_digit()),
-    };
-    name.len() <= 253 && name.split('.').all(label) && !name.rsplit('.').next().is_some_and(number)
 }
 
 impl Source for Question {
@@ -244,7 +228,7 @@ mod tests {
             "1e100.net",
             &longer[..253],
         ] {
-            assert!(is_name(name), "{name:?}");
+            assert!(name_fault(name).is_none(), "{name:?}");
         }
     }
 
