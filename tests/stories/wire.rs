@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::clients::Noise;
+
 /// What the wire does to frames; chances are in a thousand.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Faults {
@@ -71,7 +73,7 @@ impl Wire {
         let over = Arc::new(AtomicBool::new(false));
         let carrier = Carrier {
             faults,
-            random: seed | 1,
+            random: Noise(seed | 1),
             ports: ports.clone(),
             capture: capture.clone(),
             under_way: BinaryHeap::new(),
@@ -156,7 +158,8 @@ type UnderWay = (Instant, u64, usize, Vec<u8>);
 /// The thread that moves frames.
 struct Carrier {
     faults: Faults,
-    random: u64,
+    /// A seed is a run, as far as the machine's timing allows.
+    random: Noise,
     ports: Arc<Mutex<Vec<Port>>>,
     capture: Arc<Mutex<Capture>>,
     under_way: BinaryHeap<Reverse<UnderWay>>,
@@ -194,7 +197,7 @@ impl Carrier {
         let copies = if self.chance(self.faults.duplicate) { 2 } else { 1 };
         for _ in 0..copies {
             let jitter = self.faults.jitter.as_nanos() as u64;
-            let late = if jitter == 0 { 0 } else { self.next() % jitter };
+            let late = if jitter == 0 { 0 } else { self.random.next() % jitter };
             let at = Instant::now() + self.faults.delay + Duration::from_nanos(late);
             self.count += 1;
             self.under_way.push(Reverse((at, self.count, from, frame.clone())));
@@ -215,15 +218,7 @@ impl Carrier {
     }
 
     fn chance(&mut self, in_a_thousand: u32) -> bool {
-        in_a_thousand != 0 && self.next() % 1000 < u64::from(in_a_thousand)
-    }
-
-    /// Xorshift (Marsaglia 2003): a seed is a run, as far as the machine's timing allows.
-    fn next(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random >> 8
+        in_a_thousand != 0 && self.random.next() % 1000 < u64::from(in_a_thousand)
     }
 }
 

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Stories,
+    clients::Noise,
     samples::built,
     vm::{Place, Running, vm},
     wire::{Faults, Tap, Wire},
@@ -171,7 +172,8 @@ impl Station {
         while to_come > 0 {
             let mut moved = false;
             if piece.is_empty() && to_send > 0 {
-                piece = noise.bytes(to_send.min(64 * 1024));
+                piece = vec![0; to_send.min(64 * 1024)];
+                noise.fill(&mut piece);
                 sent.update(&piece);
                 to_send -= piece.len();
             }
@@ -199,23 +201,6 @@ impl Station {
             }
         }
         (sent.finalize().into(), came.finalize().into())
-    }
-}
-
-/// Bytes without a pattern, the same for the same seed (xorshift, Marsaglia 2003).
-struct Noise(u64);
-
-impl Noise {
-    fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(length + 8);
-        while bytes.len() < length {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            bytes.extend_from_slice(&self.0.to_le_bytes());
-        }
-        bytes.truncate(length);
-        bytes
     }
 }
 
@@ -290,8 +275,7 @@ struct Seed;
 
 impl Random for Seed {
     fn fill(&self, buf: &mut [u8]) -> Result<(), Errno> {
-        let mut noise = Noise(Time.monotonic() | 0x9e37_79b9);
-        buf.copy_from_slice(&noise.bytes(buf.len()));
+        Noise(Time.monotonic() | 0x9e37_79b9).fill(buf);
         Ok(())
     }
 }

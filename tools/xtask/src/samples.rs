@@ -56,16 +56,20 @@ pub(crate) fn build(name: &str) -> Result<State> {
 
 /// `cargo build --release --target wasm32-wasip1`, with a target folder beside the workspace's.
 fn rust(dir: &Path, module: &Path) -> Result<State> {
-    let builds = target().join("samples-build");
-    let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target", "wasm32-wasip1"]);
-    build.current_dir(dir).arg("--target-dir").arg(&builds);
-    // Flags for the machine that runs this are none for wasm.
-    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    read(&mut build)?;
-    let name = module.file_name().unwrap_or_default();
-    let built = builds.join("wasm32-wasip1/release").join(name);
+    let built = cargo_build(dir, "wasm32-wasip1")?.join(module.file_name().unwrap_or_default());
     fs::copy(&built, module).map_err(|e| format!("{}: {e}", built.display()))?;
     Ok(State::Built(module.to_owned()))
+}
+
+/// Builds a package that is of no workspace; where its programs are.
+pub(crate) fn cargo_build(dir: &Path, triple: &str) -> Result<PathBuf> {
+    let builds = target().join("samples-build");
+    let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target", triple]);
+    build.current_dir(dir).arg("--target-dir").arg(&builds);
+    // Flags for the machine that runs this are none for another.
+    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    read(&mut build)?;
+    Ok(builds.join(triple).join("release"))
 }
 
 /// clang, wasm-ld and wasi-libc, as apt brings them.

@@ -5,7 +5,10 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::sh::{Result, cargo, command, read, root, target};
+use crate::{
+    samples,
+    sh::{Result, command, read, root, target},
+};
 
 /// What QEMU boots.
 pub(super) struct Debian {
@@ -114,10 +117,5 @@ pub(super) fn module() -> Result<PathBuf> {
 }
 
 fn build(triple: &str, file: &str) -> Result<PathBuf> {
-    let builds = target().join("samples-build");
-    let mut build = cargo(&["build", "--quiet", "--release", "--locked", "--target", triple]);
-    build.current_dir(root().join("tests/guests/net-bench")).arg("--target-dir").arg(&builds);
-    build.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
-    read(&mut build)?;
-    Ok(builds.join(triple).join("release").join(file))
+    Ok(samples::cargo_build(&root().join("tests/guests/net-bench"), triple)?.join(file))
 }
