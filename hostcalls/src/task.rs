@@ -7,29 +7,30 @@
 //!
 //! Does not: know how its host waits, preempt a task, or use more than one core.
 //!
+//! [`Set`] is what the executor has its tasks in; a guest that is many tasks has one of its own ([`Local`]), inside
+//! the one task that the host knows.
+//!
 //! A queue of numbers and a waker for each task, where `FuturesUnordered` would do as well: that one costs a kernel
 //! image more than all the rest of this file, and asks to be polled once more than there is something to do.
 
-use alloc::{
-    boxed::Box,
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-    sync::Arc,
-    task::Wake,
-    vec::Vec,
-};
+use alloc::{boxed::Box, collections::BTreeMap, sync::Arc};
 use core::{
-    cell::RefCell,
     future::{Future, poll_fn},
     ops::ControlFlow,
     pin::Pin,
-    sync::atomic::{AtomicBool, Ordering},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use spin::Mutex;
 
-use crate::{Clock, Nanos, Stdio, Wait};
+use crate::{Clock, Errno, Interest, Nanos, Source, Stdio, Wait};
+
+mod local;
+mod set;
+
+pub use local::{Local, Spawner};
+pub use set::Set;
 
 /// What waits when nothing can run.
 pub trait Host {
@@ -50,7 +51,7 @@ pub trait Host {
 /// Wakes tasks when the clock reaches what they wait for. Shared by all that wait on one executor.
 #[derive(Default)]
 pub struct Timers {
-    due: RefCell<(u64, BTreeMap<Due, Waker>)>,
+    due: Mutex<(u64, BTreeMap<Due, Waker>)>,
 }
 
 /// When, and a number that tells equal times apart.
@@ -64,11 +65,20 @@ struct Timer<'a> {
 
 impl Timers {
     fn set(&self, at: Nanos, waker: &Waker) -> Timer<'_> {
-        let (count, due) = &mut *self.due.borrow_mut();
+        Timer { timers: self, key: self.add(at, waker) }
+    }
+
+    fn add(&self, at: Nanos, waker: &Waker) -> Due {
+        let (count, due) = &mut *self.due.lock();
         *count += 1;
         let key = (at, *count);
         due.insert(key, waker.clone());
-        Timer { timers: self, key }
+        key
+    }
+
+    fn remove(&self, key: &Due) {
+        // Dropped once nothing is locked: it may be the last of its task.
+        let _waker = self.due.lock().1.remove(key);
     }
 
     /// Wakes all that is due at `now`.
@@ -79,19 +89,121 @@ impl Timers {
     }
 
     fn take(&self, now: Nanos) -> Option<Waker> {
-        let due = &mut self.due.borrow_mut().1;
+        let due = &mut self.due.lock().1;
         let first = due.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
     fn next(&self) -> Option<Nanos> {
-        self.due.borrow().1.first_key_value().map(|((at, _), _)| *at)
+        self.due.lock().1.first_key_value().map(|((at, _), _)| *at)
     }
 }
 
 impl Drop for Timer<'_> {
     fn drop(&mut self) {
-        self.timers.due.borrow_mut().1.remove(&self.key);
+        self.timers.remove(&self.key);
+    }
+}
+
+/// The time, and how to wait for it: what a guest of many tasks hands around. `Send` and `Sync`, as HTTP libraries
+/// want their timers.
+#[derive(Clone)]
+pub struct Time {
+    clock: Arc<dyn Clock>,
+    timers: Arc<Timers>,
+}
+
+impl Time {
+    pub fn new(clock: Arc<dyn Clock>, timers: Arc<Timers>) -> Self {
+        Self { clock, timers }
+    }
+
+    pub fn now(&self) -> Nanos {
+        self.clock.monotonic()
+    }
+
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        let nanos = Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
+        self.sleep_until(self.now().saturating_add(nanos))
+    }
+
+    /// Returns once the monotonic clock has reached `at`.
+    pub fn sleep_until(&self, at: Nanos) -> Sleep {
+        Sleep { time: self.clone(), at, key: None }
+    }
+
+    /// `None`: it took longer, and was dropped.
+    pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let (mut future, mut sleep) = (core::pin::pin!(future), self.sleep(limit));
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Poll::Ready(Some(value)),
+            Poll::Pending => Pin::new(&mut sleep).poll(cx).map(|()| None),
+        })
+        .await
+    }
+}
+
+/// A wait for a time. Dropped, it leaves nothing behind.
+pub struct Sleep {
+    time: Time,
+    at: Nanos,
+    key: Option<Due>,
+}
+
+impl Sleep {
+    pub fn reset(&mut self, at: Nanos) {
+        self.give_up();
+        self.at = at;
+    }
+
+    fn give_up(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.time.timers.remove(&key);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.give_up();
+        if self.at <= self.time.now() {
+            return Poll::Ready(());
+        }
+        self.key = Some(self.time.timers.add(self.at, cx.waker()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// Asks until the answer is something other than [`Errno::Again`], and waits for `source` in between.
+pub async fn until<T>(
+    source: &dyn Source,
+    interest: Interest,
+    mut ask: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    poll_fn(|cx| poll_until(source, interest, cx, &mut ask)).await
+}
+
+/// [`until`], for futures that are written by hand.
+pub fn poll_until<T>(
+    source: &dyn Source,
+    interest: Interest,
+    cx: &Context<'_>,
+    ask: impl FnOnce() -> Result<T, Errno>,
+) -> Poll<Result<T, Errno>> {
+    match ask() {
+        Err(Errno::Again) => {
+            source.register(interest, cx.waker());
+            Poll::Pending
+        }
+        answer => Poll::Ready(answer),
     }
 }
 
@@ -148,76 +260,31 @@ pub async fn give_way() {
     .await;
 }
 
-/// Tasks, each with its result.
+/// Tasks, each with its result, and the host that they wait on.
 pub struct Executor<'a, T> {
-    /// At their numbers. That of a task that has ended is another's one day.
-    tasks: Vec<Option<Task<'a, T>>>,
-    woken: Arc<Woken>,
-    timers: Rc<Timers>,
-}
-
-struct Task<'a, T> {
-    future: Pin<Box<dyn Future<Output = T> + 'a>>,
-    bell: Arc<Bell>,
-    waker: Waker,
-}
-
-/// The numbers of the tasks that can run, in the order in which they were woken.
-#[derive(Default)]
-struct Woken(Mutex<VecDeque<usize>>);
-
-/// Wakes one task.
-struct Bell {
-    task: usize,
-    /// Is it among the woken already?
-    rung: AtomicBool,
-    woken: Arc<Woken>,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.rung.swap(true, Ordering::AcqRel) {
-            self.woken.0.lock().push_back(self.task);
-        }
-    }
+    tasks: Set<'a, T>,
+    timers: Arc<Timers>,
 }
 
 impl<'a, T> Executor<'a, T> {
-    pub fn new(timers: Rc<Timers>) -> Self {
-        Self { tasks: Vec::new(), woken: Arc::default(), timers }
+    pub fn new(timers: Arc<Timers>) -> Self {
+        Self { tasks: Set::default(), timers }
     }
 
     pub fn spawn(&mut self, task: impl Future<Output = T> + 'a) {
-        self.add(Box::pin(task));
-    }
-
-    fn add(&mut self, future: Pin<Box<dyn Future<Output = T> + 'a>>) {
-        let number = self.tasks.iter().position(Option::is_none).unwrap_or(self.tasks.len());
-        let bell = Bell { task: number, rung: AtomicBool::new(false), woken: self.woken.clone() };
-        let bell = Arc::new(bell);
-        bell.wake_by_ref();
-        let task = Some(Task { future, waker: bell.clone().into(), bell });
-        match self.tasks.get_mut(number) {
-            Some(place) => *place = task,
-            None => self.tasks.push(task),
-        }
+        self.tasks.add(Box::pin(task));
     }
 
     pub fn is_empty(&self) -> bool {
-        self.tasks.iter().all(Option::is_none)
+        self.tasks.is_empty()
     }
 
     /// Runs until the next task ends, and gives its result. `None`: there are none, or the host ended the run.
     pub fn next(&mut self, clock: &dyn Clock, host: &mut dyn Host) -> Option<T> {
         loop {
             // Those that can run now, each once: what they wake has its go after the host.
-            let due = self.woken.0.lock().len();
-            for _ in 0..due {
-                if let Some(ended) = self.run_one() {
+            for _ in 0..self.tasks.woken() {
+                if let Some(ended) = self.tasks.run_one() {
                     return Some(ended);
                 }
             }
@@ -225,7 +292,7 @@ impl<'a, T> Executor<'a, T> {
                 return None;
             }
             let until = self.timers.next();
-            let idle = self.woken.0.lock().is_empty();
+            let idle = self.tasks.woken() == 0;
             if host.park(idle, until).is_break() {
                 return None;
             }
@@ -234,23 +301,6 @@ impl<'a, T> Executor<'a, T> {
                 if until <= now {
                     self.timers.fire(now);
                 }
-            }
-        }
-    }
-
-    /// Runs the task that was woken first; its result, if it has ended.
-    fn run_one(&mut self) -> Option<T> {
-        let number = self.woken.0.lock().pop_front()?;
-        // The waker of a task that has ended may be anywhere.
-        let place = self.tasks.get_mut(number)?;
-        let task = place.as_mut()?;
-        // Before it runs: what wakes it meanwhile counts.
-        task.bell.rung.store(false, Ordering::Release);
-        match task.future.as_mut().poll(&mut Context::from_waker(&task.waker)) {
-            Poll::Pending => None,
-            Poll::Ready(result) => {
-                *place = None;
-                Some(result)
             }
         }
     }

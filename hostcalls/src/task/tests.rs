@@ -1,6 +1,6 @@
 //! The executor in the fake world, where every park is counted.
 
-use alloc::{rc::Rc, string::String, sync::Arc, vec, vec::Vec};
+use alloc::{rc::Rc, string::String, sync::Arc, task::Wake, vec, vec::Vec};
 use core::{
     cell::{Cell, RefCell},
     net::SocketAddr,
@@ -16,7 +16,7 @@ use crate::{
 
 struct Bench {
     world: FakeWorld,
-    timers: Rc<Timers>,
+    timers: Arc<Timers>,
     host: FakeHost,
     said: Rc<RefCell<Vec<String>>>,
 }
@@ -25,7 +25,7 @@ impl Bench {
     fn new() -> Self {
         let world = FakeWorld::new(1);
         let host = FakeHost::new(&world);
-        Self { world, timers: Rc::default(), host, said: Rc::default() }
+        Self { world, timers: Arc::default(), host, said: Rc::default() }
     }
 
     async fn wait(&self, wait: Wait) {
@@ -260,8 +260,11 @@ fn who_waits_for_several_is_woken_by_any_and_rests_until_then() {
 
 #[test]
 fn a_waker_takes_the_place_of_anothers_and_not_of_its_own_tasks() {
-    let bell = |task| Arc::new(Bell { task, rung: AtomicBool::new(false), woken: Arc::default() });
-    let (one, two) = (Waker::from(bell(0)), Waker::from(bell(1)));
+    struct Nobody;
+    impl Wake for Nobody {
+        fn wake(self: Arc<Self>) {}
+    }
+    let (one, two) = (Waker::from(Arc::new(Nobody)), Waker::from(Arc::new(Nobody)));
     let mut place = None;
     assert!(replace_waker(&mut place, &one).is_none());
     assert!(replace_waker(&mut place, &one.clone()).is_none(), "its own");
@@ -452,4 +455,37 @@ fn the_waker_of_a_task_that_ended_harms_nobody() {
     kept.wake();
     assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(2));
     assert!(executor.is_empty());
+}
+
+#[test]
+fn a_task_that_is_many_spawns_sleeps_and_times_out() {
+    let bench = Bench::new();
+    let clock: Arc<dyn Clock> = bench.world.clock.clone();
+    let time = Time::new(clock, bench.timers.clone());
+    let mut local = Local::default();
+    let spawner = local.spawner().clone();
+    for (name, after) in [("late", 30), ("early", 10)] {
+        let (time, said, spawner) = (time.clone(), bench.said.clone(), spawner.clone());
+        local.spawner().spawn(async move {
+            time.sleep(Duration::from_secs(after)).await;
+            said.borrow_mut().push(name.into());
+            spawner.spawn(async move { said.borrow_mut().push("child".into()) });
+        });
+    }
+    {
+        let (time, said) = (time.clone(), bench.said.clone());
+        local.spawner().spawn(async move {
+            let cut = time.timeout(Duration::from_secs(20), time.sleep(Duration::from_secs(25))).await;
+            assert!(cut.is_none());
+            said.borrow_mut().push("cut".into());
+        });
+    }
+    let begun = bench.now();
+    let mut host = FakeHost::new(&bench.world);
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(async move { poll_fn(|cx| local.poll(cx)).await });
+    assert!(executor.next(&*bench.world.clock, &mut host).is_some());
+    assert_eq!(*bench.said.borrow(), ["early", "child", "cut", "late", "child"]);
+    assert_eq!(bench.now() - begun, 30_000_000_000);
+    assert_eq!(bench.timers.next(), None, "a wait that was dropped leaves nothing behind");
 }

@@ -18,15 +18,22 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
-use lunette_hostcalls::{Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio};
+use lunette_hostcalls::{
+    Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio,
+    task::{Time, Timers},
+};
 use lunette_wasm::{Limits, Problem};
 
 pub use run::{App, run};
 
-use crate::{label::Labelled, listen::Ports, run::Runner};
+use crate::{
+    label::Labelled,
+    listen::Ports,
+    run::{Program, Runner},
+};
 
 /// What a host gives.
 #[derive(Clone)]
@@ -66,6 +73,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         },
         services,
         net: raise(&plan, services)?,
+        timers: Arc::default(),
         ports: Ports::default(),
         memory: share(&plan, services.memory),
         several: !plan.guests.is_empty(),
@@ -78,7 +86,13 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         };
         guests.push(Some(maker.start(guest, payload.main(guest)?, stdio)?));
     }
-    Ok(App { guests, net: maker.net, clock: services.clock.clone(), log: services.log.clone() })
+    Ok(App {
+        guests,
+        net: maker.net,
+        clock: services.clock.clone(),
+        timers: maker.timers,
+        log: services.log.clone(),
+    })
 }
 
 /// The network, if it is wanted.
@@ -102,6 +116,7 @@ struct Maker<'a> {
     bundle: Option<&'a Bundle<'static>>,
     services: &'a Services,
     net: Option<Arc<dyn Net>>,
+    timers: Arc<Timers>,
     ports: Ports,
     /// What a guest has in memory that does not say.
     memory: u64,
@@ -130,14 +145,35 @@ impl Maker<'_> {
             network,
             listeners,
         };
+        let guest = match plan.main.ends_with(".lua") {
+            true => Program::Lua(self.script(plan, module, ctx)?),
+            false => Program::Wasm(self.module(plan, module, ctx)?),
+        };
+        Ok(Runner { guest, name: plan.name.clone(), stdio, listens })
+    }
+
+    fn script(&self, plan: &GuestPlan, text: &[u8], ctx: Ctx) -> Result<lunette_lua::Instance, Refusal> {
+        let limits = lunette_lua::Limits {
+            memory: self.memory(plan),
+            time: plan.timeout.map(nanos),
+            fuel: plan.fuel,
+            bytecode: false,
+        };
+        let time = Time::new(self.services.clock.clone(), self.timers.clone());
+        lunette_lua::start(&plan.main, text, ctx, time, limits)
+            .map_err(|problem| Refusal(format!("{problem}{HELP}{}", problem.help())))
+    }
+
+    fn module(&self, plan: &GuestPlan, module: &[u8], ctx: Ctx) -> Result<lunette_wasm::Instance, Refusal> {
+        let services = self.services;
         let limits = Limits {
-            memory: plan.memory.map_or(self.memory, |memory| memory.min(services.memory)),
+            memory: self.memory(plan),
             table_elements: plan.tables,
-            time: plan.timeout.map(|timeout| Nanos::try_from(timeout.as_nanos()).unwrap_or(Nanos::MAX)),
+            time: plan.timeout.map(nanos),
             fuel: plan.fuel,
             slices: self.several,
         };
-        let guest = lunette_wasm::start(module, ctx, limits).map_err(|problem| {
+        lunette_wasm::start(module, ctx, limits).map_err(|problem| {
             let more = plan.memory.is_none_or(|memory| memory > services.memory);
             let help = match problem {
                 Problem::Memory { needs, .. } if more && needs <= services.memory => {
@@ -152,7 +188,15 @@ impl Maker<'_> {
                 _ => problem.help(),
             };
             Refusal(format!("{}: {problem}{HELP}{help}", plan.main))
-        })?;
-        Ok(Runner { guest, name: plan.name.clone(), stdio, listens })
+        })
     }
+
+    /// How much a guest may have: what its manifest says, as far as there is as much.
+    fn memory(&self, plan: &GuestPlan) -> u64 {
+        plan.memory.map_or(self.memory, |memory| memory.min(self.services.memory))
+    }
+}
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
 }

@@ -1,13 +1,12 @@
 //! Guests as tasks, until the app ends.
 
-use std::{fmt::Write, ops::ControlFlow, rc::Rc, sync::Arc};
+use std::{fmt::Write, ops::ControlFlow, sync::Arc};
 
 use lunette_hostcalls::{
     Clock, CodeFrame, Ending, Guest, Limit, Log, Nanos, Net, Stdio, Step, Stream,
     farewell::Farewell,
     task::{self, Executor, Host, Timers},
 };
-use lunette_wasm::Instance;
 
 /// Guests that run.
 pub struct App {
@@ -15,12 +14,20 @@ pub struct App {
     pub(crate) guests: Vec<Option<Runner>>,
     pub(crate) net: Option<Arc<dyn Net>>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What the guests wait on, also those that wait by themselves.
+    pub(crate) timers: Arc<Timers>,
     pub(crate) log: Arc<dyn Log>,
+}
+
+/// A guest in its runtime.
+pub(crate) enum Program {
+    Wasm(lunette_wasm::Instance),
+    Lua(lunette_lua::Instance),
 }
 
 /// A guest that runs, and where its last words go.
 pub(crate) struct Runner {
-    pub(crate) guest: Instance,
+    pub(crate) guest: Program,
     pub(crate) name: String,
     pub(crate) stdio: Arc<dyn Stdio>,
     /// Has it listeners, so that it may finish when the host is being stopped?
@@ -69,7 +76,7 @@ impl Host for Watch<'_> {
 impl App {
     /// Runs until the app ends (`None`: until the host breaks).
     fn go_on(&mut self, host: &mut dyn Host) -> Option<Farewell> {
-        let timers = Rc::new(Timers::default());
+        let timers = self.timers.clone();
         let mut executor = Executor::new(timers.clone());
         let (clock, log) = (&*self.clock, &*self.log);
         for (i, place) in self.guests.iter_mut().enumerate().filter(|(_, place)| place.is_some()) {
@@ -109,11 +116,14 @@ impl App {
 impl Runner {
     /// Steps the guest until it ends. Having been dropped in the middle, it can be begun again.
     async fn drive(&mut self, clock: &dyn Clock, timers: &Timers) -> Farewell {
-        let ending = loop {
-            match self.guest.step() {
-                Step::Wait(wait) => task::ready(&wait, clock, &*self.stdio, timers).await,
-                Step::Ended(ending) => break ending,
-            }
+        let ending = match &mut self.guest {
+            Program::Wasm(guest) => loop {
+                match guest.step() {
+                    Step::Wait(wait) => task::ready(&wait, clock, &*self.stdio, timers).await,
+                    Step::Ended(ending) => break ending,
+                }
+            },
+            Program::Lua(guest) => guest.run().await,
         };
         match ending {
             Ending::Exited(code) => Farewell::Exit(code),
@@ -122,7 +132,12 @@ impl Runner {
                 Farewell::Trap
             }
             Ending::Stopped(limit) => {
-                self.say(&format!("{} was stopped in:", self.name), self.guest.backtrace());
+                let backtrace = match &self.guest {
+                    Program::Wasm(guest) => guest.backtrace(),
+                    // Its last words were its traceback.
+                    Program::Lua(_) => &[],
+                };
+                self.say(&format!("{} was stopped in:", self.name), backtrace);
                 match limit {
                     Limit::Time => Farewell::Timeout,
                     Limit::Fuel => Farewell::Fuel,

@@ -4,7 +4,7 @@
 #[path = "stock/build.rs"]
 mod build;
 
-use std::{net::SocketAddr, rc::Rc, sync::Arc};
+use std::{net::SocketAddr, sync::Arc};
 
 use lunette_hostcalls::{
     Clock, Ctx, Ending, Errno, Guest as _, Interest, Listening, Net, Shutdown, Stdio, Step, TcpStream, Wait,
@@ -39,7 +39,7 @@ impl Run {
         let mut ctx = world.ctx(&["echo"], &[("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "7")]);
         ctx.listeners.push(Listening { name: "7".into(), socket: listener });
 
-        let (timers, mut host) = (Rc::new(Timers::default()), FakeHost::new(&world));
+        let (timers, mut host) = (Arc::new(Timers::default()), FakeHost::new(&world));
         let (clock, stdio) = (world.clock.clone(), world.stdio.clone());
         let mut executor = Executor::new(timers.clone());
         executor.spawn(serve(module, ctx, self.limits, &timers));

@@ -10,7 +10,7 @@
 //!
 //! Asked to stop, it takes no more connections, and ends with 0 once the last is closed.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use lunette_hostcalls::{
     Errno, Interest, Net, Source, TcpListener, TcpStream, UdpSocket, Wait,
@@ -41,7 +41,7 @@ fn main() {
     std::panic::set_hook(Box::new(|info| lunette_kernel::report_panic(&format_args!("{info}"))));
     let net = network::raise().unwrap_or_else(|why| platform::refuse(format_args!("{why}")));
     println!("addresses {:?}", net.addresses());
-    let timers = Rc::new(Timers::default());
+    let timers = Arc::new(Timers::default());
     let mut executor = Executor::new(timers.clone());
     for (port, service) in [(7, Service::Echo), (9, Service::Discard), (19, Service::Generate)] {
         let listener = net.listen(([0_u16; 8], port).into(), 128).expect("the port is free");
@@ -96,7 +96,7 @@ async fn wait(source: Arc<dyn Source>, interest: Interest, timers: &Timers) {
     ready(&Wait::socket(source, interest), &KernelClock, &KernelStdio, timers).await;
 }
 
-async fn accept(listener: Arc<dyn TcpListener>, service: Service, timers: Rc<Timers>) -> Done {
+async fn accept(listener: Arc<dyn TcpListener>, service: Service, timers: Arc<Timers>) -> Done {
     loop {
         match listener.accept() {
             Ok((stream, _)) => return Done::Accepted(Ok(stream), listener, service),
@@ -106,7 +106,7 @@ async fn accept(listener: Arc<dyn TcpListener>, service: Service, timers: Rc<Tim
     }
 }
 
-async fn serve(stream: Arc<dyn TcpStream>, service: Service, timers: Rc<Timers>) -> Done {
+async fn serve(stream: Arc<dyn TcpStream>, service: Service, timers: Arc<Timers>) -> Done {
     let _ = match service {
         Service::Echo => echo(&stream, &timers).await,
         Service::Discard => discard(&stream, &timers).await,
@@ -166,7 +166,7 @@ async fn generate(stream: &Arc<dyn TcpStream>, timers: &Timers) -> Result<(), Er
     }
 }
 
-async fn tell(socket: Arc<dyn UdpSocket>, timers: Rc<Timers>) -> Done {
+async fn tell(socket: Arc<dyn UdpSocket>, timers: Arc<Timers>) -> Done {
     loop {
         match socket.recv_from(&mut []) {
             Ok((.., from)) => drop(socket.send_to((mm::free_bytes() / 1024).to_string().as_bytes(), from)),

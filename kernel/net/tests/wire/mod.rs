@@ -11,7 +11,6 @@ use std::{
     future::Future,
     net::{IpAddr, SocketAddr},
     ops::ControlFlow,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -74,7 +73,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<SimClock>,
     pub(crate) random: Random,
     stacks: Vec<Arc<Stack<Port>>>,
-    timers: Rc<Timers>,
+    timers: Arc<Timers>,
     /// The test has failed if it is still running then.
     limit: Nanos,
     /// How often all were polled at one instant.
@@ -88,7 +87,7 @@ impl World {
             clock: Arc::default(),
             random: Random::new(!seed),
             stacks: Vec::new(),
-            timers: Rc::default(),
+            timers: Arc::default(),
             limit: 600 * SECOND,
             spins: 0,
         }
@@ -180,7 +179,7 @@ pub(crate) fn program<'a>(future: impl Future<Output = ()> + 'a) -> Program<'a> 
 #[derive(Clone)]
 pub(crate) struct Waits {
     clock: Arc<SimClock>,
-    timers: Rc<Timers>,
+    timers: Arc<Timers>,
 }
 
 impl Waits {

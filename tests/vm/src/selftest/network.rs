@@ -33,7 +33,7 @@ fn net() -> Arc<dyn Net> {
 fn wait(wait: &Wait) {
     let until = KernelClock.monotonic() + 5_000_000_000;
     let wait = Wait { until: Some(wait.until.map_or(until, |at| at.min(until))), ..wait.clone() };
-    let timers = Rc::new(Timers::default());
+    let timers = Arc::new(Timers::default());
     let mut executor = Executor::new(timers.clone());
     executor.spawn(ready(&wait, &KernelClock, &KernelStdio, &timers));
     executor.next(&KernelClock, &mut KernelHost);
@@ -63,7 +63,7 @@ fn wakes() {
 fn tasks() {
     const TASKS: usize = 20;
     let net = net();
-    let timers = Rc::new(Timers::default());
+    let timers = Arc::new(Timers::default());
     let order = Rc::new(RefCell::new(Vec::new()));
     let mut executor = Executor::new(timers.clone());
     let start = KernelClock.monotonic();

@@ -1,0 +1,21 @@
+//! HTTP and TLS over host-call streams: for scripts now, for components and management later.
+//!
+//! - [`Stream`] is a connection as HTTP libraries want it (`AsyncRead`/`AsyncWrite`), plain or with TLS ([`tls`]).
+//! - [`server::serve`] answers one connection's requests, HTTP/1.1 or 2.
+//! - [`client::Client`] asks: pooled connections, redirects, timeouts.
+//! - [`Body`] is what is sent, whole or bit by bit; [`Incoming`] what comes.
+//!
+//! Promises: no peer's bytes panic, hold up another connection, or take more memory than the limits say; time is
+//! the caller's ([`lunette_hostcalls::task::Time`]), and tasks are spawned where the caller says.
+//!
+//! Does not: listen (whoever has the listener accepts), route, know what a script is.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod client;
+pub mod server;
+mod stream;
+pub mod tls;
+
+pub use body::{Body, BoxError, Incoming};
+pub use stream::{Plain, Stream};

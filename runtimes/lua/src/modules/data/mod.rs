@@ -1,0 +1,5 @@
+//! Data: `json`, `url`, `crypto`, `kv` and the like.
+
+use super::Module;
+
+pub(super) const MODULES: &[Module] = &[];

@@ -1,0 +1,5 @@
+//! `http`: a server, and a client.
+
+use super::Module;
+
+pub(super) const MODULES: &[Module] = &[];

@@ -1,0 +1,5 @@
+//! The network below HTTP: `net`, `dns`.
+
+use super::Module;
+
+pub(super) const MODULES: &[Module] = &[];

@@ -1,0 +1,5 @@
+//! Tasks: `task`.
+
+use super::Module;
+
+pub(super) const MODULES: &[Module] = &[];

@@ -1,0 +1,60 @@
+//! What the modules of one script share.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+};
+
+use lunette_hostcalls::{
+    Ctx, Ending, Stream,
+    task::{Spawner, Time},
+};
+use mlua::Lua;
+
+use crate::{limits::Limits, tasks::Task};
+
+/// One for each script; modules find it by [`World::of`], or are handed it when they are opened.
+pub(crate) struct World {
+    pub(crate) ctx: Ctx,
+    pub(crate) time: Time,
+    /// For tasks of ours. Tasks of the script's are spawned by [`crate::tasks::spawn`].
+    pub(crate) spawner: Spawner,
+    pub(crate) limits: Limits,
+    /// The script's task that runs now.
+    pub(crate) current: RefCell<Option<Rc<Task>>>,
+    /// Set: the script is to end so, as soon as control comes back from Lua.
+    pub(crate) ending: RefCell<Option<Ending>>,
+    /// The host is being stopped: listeners are closed, and what only waits for time need not go on.
+    pub(crate) stopping: Cell<bool>,
+}
+
+/// Something that a task has open and that is closed with it.
+pub(crate) trait Resource {
+    /// May be called on what is closed already.
+    fn close(&self);
+}
+
+impl World {
+    pub(crate) fn of(lua: &Lua) -> Rc<Self> {
+        lua.app_data_ref::<Rc<Self>>().expect("set when the state was made").clone()
+    }
+
+    /// Makes the task that runs the owner of a resource; outside of any task, nobody is.
+    pub(crate) fn adopt(&self, resource: Weak<dyn Resource>) {
+        if let Some(task) = &*self.current.borrow() {
+            task.own(resource);
+        }
+    }
+
+    /// A line for people, on standard error. What does not go out at once is lost.
+    pub(crate) fn say(&self, line: &str) {
+        let line = format!("{line}\n");
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match self.ctx.stdio.write(Stream::Err, rest) {
+                Ok(n) if n > 0 => rest = &rest[n..],
+                _ => return,
+            }
+        }
+    }
+}
