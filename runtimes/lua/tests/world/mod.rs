@@ -1,0 +1,123 @@
+//! Scripts in the fake world: what they print, how they end, with peers on a network in memory.
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::sync::Arc;
+
+use lunette_hostcalls::{
+    Clock, Ctx, Ending, Grants, Listening, Nanos, Net,
+    fake::{FakeHost, FakeWorld},
+    ramfs::MountId,
+    task::{Executor, Time, Timers},
+};
+use lunette_lua::{Limits, Problem};
+
+/// A world with one script in it.
+pub struct Stage {
+    pub world: FakeWorld,
+    pub limits: Limits,
+    pub args: Vec<&'static str>,
+    pub env: Vec<(&'static str, &'static str)>,
+    /// What listens before the script starts, and what it is granted besides.
+    pub listen: Vec<&'static str>,
+    pub grants: Grants,
+    pub timers: Arc<Timers>,
+}
+
+/// What became of it.
+#[derive(Debug, PartialEq)]
+pub struct Ran {
+    pub ending: Ending,
+    pub out: String,
+    pub err: String,
+}
+
+pub const LIMITS: Limits = Limits { memory: 64 << 20, time: None, fuel: None, bytecode: false };
+
+impl Stage {
+    pub fn new() -> Self {
+        Self {
+            world: FakeWorld::new(1),
+            limits: LIMITS,
+            args: vec!["test.lua"],
+            env: Vec::new(),
+            listen: Vec::new(),
+            grants: Grants::default(),
+            timers: Arc::default(),
+        }
+    }
+
+    /// A file that the script finds at `/`-something.
+    pub fn file(&self, path: &str, text: &str) -> &Self {
+        let text: &'static [u8] = Vec::leak(text.as_bytes().to_vec());
+        self.world.files.insert_file(MountId::ROOT, path.trim_start_matches('/'), text, 0).expect("a place");
+        self
+    }
+
+    pub fn ctx(&self) -> Ctx {
+        let mut ctx = self.world.ctx(&self.args, &self.env);
+        let mut grants = self.grants.clone();
+        for name in &self.listen {
+            let grant: lunette_hostcalls::grants::Listen = name.parse().expect("what can be listened on");
+            let socket = self.world.net.listen(grant.address(), 128).expect("a free port");
+            ctx.listeners.push(Listening { name: (*name).into(), socket });
+            grants.listen.push(grant);
+        }
+        ctx.network = self.world.network(grants);
+        ctx
+    }
+
+    pub fn time(&self) -> Time {
+        Time::new(self.world.clock.clone(), self.timers.clone())
+    }
+
+    /// Runs a script to its end.
+    pub fn run(&self, text: &str) -> Ran {
+        self.try_run(text).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    pub fn try_run(&self, text: &str) -> Result<Ran, Problem> {
+        self.run_beside(text, |_| {})
+    }
+
+    /// Runs a script to its end, beside tasks of ours: peers, say. One that ends with `Some` ends the run.
+    pub fn run_beside<'a>(
+        &'a self,
+        text: &str,
+        peers: impl FnOnce(&mut Executor<'a, Option<Ending>>),
+    ) -> Result<Ran, Problem> {
+        let mut script =
+            lunette_lua::start("test.lua", text.as_bytes(), self.ctx(), self.time(), self.limits)?;
+        let mut executor = Executor::new(self.timers.clone());
+        executor.spawn(async move { Some(script.run().await) });
+        peers(&mut executor);
+        let mut host = FakeHost::new(&self.world);
+        let ending = loop {
+            match executor.next(&*self.world.clock, &mut host) {
+                Some(Some(ending)) => break ending,
+                Some(None) => {}
+                None => panic!("it waits for ever; so far:\n{}", self.out()),
+            }
+        };
+        Ok(Ran { ending, out: self.out(), err: self.err() })
+    }
+
+    fn out(&self) -> String {
+        String::from_utf8_lossy(&self.world.stdio.stdout()).into_owned()
+    }
+
+    fn err(&self) -> String {
+        String::from_utf8_lossy(&self.world.stdio.stderr()).into_owned()
+    }
+
+    pub fn now(&self) -> Nanos {
+        self.world.clock.monotonic()
+    }
+}
+
+/// Runs a script that must end well, and gives what it printed.
+#[track_caller]
+pub fn prints(text: &str) -> String {
+    let ran = Stage::new().run(text);
+    assert_eq!(ran.ending, Ending::Exited(0), "{}\n{}", ran.out, ran.err);
+    ran.out
+}
