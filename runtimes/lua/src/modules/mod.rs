@@ -7,7 +7,7 @@ use mlua::{Lua, Table, Value};
 use crate::world::World;
 
 mod compat;
-mod data;
+pub(crate) mod data;
 mod http;
 mod net;
 mod tasks;
