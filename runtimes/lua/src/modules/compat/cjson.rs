@@ -8,7 +8,7 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use mlua::{Lua, MultiValue, Table, Value};
+use mlua::{IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use super::raising::{self, argument};
 use crate::{
@@ -137,8 +137,8 @@ fn converter(
             return Err(argument(1, "expected 1 argument"));
         }
         match convert(lua, &settings.borrow(), args.swap_remove(0)) {
-            Ok(value) => Ok((value, None)),
-            Err(words) if safe => Ok((Value::Nil, Some(words))),
+            Ok(value) => Ok(MultiValue::from_vec(vec![value])),
+            Err(words) if safe => (Value::Nil, words).into_lua_multi(lua).map_err(|error| error.to_string()),
             Err(words) => Err(words),
         }
     })

@@ -12,34 +12,55 @@ where
     A: FromLuaMulti,
     R: IntoLuaMulti,
 {
-    wrapped(
-        lua,
-        lua.create_function(move |lua, args: MultiValue| {
-            let result = match A::from_lua_multi(args, lua) {
-                Ok(args) => call(lua, args),
-                Err(error) => Err(words(&error)),
-            };
-            match result {
-                Ok(values) => {
-                    let mut values = values.into_lua_multi(lua)?;
-                    values.push_front(Value::Boolean(true));
-                    Ok(values)
-                }
-                Err(words) => (false, words).into_lua_multi(lua),
-            }
-        })?,
-    )
+    wrapped(lua, lua.create_function(answering(call))?, 2)
 }
 
-fn wrapped(lua: &Lua, call: Function) -> mlua::Result<Function> {
+/// The same, without a place before the words: `lua_error`.
+pub(super) fn plain<A, R>(
+    lua: &Lua,
+    call: impl Fn(&Lua, A) -> Result<R, String> + 'static,
+) -> mlua::Result<Function>
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+{
+    wrapped(lua, lua.create_function(answering(call))?, 0)
+}
+
+/// Answers `true` and the values, or `false` and the error.
+fn answering<A, R>(
+    call: impl Fn(&Lua, A) -> Result<R, String> + 'static,
+) -> impl Fn(&Lua, MultiValue) -> mlua::Result<MultiValue> + 'static
+where
+    A: FromLuaMulti,
+    R: IntoLuaMulti,
+{
+    move |lua, args| {
+        let result = match A::from_lua_multi(args, lua) {
+            Ok(args) => call(lua, args),
+            Err(error) => Err(words(&error)),
+        };
+        match result {
+            Ok(values) => {
+                let mut values = values.into_lua_multi(lua)?;
+                values.push_front(Value::Boolean(true));
+                Ok(values)
+            }
+            Err(words) => (false, words).into_lua_multi(lua),
+        }
+    }
+}
+
+fn wrapped(lua: &Lua, call: Function, level: u8) -> mlua::Result<Function> {
     const WRAP: &str = "lunette.compat.raising";
     let wrap = match lua.named_registry_value(WRAP)? {
         Value::Function(wrap) => wrap,
         _ => {
-            let text = "local error, call = error, ...
+            let text = "local call, level = ...
+                local error = error
                 local function check(ok, ...)
                     if ok then return ... end
-                    error((...), 2)
+                    error((...), level)
                 end
                 return function(...) return check(call(...)) end";
             let wrap = lua.load(text).set_name("=compat").into_function()?;
@@ -47,7 +68,7 @@ fn wrapped(lua: &Lua, call: Function) -> mlua::Result<Function> {
             wrap
         }
     };
-    wrap.call(call)
+    wrap.call((call, level))
 }
 
 /// An argument of the wrong type, as Lua's own library says it.
