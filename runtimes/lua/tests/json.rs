@@ -84,18 +84,17 @@ fn depth_is_bounded_both_ways() {
         print(#json.encode(json.decode(deep(1500), { max_depth = 2000 }), { max_depth = 1600 }))
         -- Nothing on the stack for it.
         print(json.decode(("["):rep(200000), { max_depth = 1 << 40 }))
-        print(pcall(json.encode, json.decode(deep(5000), { max_depth = 9999 }), { max_depth = 9999 }))
+        local function fails(...) print(tostring(select(2, pcall(json.encode, ...))):match "excessive nesting %(%d+%)") end
+        fails(json.decode(deep(5000), { max_depth = 9999 }), { max_depth = 9999 })
         local loop = {} loop[1] = loop
-        print((select(2, pcall(json.encode, loop))))
+        fails(loop)
         "#,
     );
-    let lines: Vec<_> = out.lines().filter(|line| !line.starts_with(['\t', 's'])).collect();
-    assert_eq!(lines[0], "256\tnil\tFound too many nested data structures (129) at character 129\t129");
-    assert_eq!(lines[1], "nil\tFound too many nested data structures (3) at character 3\t3");
-    assert_eq!(lines[2], "3000");
-    assert_eq!(lines[3], "nil\tExpected value but found the end at character 200001\t200001");
-    assert!(lines[4].contains("excessive nesting (2001)"), "{}", lines[4]);
-    assert!(lines[5].contains("excessive nesting (129)"), "{}", lines[5]);
+    let expected = "256\tnil\tFound too many nested data structures (129) at character 129\t129\n\
+         nil\tFound too many nested data structures (3) at character 3\t3\n3000\n\
+         nil\tExpected value but found the end at character 200001\t200001\n\
+         excessive nesting (2001)\nexcessive nesting (129)\n";
+    assert_eq!(out, expected);
 }
 
 #[test]
@@ -131,7 +130,24 @@ fn what_others_read_is_read_alike() {
         (state >> 33) as usize % below
     };
     let pieces = [
-        "[", "]", "{", "}", ",", ":", "\"a\"", "\"b\\n\"", "1", "-0.5", "1e5", "true", "null", " ", "\"\\u00e9\"", "0", ".", "e",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "\"a\"",
+        "\"b\\n\"",
+        "1",
+        "-0.5",
+        "1e5",
+        "true",
+        "null",
+        " ",
+        "\"\\u00e9\"",
+        "0",
+        ".",
+        "e",
     ];
     let texts: Vec<String> = (0..4000)
         .map(|round| {
@@ -159,7 +175,8 @@ fn what_others_read_is_read_alike() {
         match serde_json::from_str::<serde_json::Value>(text) {
             Err(_) => assert_eq!(line, "no", "{text}"),
             Ok(expected) => {
-                let found: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}: {line}"));
+                let found: serde_json::Value =
+                    serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}: {line}"));
                 assert_eq!(plain(&found), plain(&expected), "{text}");
                 good += 1;
             }

@@ -266,7 +266,9 @@ impl Store {
         };
         let sum = match (&*held, amount) {
             // As Lua adds integers: around.
-            (Scalar::Integer(before), Scalar::Integer(amount)) => Scalar::Integer(before.wrapping_add(*amount)),
+            (Scalar::Integer(before), Scalar::Integer(amount)) => {
+                Scalar::Integer(before.wrapping_add(*amount))
+            }
             (before, amount) => match (before.number(), amount.number()) {
                 (Some(before), Some(amount)) => Scalar::Number(before + amount),
                 _ => return Err("not a number"),
