@@ -522,3 +522,37 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize)> {
     let half = power / 2;
     Some((mantissa * 2_f64.powi(half) * 2_f64.powi(power - half), at))
 }
+
+#[cfg(test)]
+mod tests {
+    use mlua::Lua;
+
+    use super::{super::STRICT, Fault, read};
+
+    #[test]
+    fn a_text_that_makes_too_much_ends_without_memory() {
+        let lua = Lua::new();
+        lua.set_memory_limit(lua.used_memory() + (100 << 10)).expect("an own allocator");
+        for text in
+            ["[".to_owned() + &"{},".repeat(50_000) + "1]", "[".to_owned() + &"1.5,".repeat(50_000) + "1]"]
+        {
+            let found = read(&lua, text.as_bytes(), STRICT);
+            assert!(matches!(found, Err(Fault::Lua(mlua::Error::MemoryError(_)))), "{found:?}");
+        }
+        assert!(read(&lua, b"[1]", STRICT).is_ok());
+    }
+
+    /// Every beginning of a text that has everything, in both dialects: an answer, never a panic.
+    #[test]
+    fn a_text_can_end_anywhere() {
+        let lua = Lua::new();
+        let text =
+            br#" {"a\n\u00e9\ud83d\ude00":[-0.5e+10,0x1.8p-3,+Inf,nan,true,false,null,{"":[]}],"\\":"x"} "#;
+        let lax = super::Rules { lax: true, odd_numbers: true, mark: super::Mark::All, ..STRICT };
+        for end in 0..=text.len() {
+            let good = read(&lua, &text[..end], lax).is_ok();
+            assert_eq!(good, end + 1 >= text.len(), "{end}");
+            assert!(read(&lua, &text[..end], STRICT).is_err());
+        }
+    }
+}
