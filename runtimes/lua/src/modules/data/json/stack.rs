@@ -2,11 +2,12 @@
 //!
 //! The one place in this crate that is not safe Rust. Through mlua's handles each key and value of a table is a reference
 //! of its own that has to be made, counted and given back, which is most of the time that it takes to write a text:
-//! four times as long as this.
+//! four times as long as this. So it is for reading one, where each step would be a protected call besides.
 //!
-//! Promises: only reads. Nothing here raises an error of Lua's, which would jump over whatever is on Rust's stack: no
-//! call makes a value, calls a metamethod or converts in place, and what can fail (room on the stack) is asked for. A
-//! panic does not go through Lua's frames.
+//! Promises: [`Top`] only reads. Nothing it does raises an error of Lua's, which would jump over whatever is on Rust's
+//! stack: no call makes a value, calls a metamethod or converts in place, and what can fail (room on the stack) is
+//! asked for. A panic does not go through Lua's frames. [`fill`] makes values, and where memory ends Lua jumps out of
+//! it: over one frame, which holds nothing but numbers and references.
 #![allow(unsafe_code, reason = "see above")]
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
 };
 
-use mlua::{Lua, Value, ffi};
+use mlua::{Lua, Table, Value, ffi};
 
 /// The values on top of the stack: the last one, and of a table that is walked its key below it.
 pub(super) struct Top<'a> {
@@ -158,5 +159,85 @@ impl Top<'_> {
     fn room(&mut self) -> Result<(), Full> {
         // SAFETY: it answers whether there is, and raises nothing.
         if unsafe { ffi::lua_checkstack(self.state, 3) } == 0 { Err(Full) } else { Ok(()) }
+    }
+}
+
+/// Where a string's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Text {
+    /// In the text that is read, as they are.
+    Plain(usize, usize),
+    /// In the buffer of those that had escapes.
+    Scratch(usize, usize),
+}
+
+impl Text {
+    pub(super) fn of<'a>(self, text: &'a [u8], scratch: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Plain(from, to) => text.get(from..to),
+            Self::Scratch(from, to) => scratch.get(from..to),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Index(i64),
+    Name(Text),
+}
+
+/// A value that is no table.
+#[derive(Clone, Copy)]
+pub(super) enum Scalar {
+    Null,
+    Boolean(bool),
+    Integer(i64),
+    Number(f64),
+    String(Text),
+}
+
+/// A key and a value.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) key: Key,
+    pub(super) value: Scalar,
+}
+
+/// Puts all of them into a table, in one protected call.
+pub(super) fn fill(
+    lua: &Lua,
+    table: &Table,
+    pieces: &[Piece],
+    text: &[u8],
+    scratch: &[u8],
+) -> mlua::Result<()> {
+    // SAFETY: a function of Lua's has room for twenty values, and here are at most three: the table, a key, a value. An
+    // error of Lua's (no memory) leaves this frame, in which nothing is to be dropped, and none above it.
+    unsafe {
+        lua.exec_raw::<()>(table, |state| {
+            let push = |at: Text| {
+                let bytes = at.of(text, scratch);
+                ffi::lua_pushlstring(state, bytes.as_ptr().cast(), bytes.len());
+            };
+            for piece in pieces {
+                if let Key::Name(name) = piece.key {
+                    push(name);
+                }
+                match piece.value {
+                    Scalar::Null => ffi::lua_pushlightuserdata(state, std::ptr::null_mut()),
+                    Scalar::Boolean(boolean) => ffi::lua_pushboolean(state, boolean.into()),
+                    Scalar::Integer(integer) => ffi::lua_pushinteger(state, integer),
+                    Scalar::Number(number) => ffi::lua_pushnumber(state, number),
+                    Scalar::String(text) => push(text),
+                }
+                match piece.key {
+                    Key::Index(index) => ffi::lua_rawseti(state, 1, index),
+                    Key::Name(_) => ffi::lua_rawset(state, 1),
+                }
+            }
+            ffi::lua_settop(state, 0);
+        })
     }
 }
