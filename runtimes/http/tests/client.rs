@@ -5,7 +5,7 @@ mod stage;
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, Request};
-use lunette_hostcalls::{Errno, Grants, Interest, Net, Network, TcpStream, task::Spawner, task::until};
+use lunette_hostcalls::{Errno, Grants, Interest, Network, TcpStream, task::Spawner, task::until};
 use lunette_http::{
     Body,
     client::{Client, Kind, Limits, Options},
