@@ -44,7 +44,7 @@ use tokio::io::AsyncWrite;
 
 pub use crate::shutdown::Shutdown;
 use crate::{
-    Body, BoxError, Incoming, Stream,
+    Body, BoxError, Incoming, Stream, body,
     date::date,
     exec::Exec,
     shutdown::Joined,
@@ -168,7 +168,10 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
         };
     }
     let mut builder = http1::Builder::new();
-    builder.auto_date_header(false).max_buf_size(settings.head.max(LEAST_BUFFER));
+    builder
+        .auto_date_header(false)
+        .max_buf_size(settings.head.max(LEAST_BUFFER))
+        .max_header_size(settings.head);
     if settings.fields != USUAL_FIELDS {
         builder.max_headers(settings.fields);
     }
@@ -211,6 +214,10 @@ fn told(error: &hyper::Error) -> Result<(), Fault> {
     let mut words = error.to_string();
     while let Some(source) = inner {
         if source.downcast_ref::<io::Error>().is_some_and(|io| io.kind() != io::ErrorKind::InvalidData) {
+            return Ok(());
+        }
+        // Of a body that was passed on.
+        if source.downcast_ref::<body::Fault>() == Some(&body::Fault::Closed) {
             return Ok(());
         }
         words = format!("{words}: {source}");
