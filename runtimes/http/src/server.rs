@@ -132,12 +132,8 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let active = seen.request(!request.body().is_end_stream());
         let clock = clock.clone();
-        let answer = (request.headers().len() <= fields).then(|| {
-            service(request.map(|body| {
-                let idle = (!body.is_end_stream()).then(|| (clock.clone(), idle));
-                Incoming::new(body, idle)
-            }))
-        });
+        let answer = (request.headers().len() <= fields)
+            .then(|| service(request.map(|body| Incoming::new(body, || (clock.clone(), idle)))));
         async move {
             let mut answer = match answer {
                 Some(answer) => answer.await,
