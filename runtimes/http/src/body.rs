@@ -30,6 +30,9 @@ use crate::inflate::Inflater;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How much of a whole body is handed over at once: a connection joins it with what else it has to send.
+const PIECE: usize = 16 * 1024;
+
 /// What is sent.
 pub struct Body(Kind);
 
@@ -107,7 +110,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PIECE)))))),
             Kind::Channel(channel) => Pin::new(channel).poll_frame(cx),
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Gzip(gzip) => gzip.poll_frame(cx),

@@ -16,6 +16,8 @@ use lunette_http::{
     server::{Settings, serve},
     tls,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use stage::{AT, Issuer, SECOND, Stage, accept, all, connect, read_until, send, some};
 
 /// What became of connections, in the order of their ends.
@@ -49,6 +51,24 @@ fn begin(stage: &Stage, spawner: &Spawner, settings: Settings, tls: Option<tls::
 async fn answer(request: Request<Incoming>, time: lunette_hostcalls::task::Time) -> Response<Body> {
     let path = request.uri().path().to_owned();
     match path.as_str() {
+        "/upgrade" => {
+            let mut request = request;
+            let upgraded = lunette_http::upgrade::of_request(&mut request);
+            BIG.with_borrow_mut(|big| {
+                big.push(Box::pin(async move {
+                    let (mut stream, ahead) = upgraded.await.unwrap();
+                    let mut buf = [0; 5];
+                    buf[..ahead.len()].copy_from_slice(&ahead);
+                    stream.read_exact(&mut buf[ahead.len()..]).await.unwrap();
+                    stream.write_all(&buf.map(|byte| byte.to_ascii_uppercase())).await.unwrap();
+                }));
+            });
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+            response.headers_mut().insert("upgrade", "shout".parse().unwrap());
+            response.headers_mut().insert("connection", "upgrade".parse().unwrap());
+            response
+        }
         "/echo" => Response::new(Body::from(request.into_body())),
         "/read" => match request.into_body().whole(1 << 20).await {
             Ok(whole) => {
@@ -387,6 +407,28 @@ fn who_does_not_read_is_not_gathered_for_and_given_up() {
         assert!(SENT.get() <= sent + 100_000);
         assert!(GONE.get(), "the handler hears of it");
         assert_eq!(faults.take(), [Some("timeout: what was sent is not read".into())]);
+    });
+}
+
+#[test]
+fn a_connection_becomes_something_else() {
+    with(Settings::default(), async |stage, spawner, faults| {
+        let tls = tls::Client::new(tls::Trust::Web, &[], &stage.time).unwrap();
+        let client = Client::new(stage.network(), stage.time.clone(), spawner.clone(), tls);
+        let request = Request::get("http://10.0.2.15/upgrade")
+            .header("connection", "upgrade")
+            .header("upgrade", "shout")
+            .body(Body::empty())
+            .unwrap();
+        let mut answer = client.request(request, &Options::default()).await.unwrap();
+        assert_eq!(answer.status(), 101);
+        run_big(&spawner);
+        let (mut stream, ahead) = lunette_http::upgrade::of_response(&mut answer).await.unwrap();
+        assert!(ahead.is_empty());
+        stream.write_all(b"hello").await.unwrap();
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).await.unwrap();
+        assert_eq!((back.as_slice(), faults.take()), (&b"HELLO"[..], vec![None]));
     });
 }
 
