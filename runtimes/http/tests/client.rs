@@ -198,6 +198,32 @@ fn idle_connections_are_closed_in_time_and_few_are_kept() {
     assert_eq!(open, (1 + 2 * 2, 1), "a listener, and both ends of each");
 }
 
+/// A guest is over when its tasks are: kept connections are none of its business then.
+#[test]
+fn with_the_last_client_all_ends_at_once() {
+    for drops in [true, false] {
+        let stage = Rc::new(Stage::new());
+        let inner = stage.clone();
+        stage.run(async move |outer| {
+            let _heard = answers(&inner, &outer, AT, &[OK]);
+            let mut local = lunette_hostcalls::task::Local::default();
+            let (spawner, stage) = (local.spawner().clone(), inner.clone());
+            local.spawner().spawn(async move {
+                let client = client(&stage, &spawner);
+                assert_eq!(ask(&client, get("http://10.0.2.15/"), &Options::default()).await, ok("hello"));
+                if !drops {
+                    client.close_idle();
+                    // Held by somebody who does not end.
+                    std::mem::forget(client);
+                }
+            });
+            let before = inner.now();
+            std::future::poll_fn(|cx| local.poll(cx)).await;
+            assert!(inner.now() - before < 1_000_000_000);
+        });
+    }
+}
+
 #[test]
 fn redirects_are_followed_as_their_status_says() {
     const SEE: &str = "HTTP/1.1 303 See Other\r\nlocation: /seen?x=1#part\r\ncontent-length: 3\r\n\r\nsee";

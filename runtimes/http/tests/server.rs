@@ -578,6 +578,28 @@ fn http2_answers_many_at_once_over_one_connection() {
 }
 
 #[test]
+fn http2_and_tls_go_through_any_weather() {
+    for weather in [Weather::STORMY, Weather { window: 100, short: true, ..Weather::CALM }] {
+        h2(Settings::default(), async move |stage, client, _| {
+            stage.world.net.set_weather(weather);
+            let text = vec![b'x'; 50_000];
+            let options = Options {
+                timeout: 500 * SECOND,
+                connect: 100 * SECOND,
+                idle: 100 * SECOND,
+                ..Options::default()
+            };
+            for _ in 0..2 {
+                let body = Body::full(text.clone());
+                let request = Request::post(format!("{URL}/echo")).body(body).unwrap();
+                let answer = client.request(request, &options).await.unwrap();
+                assert!(answer.into_body().whole(50_000).await.unwrap().bytes == text);
+            }
+        });
+    }
+}
+
+#[test]
 fn http2_has_its_limits_and_its_end() {
     let settings = Settings { fields: 20, ..Settings::default() };
     let shutdown = settings.shutdown.clone();
