@@ -170,7 +170,7 @@ impl Drop for Join {
 pub(crate) struct Handle(pub(crate) Rc<Task>);
 
 /// A task's coroutine, and its end: dropped, the task is cancelled.
-struct Running {
+pub(crate) struct Running {
     world: Rc<World>,
     task: Rc<Task>,
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
@@ -303,7 +303,7 @@ pub(crate) fn call(
     world: Rc<World>,
     function: Function,
     args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+) -> Running {
     Running::new(world, Task::new(Kind::Handler, None), function, args)
 }
 
@@ -314,7 +314,7 @@ pub(crate) fn call_within(
     budget: Duration,
     function: Function,
     args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+) -> Running {
     let task = Task::new(Kind::Handler, None);
     task.budget.set(Some(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX)));
     Running::new(world, task, function, args)
@@ -325,7 +325,7 @@ pub(crate) fn call_chunk(
     world: Rc<World>,
     function: Function,
     args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+) -> Running {
     Running::new(world, Task::new(Kind::Chunk, None), function, args)
 }
 
@@ -366,3 +366,6 @@ pub(crate) fn tell(world: &World, whose: &str, error: &mlua::Error) {
         world.say(&format!("lunette: error in a {whose}: {failure}"));
     }
 }
+
+#[cfg(test)]
+mod tests;
