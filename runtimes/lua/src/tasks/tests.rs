@@ -36,7 +36,8 @@ fn with<T: 'static>(text: &str, f: impl AsyncFnOnce(Lua, Rc<World>) -> T) -> T {
     let limits = Limits { memory: 64 << 20, time: None, fuel: None, bytecode: false };
     let time = Time::new(clock.clone(), timers.clone());
     let ctx = fake.ctx(&["test.lua"], &[]);
-    let mut state = State::new("test.lua", text.as_bytes(), ctx, time, limits, Kept::default()).expect("it starts");
+    let mut state =
+        State::new("test.lua", text.as_bytes(), ctx, time, limits, Kept::default()).expect("it starts");
     let (lua, world) = (state.lua.clone(), state.world.clone());
     let mut executor = Executor::new(timers);
     executor.spawn(async move {
@@ -133,11 +134,18 @@ fn cost() {
         println!("tasks::call_within {:?}", per(begun));
         for (name, text) in [
             ("100 M loops", "for i = 1, 1e8 do end"),
-            ("fib(32)", "local function fib(n) if n < 2 then return n end return fib(n - 1) + fib(n - 2) end fib(32)"),
-            ("3 M coroutine switches", "local co = coroutine.wrap(function() while true do coroutine.yield() end end) for i = 1, 3e6 do co() end"),
+            (
+                "fib(32)",
+                "local function fib(n) if n < 2 then return n end return fib(n - 1) + fib(n - 2) end fib(32)",
+            ),
+            (
+                "3 M coroutine switches",
+                "local co = coroutine.wrap(function() while true do coroutine.yield() end end) for i = 1, 3e6 do co() end",
+            ),
             ("3 M pcalls", "for i = 1, 3e6 do pcall(type, 1) end"),
             ("3 M setmetatables", "local mt = {} for i = 1, 3e6 do setmetatable({}, mt) end"),
         ] {
+            world.usage.since.set(None);
             let begun = Instant::now();
             lua.load(text).exec().unwrap();
             let ours = begun.elapsed();
