@@ -91,7 +91,8 @@ fn a_call_that_is_dropped_is_cancelled() {
         let function: Function = lua.globals().get("wait").unwrap();
         lua.globals().set("closed", false).unwrap();
         let mut call = Box::pin(call(world.clone(), function, ()));
-        poll_fn(|cx| Poll::Ready(assert!(call.as_mut().poll(cx).is_pending()))).await;
+        let waits = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await;
+        assert!(waits);
         let weak: Weak<dyn Resource> = Rc::downgrade(&(socket.clone() as Rc<dyn Resource>));
         world.current.replace(Some(call.task.clone()));
         world.adopt(weak.clone());
