@@ -33,9 +33,22 @@ pub struct Limits {
 pub(crate) const TICK: u32 = 10_000;
 /// How long a task may keep all others waiting.
 pub(crate) const BURST: Duration = Duration::from_secs(10);
-/// Tasks, and timers, at a time.
-pub(crate) const MAX_TASKS: usize = 200_000;
-pub(crate) const MAX_TIMERS: usize = 10_000;
+/// Tasks, and timers, at a time. A task takes 1.5 KiB of the state's memory, and 1.2 KiB of the host's, which is not
+/// counted there: so that it stays below half of the state's, there may be one for each [`TASK`] bytes.
+const MAX_TASKS: u64 = 200_000;
+const MAX_TIMERS: u64 = 10_000;
+const TASK: u64 = 2_400;
+const TIMER: u64 = 10 * TASK;
+
+impl Limits {
+    pub(crate) fn tasks(&self) -> usize {
+        (self.memory / TASK).min(MAX_TASKS) as usize
+    }
+
+    pub(crate) fn timers(&self) -> usize {
+        (self.memory / TIMER).min(MAX_TIMERS) as usize
+    }
+}
 
 /// What is over.
 #[derive(Clone, Copy)]

@@ -17,7 +17,6 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function
 use crate::{
     failures::Failure,
     globals,
-    limits::MAX_TASKS,
     world::{Resource, World},
 };
 
@@ -334,8 +333,9 @@ pub(crate) fn spawn_for(
     args: MultiValue,
 ) -> mlua::Result<(Rc<Task>, AnyUserData)> {
     let world = World::of(lua);
-    if world.usage.tasks.get() >= MAX_TASKS {
-        return Err(mlua::Error::runtime(format!("too many tasks: there are {MAX_TASKS}")));
+    if world.usage.tasks.get() >= world.limits.tasks() {
+        let there = world.usage.tasks.get();
+        return Err(mlua::Error::runtime(format!("too many tasks: there are {there}")));
     }
     let task = Task::new(Kind::Handler, owner);
     let handle = task.handle(lua)?;
