@@ -21,7 +21,7 @@ use std::{
 };
 
 use mlua::{
-    Function, Lua, Table, Value,
+    Function, LightUserData, Lua, Table, Value,
     ffi::{self, lua_KContext, lua_State},
 };
 
@@ -37,10 +37,11 @@ const WAITING: c_int = 3;
 const FINALIZER_TURNS: u32 = 100;
 
 /// Puts them in their places.
-pub(crate) fn open(lua: &Lua) -> mlua::Result<()> {
+pub(crate) fn open(lua: &Lua, world: &World) -> mlua::Result<()> {
     let describe = lua.create_function(|_, error: Value| Ok(failures::caught(error)))?;
     let waiting = lua.create_table()?;
     waiting.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
+    world.waiting.replace(Some(waiting.clone()));
     let globals = lua.globals();
     let coroutine: Table = globals.get("coroutine")?;
     let catching = |function: ffi::lua_CFunction, last: Value| {
@@ -116,14 +117,19 @@ unsafe fn in_wait(l: *mut lua_State, frame: *mut ffi::lua_Debug) -> bool {
 /// A function that calls its first argument with the others; an error passes `handler` where it is raised, and is
 /// raised on once `<close>` has run. What a task begins with: an error that a hook raised leaves hooks off in its
 /// coroutine, until it is caught once.
-pub(crate) fn entry(lua: &Lua, handler: Function) -> mlua::Result<Function> {
-    // SAFETY: the one value on the stack is the upvalue.
-    unsafe { lua.exec_raw(handler, |l| ffi::lua_pushcclosure(l, enter, 1)) }
+pub(crate) fn entry(lua: &Lua, world: &Rc<World>, handler: Function) -> mlua::Result<Function> {
+    let world = LightUserData(Rc::as_ptr(world).cast_mut().cast());
+    // SAFETY: the two values on the stack are the upvalues.
+    unsafe { lua.exec_raw((handler, world), |l| ffi::lua_pushcclosure(l, enter, 2)) }
 }
 
 unsafe extern "C-unwind" fn enter(l: *mut lua_State) -> c_int {
-    // SAFETY: called by Lua, with `LUA_MINSTACK` places on the stack.
+    // SAFETY: called by Lua, with `LUA_MINSTACK` places on the stack; the world is as long as the state.
     unsafe {
+        let world: *const World = ffi::lua_touserdata(l, ffi::lua_upvalueindex(2)).cast();
+        if (*world).usage.entered.get().is_null() {
+            (*world).usage.entered.set(l);
+        }
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(1));
         ffi::lua_insert(l, 1);
         let status = ffi::lua_pcallk(l, ffi::lua_gettop(l) - 2, ffi::LUA_MULTRET, 1, 0, Some(entered));
@@ -318,8 +324,43 @@ unsafe fn wait(l: *mut lua_State, co: c_int, then: ffi::lua_KFunction) -> c_int 
         ffi::lua_pushthread(l);
         ffi::lua_insert(l, -2);
         ffi::lua_rawset(l, ffi::lua_upvalueindex(WAITING));
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const WORLD).cast());
+        let world: *const World = ffi::lua_touserdata(l, -1).cast();
+        // The last one to say so is the outermost.
+        (*world).usage.waits_in.set(l);
+        ffi::lua_pop(l, 1);
         ffi::lua_pushlightuserdata(l, Lua::poll_pending().0);
         ffi::lua_yieldk(l, 1, 0, Some(then))
+    }
+}
+
+/// Closes the coroutines in which a task waits, the innermost first: it will not go on. `outermost` is the task's own, which is
+/// suspended and is not closed.
+pub(crate) fn abandon(lua: &Lua, waiting: &Table, outermost: *mut lua_State) -> mlua::Result<()> {
+    // SAFETY: the task holds its own coroutine, and the table (at 1) those within.
+    unsafe { lua.exec_raw(waiting, |l| abandon_within(l, outermost)) }
+}
+
+unsafe fn abandon_within(l: *mut lua_State, co: *mut lua_State) {
+    // SAFETY: `co` is suspended; what it waits for is taken out of the table, so that it is met once.
+    unsafe {
+        if ffi::lua_checkstack(co, 1) == 0 || ffi::lua_checkstack(l, 4) == 0 {
+            return;
+        }
+        let top = ffi::lua_gettop(l);
+        ffi::lua_pushthread(co);
+        ffi::lua_xmove(co, l, 1);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_rawget(l, 1);
+        ffi::lua_insert(l, -2);
+        ffi::lua_pushnil(l);
+        ffi::lua_rawset(l, 1);
+        let inner = ffi::lua_tothread(l, -1);
+        if !inner.is_null() && ffi::lua_status(inner) == ffi::LUA_YIELD {
+            abandon_within(l, inner);
+            ffi::lua_closethread(inner, l);
+        }
+        ffi::lua_settop(l, top);
     }
 }
 

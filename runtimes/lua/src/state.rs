@@ -156,8 +156,8 @@ fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     limits::watch(lua, world)?;
     let raised =
         lua.create_function(|lua, error| Ok(mlua::Value::Error(failures::raised(lua, error).into())))?;
-    world.entry.replace(Some(protected::entry(lua, raised)?));
-    protected::open(lua)?;
+    world.entry.replace(Some(protected::entry(lua, world, raised)?));
+    protected::open(lua, world)?;
     stdlib::open(lua, world)?;
     modules::open(lua, world)?;
     globals::open(lua, world)

@@ -6,17 +6,20 @@
 use std::{
     cell::{Cell, RefCell},
     pin::Pin,
+    ptr,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use lunette_hostcalls::Nanos;
-use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture};
+use mlua::{
+    AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture, lua_State,
+};
 
 use crate::{
     failures::Failure,
-    globals,
+    globals, protected,
     world::{Resource, World},
 };
 
@@ -53,6 +56,10 @@ pub(crate) struct Task {
     budget: Cell<Option<Nanos>>,
     /// Since when it runs, if it has a budget.
     since: Cell<Nanos>,
+    /// Its coroutine, once it has begun: there while [`Running`] has it.
+    coroutine: Cell<*mut lua_State>,
+    /// Does it wait in another one inside of that?
+    waits_within: Cell<bool>,
 }
 
 /// How a task ended.
@@ -82,6 +89,8 @@ impl Task {
             handle: RefCell::default(),
             budget: Cell::default(),
             since: Cell::default(),
+            coroutine: Cell::new(ptr::null_mut()),
+            waits_within: Cell::default(),
         })
     }
 
@@ -201,16 +210,24 @@ impl Running {
     }
 
     fn poll_coroutine(&mut self, cx: &mut Context<'_>) -> Option<mlua::Result<MultiValue>> {
-        self.world.usage.gave_way.set(false);
+        let usage = &self.world.usage;
+        usage.gave_way.set(false);
+        let entered = usage.entered.replace(self.task.coroutine.get());
+        let waits_in = usage.waits_in.replace(ptr::null_mut());
         let poll = self.within(|this| match &mut this.coroutine {
             Some(Ok(coroutine)) => Pin::new(coroutine).poll(cx),
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
             None => Poll::Ready(Err(mlua::Error::CoroutineUnresumable)),
         });
+        let usage = &self.world.usage;
+        let own = usage.entered.replace(entered);
+        let waits_within = usage.waits_in.replace(waits_in) == own && !own.is_null();
+        self.task.coroutine.set(own);
+        self.task.waits_within.set(waits_within && poll.is_pending());
         match poll {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
-                if self.world.usage.gave_way.get() {
+                if usage.gave_way.get() {
                     cx.waker().wake_by_ref();
                 }
                 None
@@ -224,6 +241,11 @@ impl Running {
         }
         self.within(|this| {
             // What is `<close>` is first.
+            if let (true, Some(waiting)) = (this.task.waits_within.take(), &*this.world.waiting.borrow()) {
+                // An error of a `__close` is nobody's.
+                let coroutine = this.task.coroutine.get();
+                let _ = protected::abandon(&waiting.weak_lua().upgrade(), waiting, coroutine);
+            }
             this.coroutine = None;
             this.task.close();
         });
