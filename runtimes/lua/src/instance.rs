@@ -149,7 +149,8 @@ impl Reloader {
     /// [`start`]). An error is told and leaves the old code serving: here, if the text has no meaning; on the guest's
     /// standard error, if its main chunk fails.
     ///
-    /// May be called at any time, but from inside of the script.
+    /// Until the old code is gone there are two states, each with the memory of its [`Limits`]. A port that the script opened
+    /// by itself is not handed over: the new code finds it taken. [`Instance::run`] has to be under way for any of this.
     pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
         self.shared.reload(name, text, ctx)
     }
@@ -200,9 +201,9 @@ impl Shared {
             }
         }
         let draining = self.draining.take();
-        let left = draining.into_iter().filter_map(|(mut state, at)| {
-            (at > now && state.poll(cx).is_pending()).then_some((state, at))
-        });
+        let left = draining
+            .into_iter()
+            .filter_map(|(mut state, at)| (at > now && state.poll(cx).is_pending()).then_some((state, at)));
         let left: Vec<_> = left.collect();
         self.draining.borrow_mut().extend(left);
         match self.serving.borrow_mut().poll(cx) {

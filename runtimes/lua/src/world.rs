@@ -14,7 +14,7 @@ use lunette_hostcalls::{
     Ctx, Ending, Nanos, Stream,
     task::{Spawner, Time},
 };
-use mlua::{Function, Lua};
+use mlua::{Function, Lua, Table, lua_State};
 
 use crate::{handover::Lent, limits::Limits, tasks::Task};
 
@@ -43,11 +43,12 @@ pub(crate) struct World {
     pub(crate) guarded: Cell<bool>,
     /// Called when new code takes over.
     pub(crate) on_reload: RefCell<Vec<Function>>,
+    /// Which coroutine waits for which ([`crate::protected`]).
+    pub(crate) waiting: RefCell<Option<Table>>,
     pub(crate) usage: Usage,
 }
 
 /// What was used so far.
-#[derive(Default)]
 pub(crate) struct Usage {
     /// Instructions, in steps of the hook's.
     pub(crate) fuel: Cell<u64>,
@@ -57,6 +58,10 @@ pub(crate) struct Usage {
     pub(crate) since: Cell<Option<Nanos>>,
     /// Did the task that runs give way, in the middle of something?
     pub(crate) gave_way: Cell<bool>,
+    /// The own coroutine of the task that runs.
+    pub(crate) entered: Cell<*mut lua_State>,
+    /// The last one that began to wait in another, for comparing: it may be gone.
+    pub(crate) waits_in: Cell<*mut lua_State>,
     /// The script's tasks and timers that there are.
     pub(crate) tasks: Cell<usize>,
     pub(crate) timers: Cell<usize>,
@@ -120,7 +125,17 @@ impl World {
             stops: Cell::default(),
             guarded: Cell::default(),
             on_reload: RefCell::default(),
-            usage: Usage::default(),
+            waiting: RefCell::default(),
+            usage: Usage {
+                fuel: Cell::default(),
+                deadline: Cell::default(),
+                since: Cell::default(),
+                gave_way: Cell::default(),
+                entered: Cell::new(std::ptr::null_mut()),
+                waits_in: Cell::new(std::ptr::null_mut()),
+                tasks: Cell::default(),
+                timers: Cell::default(),
+            },
         })
     }
 
