@@ -21,7 +21,7 @@ pub struct Instance {
     local: Local,
     world: Rc<World>,
     /// Kept until the tasks are gone.
-    _lua: Lua,
+    lua: Lua,
 }
 
 /// Why a script can't be started: with its file and line.
@@ -78,14 +78,14 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
             }
         }
     });
-    Ok(Instance { local, world, _lua: lua })
+    Ok(Instance { local, world, lua })
 }
 
 impl Instance {
     /// Runs it until it ends: its main chunk has returned and no task is left, or it asked to. Dropped in the middle, it
     /// can be called again.
     pub async fn run(&mut self) -> Ending {
-        poll_fn(|cx| {
+        let ending = poll_fn(|cx| {
             let poll = self.local.poll(cx);
             match (self.world.ending.take(), poll) {
                 (Some(ending), _) => Poll::Ready(ending),
@@ -93,6 +93,8 @@ impl Instance {
                 (None, Poll::Pending) => Poll::Pending,
             }
         })
-        .await
+        .await;
+        stdlib::finish(&self.lua).await;
+        ending
     }
 }
