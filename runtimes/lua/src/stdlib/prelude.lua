@@ -1,5 +1,5 @@
 -- What of the standard library is best said in Lua. Its functions are hidden from `debug`.
-local wait, bytecode = ...
+local wait, bytecode, memory = ...
 local error, type, select, tostring, rawget, rawlen = error, type, select, tostring, rawget, rawlen
 local integer, ult = math.type, math.ult
 
@@ -95,15 +95,20 @@ local function rest(_G, natives)
   end
 
   local function native_module(name)
-    local file = natives.native(name)
-    if file then
-      return ("file '%s' is a native module, which can't be loaded; built in: %s"):format(file, natives.built_in())
-    end
-    local built_in = natives.built_in()
-    return built_in ~= "" and "built in: " .. built_in or nil
+    local cpath = package.cpath
+    if type(cpath) ~= "string" then error("'package.cpath' must be a string", 0) end
+    local file, tried = natives.native(name), nil
+    if not file and cpath ~= "" then file, tried = searchpath(name, cpath) end
+    if file then return ("file '%s' is a native module, which can't be loaded"):format(file) end
+    return tried
   end
 
-  package.searchers = { preloaded, in_files, native_module }
+  local function built_in()
+    local names = natives.built_in()
+    return names ~= "" and "built in: " .. names or nil
+  end
+
+  package.searchers = { preloaded, in_files, native_module, built_in }
 
   -- Unlike PUC's, what a module does when it is loaded may wait.
   function _G.require(name)
@@ -253,13 +258,16 @@ local function rest(_G, natives)
     return concat(out), n
   end
 
+  local LARGEST <const> = 0x7fffffff
+
   -- PUC's copies one by one, also what is empty.
   function string.rep(s, n, sep)
     if integer(n) == "integer" and n > 1000 and type(s) == "string" and (sep == nil or type(sep) == "string") then
       sep = sep or ""
       local one = #s + #sep
       if one == 0 then return "" end
-      if one > math.maxinteger // n then error("resulting string too large", 2) end
+      if one > LARGEST // n then error("resulting string too large", 2) end
+      if one * n > memory then error("not enough memory", 0) end
       if one < 100 then
         -- In pieces, so that few are copied.
         local many = 1000
@@ -414,7 +422,7 @@ local function rest(_G, natives)
   function debug.getlocal(...) local name, value = frame(getlocal, ...) return name, value end
   function debug.setlocal(...) local name = frame(setlocal, ...) return name end
 
-  for _, name in ipairs { "getupvalue", "setupvalue", "upvalueid" } do
+  for _, name in ipairs { "getupvalue", "setupvalue" } do
     local original = puc[name]
     debug[name] = function(f, ...)
       if closed(f) then return nil end
@@ -449,7 +457,13 @@ local function rest(_G, natives)
   function debug.getuservalue() return nil, false end
   function debug.setuservalue() error("the values of a userdata can't be changed", 2) end
 
-  debug.traceback, debug.setcstacklimit = puc.traceback, puc.setcstacklimit
+  debug.traceback, debug.setcstacklimit, debug.upvalueid = puc.traceback, puc.setcstacklimit, puc.upvalueid
+
+  local dump = string.dump
+  function string.dump(f, strip)
+    if closed(f) then error("unable to dump given function", 2) end
+    return dump(f, strip)
+  end
 
   local io, pcall = _G.io, pcall
   function debug.debug()
