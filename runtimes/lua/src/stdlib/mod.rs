@@ -50,6 +50,7 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
         ))?;
     let library = Library { lua, world, settle };
     io::open(&library)?;
+    io::warn(lua, world);
     os::open(&library)?;
     package::open(&library, &natives)?;
     strings::open(&library, &natives)?;

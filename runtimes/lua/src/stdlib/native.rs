@@ -82,6 +82,16 @@ impl Library<'_> {
         table.raw_set(name, self.function(name, function)?)
     }
 
+    /// One that does not raise: it returns `false` and a message, or `true` and its values.
+    pub(super) fn raw(
+        &self,
+        name: &'static str,
+        function: impl Fn(&Args<'_>) -> Outcome + 'static,
+    ) -> mlua::Result<Function> {
+        let function: Rc<Body> = Rc::new(function);
+        self.lua.create_function(move |lua, values: MultiValue| call(lua, name, false, &function, values))
+    }
+
     fn make(&self, name: &'static str, method: bool, function: Rc<Body>) -> mlua::Result<Function> {
         let raw = self.lua.create_function(move |lua, values: MultiValue| {
             call(lua, name, method, &function, values)

@@ -145,7 +145,7 @@ local function rest(_G, natives)
   local string = _G.string
   local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
   local find_any, match_any, gsub_any = natives.find, natives.match, natives.gsub
-  local next_match, reach = natives.next, natives.reach
+  local next_match, gmatch_any, arguments, reach = natives.next, natives.gmatch, natives.arguments, natives.reach
   -- How long a subject may be for PUC's matcher, by pattern: for one match, for all.
   local once, all, known = {}, {}, 0
 
@@ -177,27 +177,12 @@ local function rest(_G, natives)
     return match_any(s, p, init)
   end
 
-  local function each(s, p, at, from, to, ...)
-    at[1], at[2] = to or #s + 2, to
-    return ...
-  end
-
   function string.gmatch(s, p, init)
     if type(s) == "string" and (init == nil or integer(init) == "integer") then
       local most = all[p] or learn(p) and all[p]
       if most and #s <= most then return gmatch(s, p, init) end
     end
-    -- Checks the arguments, and no more.
-    find_any(s, p, init, true)
-    s, p = tostring(s), tostring(p)
-    local from = init and init // 1 | 0 or 1
-    if from < 0 then from = #s + from + 1 end
-    if from < 1 then from = 1 end
-    local at = { from, nil }
-    return function()
-      if at[1] > #s + 1 then return nil end
-      return each(s, p, at, next_match(s, p, at[1], at[2]))
-    end
+    return gmatch_any(s, p, init)
   end
 
   local function replaced(s, from, to, value, out)
@@ -235,11 +220,9 @@ local function rest(_G, natives)
     if kind ~= "function" and kind ~= "table" then
       error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
     end
-    gsub_any(s, "", "", max and 0)
-    gsub_any("", p, "", 0)
-    s, p = tostring(s), tostring(p)
-    if max ~= nil then gsub_any("", "", "", max) end
-    max = max and max // 1 | 0 or #s + 1
+    local ok
+    ok, s, p, max = arguments(s, p, repl, max)
+    if not ok then error(s, 2) end
     local replace = kind == "function" and called or indexed
     local anchored = p:byte() == 94
     local out, n, at, last, changed = {}, 0, 1, nil, 0
@@ -290,7 +273,16 @@ local function rest(_G, natives)
   local metatable = puc.getmetatable
   local LONG = 50000
 
+  -- PUC's would not know by which name they were called.
+  local function check(t, name)
+    local kind = type(t)
+    if kind ~= "table" and kind ~= "userdata" then
+      error(("bad argument #1 to '%s' (table expected, got %s)"):format(name, kind), 3)
+    end
+  end
+
   function table.concat(t, sep, i, j)
+    if type(t) ~= "table" then check(t, "concat") end
     if type(t) == "table" and metatable(t) == nil or (type(i) == "number" or i == nil) and type(j) == "number"
       and j - (i or 1) < LONG or type(t) ~= "table" then
       return concat(t, sep, i, j)
@@ -309,6 +301,7 @@ local function rest(_G, natives)
   end
 
   function table.insert(t, ...)
+    if type(t) ~= "table" then check(t, "insert") end
     local n = select("#", ...)
     if n == 2 and type(t) == "table" then
       local e, pos, value = #t, ...
@@ -322,6 +315,7 @@ local function rest(_G, natives)
   end
 
   function table.remove(t, ...)
+    if type(t) ~= "table" then check(t, "remove") end
     local pos = ...
     if pos ~= nil and type(t) == "table" then
       local e = #t
@@ -336,6 +330,7 @@ local function rest(_G, natives)
   end
 
   function table.move(a, f, e, t, b)
+    if type(a) ~= "table" then check(a, "move") end
     if integer(f) == "integer" and integer(e) == "integer" and integer(t) == "integer" and e >= f
       and (f <= 0 or e - f > LONG) and (f > 0 or e < math.maxinteger + f) and t <= math.maxinteger - (e - f)
       and e - f > LONG and type(a) == "table" and (b == nil or type(b) == "table") then
@@ -353,6 +348,7 @@ local function rest(_G, natives)
   local function less(a, b) return a < b end
 
   function table.sort(t, before)
+    if type(t) ~= "table" then check(t, "sort") end
     if type(t) == "table" and (before == nil or type(before) == "function") then
       local n = #t
       if integer(n) == "integer" and n > LONG then
