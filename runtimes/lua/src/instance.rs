@@ -63,6 +63,7 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
         current: RefCell::default(),
         ending: RefCell::default(),
         stopping: Cell::default(),
+        closed: Cell::default(),
     });
     lua.set_app_data(world.clone());
     stdlib::open(&lua, &world).map_err(memory)?;
@@ -79,6 +80,12 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
         }
     });
     Ok(Instance { local, world, lua })
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.world.closed.set(true);
+    }
 }
 
 impl Instance {

@@ -348,3 +348,11 @@ fn a_warning_is_a_line_on_standard_error_once_it_is_on() {
     let ran = Stage::new().run("warn('no') warn('@on') warn('a', 'b') warn('@off') warn('no')");
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "Lua warning: ab\n"));
 }
+
+#[test]
+fn a_finalizer_that_runs_when_the_state_is_closed_finds_nothing_of_the_hosts() {
+    let out = prints(
+        "x = setmetatable({}, { __gc = function() print('late') io.write('late') require('none') end }) print('end')",
+    );
+    assert_eq!(out, "end\n");
+}

@@ -8,6 +8,7 @@ local function settle(ok, ...)
   if ok == true then return ... end
   if ok == nil then
     local again, what = ...
+    if not again then error("the state is closed", 2) end
     wait(what)
     return settle(again())
   elseif ok then
@@ -303,6 +304,10 @@ local function rest(_G, natives)
   function table.insert(t, ...)
     if type(t) ~= "table" then check(t, "insert") end
     local n = select("#", ...)
+    if n == 1 then
+      t[#t + 1] = ...
+      return
+    end
     if n == 2 and type(t) == "table" then
       local e, pos, value = #t, ...
       if integer(pos) == "integer" and integer(e) == "integer" and ult(pos - 1, e + 1) and e - pos > LONG then
@@ -317,6 +322,12 @@ local function rest(_G, natives)
   function table.remove(t, ...)
     if type(t) ~= "table" then check(t, "remove") end
     local pos = ...
+    if pos == nil and select("#", ...) == 0 then
+      local e = #t
+      local value = t[e]
+      t[e] = nil
+      return value
+    end
     if pos ~= nil and type(t) == "table" then
       local e = #t
       if integer(pos) == "integer" and integer(e) == "integer" and pos > 0 and e - pos > LONG then
