@@ -22,7 +22,12 @@ const CUT: &[(&str, &str, &str, &str)] = &[
         "_G.D = nil",
         "userdata have no values that scripts may set",
     ),
-    ("errors.lua", "checkmessage(\"getmetatable(io.stdin).__gc()", "\n", "the metatable of files is not for scripts"),
+    (
+        "errors.lua",
+        "checkmessage(\"getmetatable(io.stdin).__gc()",
+        "\n",
+        "the metatable of files is not for scripts",
+    ),
     ("files.lua", "assert(getmetatable(io.input())", "\n", "the metatable of files is not for scripts"),
     ("coroutine.lua", "  debug.sethook(co, dotrace", "end\n\n-- errors in", "hooks are not for scripts"),
     (
@@ -72,9 +77,13 @@ fn suite() -> Vec<(String, Vec<u8>)> {
         let mut text = std::fs::read(entry.path()).expect("its text");
         for (_, from, to, _) in CUT.iter().filter(|(file, ..)| *file == name) {
             let start = find(&text, from.as_bytes()).unwrap_or_else(|| panic!("{name} has no {from:?}"));
-            let length = find(&text[start..], to.as_bytes()).unwrap_or_else(|| panic!("{name} has no {to:?}"));
+            let length =
+                find(&text[start..], to.as_bytes()).unwrap_or_else(|| panic!("{name} has no {to:?}"));
             // Lines keep their numbers.
-            text[start..start + length].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+            text[start..start + length]
+                .iter_mut()
+                .filter(|byte| **byte != b'\n')
+                .for_each(|byte| *byte = b' ');
         }
         (name, text)
     });

@@ -242,10 +242,19 @@ local function rest(_G, natives)
     return concat(out), n
   end
 
+  -- As C takes a number where it wants an integer.
+  local tonumber, tointeger = tonumber, math.tointeger
+  local function whole(x)
+    if x == nil or integer(x) == "integer" then return x end
+    local number = tonumber(x)
+    return number and tointeger(number) or x
+  end
+
   local LARGEST <const> = 0x7fffffff
 
   -- PUC's copies one by one, also what is empty.
   function string.rep(s, n, sep)
+    n = whole(n)
     if integer(n) == "integer" and n > 1000 and type(s) == "string" and (sep == nil or type(sep) == "string") then
       sep = sep or ""
       local one = #s + #sep
@@ -284,6 +293,7 @@ local function rest(_G, natives)
 
   function table.concat(t, sep, i, j)
     if type(t) ~= "table" then check(t, "concat") end
+    i, j = whole(i), whole(j)
     if type(t) == "table" and metatable(t) == nil or (type(i) == "number" or i == nil) and type(j) == "number"
       and j - (i or 1) < LONG or type(t) ~= "table" then
       return concat(t, sep, i, j)
@@ -305,11 +315,14 @@ local function rest(_G, natives)
     if type(t) ~= "table" then check(t, "insert") end
     local n = select("#", ...)
     if n == 1 then
-      t[#t + 1] = ...
+      local e = #t
+      if integer(e) ~= "integer" then return insert(t, ...) end
+      t[e + 1] = ...
       return
     end
     if n == 2 and type(t) == "table" then
       local e, pos, value = #t, ...
+      pos = whole(pos)
       if integer(pos) == "integer" and integer(e) == "integer" and ult(pos - 1, e + 1) and e - pos > LONG then
         for i = e + 1, pos + 1, -1 do t[i] = t[i - 1] end
         t[pos] = value
@@ -324,12 +337,14 @@ local function rest(_G, natives)
     local pos = ...
     if pos == nil and select("#", ...) == 0 then
       local e = #t
+      if integer(e) ~= "integer" then return remove(t) end
       local value = t[e]
       t[e] = nil
       return value
     end
     if pos ~= nil and type(t) == "table" then
       local e = #t
+      pos = whole(pos)
       if integer(pos) == "integer" and integer(e) == "integer" and pos > 0 and e - pos > LONG then
         local value = t[pos]
         for i = pos, e - 1 do t[i] = t[i + 1] end
@@ -342,6 +357,7 @@ local function rest(_G, natives)
 
   function table.move(a, f, e, t, b)
     if type(a) ~= "table" then check(a, "move") end
+    f, e, t = whole(f), whole(e), whole(t)
     if integer(f) == "integer" and integer(e) == "integer" and integer(t) == "integer" and e >= f
       and (f <= 0 or e - f > LONG) and (f > 0 or e < math.maxinteger + f) and t <= math.maxinteger - (e - f)
       and e - f > LONG and type(a) == "table" and (b == nil or type(b) == "table") then
