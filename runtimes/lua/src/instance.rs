@@ -63,6 +63,7 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
         current: RefCell::default(),
         ending: RefCell::default(),
         stopping: Cell::default(),
+        closes: Cell::default(),
         closed: Cell::default(),
     });
     lua.set_app_data(world.clone());
@@ -101,6 +102,9 @@ impl Instance {
             }
         })
         .await;
+        if self.world.closes.get() {
+            self.local = Local::default();
+        }
         stdlib::finish(&self.lua).await;
         ending
     }

@@ -26,6 +26,8 @@ pub(crate) struct World {
     pub(crate) ending: RefCell<Option<Ending>>,
     /// The host is being stopped: listeners are closed, and what only waits for time need not go on.
     pub(crate) stopping: Cell<bool>,
+    /// What ends the script wants its tasks' variables closed first.
+    pub(crate) closes: Cell<bool>,
     /// The Lua state is being closed: a finalizer that runs then must find nothing of the host's.
     pub(crate) closed: Cell<bool>,
 }

@@ -129,6 +129,19 @@ fn exit_ends_the_script_at_once() {
 }
 
 #[test]
+fn variables_are_closed_at_the_end_if_it_is_asked_for() {
+    let text = |close| {
+        format!(
+            "local x <close> = setmetatable({{}}, {{ __close = function() print('closed') end }}) os.exit(3, {close})"
+        )
+    };
+    let ran = Stage::new().run(&text(true));
+    assert_eq!((ran.ending, ran.out.as_str()), (Ending::Exited(3), "closed\n"));
+    let ran = Stage::new().run(&text(false));
+    assert_eq!((ran.ending, ran.out.as_str()), (Ending::Exited(3), ""));
+}
+
+#[test]
 fn dates_are_those_of_c() {
     holds(
         &Stage::new(),

@@ -149,7 +149,9 @@ fn exit(args: &Args<'_>) -> Outcome {
         Value::Boolean(well) => i64::from(!well),
         _ => args.opt_integer(1)?.unwrap_or(0),
     };
-    World::of(args.lua).ending.replace(Some(Ending::Exited(code as u8 as u32)));
+    let world = World::of(args.lua);
+    world.closes.set(args.truth(2));
+    world.ending.replace(Some(Ending::Exited(code as u8 as u32)));
     Ok(Answer::Wait(Wait::End))
 }
 
