@@ -14,7 +14,11 @@ use lunette_hostcalls::{
 };
 use mlua::{Lua, LuaOptions, StdLib};
 
-use crate::{limits::Limits, modules, stdlib, tasks, world::World};
+use crate::{
+    limits::Limits,
+    modules, stdlib, tasks,
+    world::{Closing, World},
+};
 
 /// A started script.
 pub struct Instance {
@@ -22,6 +26,8 @@ pub struct Instance {
     world: Rc<World>,
     /// Kept until the tasks are gone.
     lua: Lua,
+    /// Dropped last.
+    _closing: Closing,
 }
 
 /// Why a script can't be started: with its file and line.
@@ -80,12 +86,13 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
             }
         }
     });
-    Ok(Instance { local, world, lua })
+    Ok(Instance { local, world, lua, _closing: Closing })
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
         self.world.closed.set(true);
+        Closing::begin();
     }
 }
 

@@ -38,8 +38,30 @@ pub(crate) trait Resource {
     fn close(&self);
 }
 
+thread_local! {
+    /// A state is being closed on this thread.
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Set while a state is closed: what mlua keeps beside it is gone before the last finalizers run, and may not be asked.
+pub(crate) struct Closing;
+
+impl Closing {
+    pub(crate) fn begin() {
+        CLOSING.set(true);
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        CLOSING.set(false);
+    }
+}
+
 impl World {
+    /// Panics in a finalizer that runs when the state is closed; mlua makes an error of that, and Lua ignores it.
     pub(crate) fn of(lua: &Lua) -> Rc<Self> {
+        assert!(!CLOSING.get(), "the state is closed");
         lua.app_data_ref::<Rc<Self>>().expect("set when the state was made").clone()
     }
 
