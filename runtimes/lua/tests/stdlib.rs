@@ -222,10 +222,15 @@ fn chunks_are_text() {
         print(load(function() local piece = left left = nil return piece end))
         print(load("return 2")(), load("return x", "=x", "t", { x = 3 })())
         print(load("x", "=x", "b"))
+        -- Nor if what looks at it is replaced.
+        string.find, string.byte, type, math.type = print, print, nil, nil
+        print((load(code, "x", "b")))
+        string.dump, debug.getupvalue = nil, nil
+        assert(debug.setupvalue(load, 1, 1) == nil)
     "#;
     let refused = "nil\tattempt to load a binary chunk (mode is 't')\n";
     let out = holds(&Stage::new(), text);
-    assert_eq!(out, refused.repeat(4) + "2\t3\nnil\tattempt to load a text chunk (mode is 'b')\n");
+    assert_eq!(out, refused.repeat(4) + "2\t3\nnil\tattempt to load a text chunk (mode is 'b')\nnil\n");
     let mut trusting = Stage::new();
     trusting.limits.bytecode = true;
     assert_eq!(holds(&trusting, "print(load(string.dump(function() return 1 end))())"), "1\n");
