@@ -22,7 +22,7 @@ use crate::{
     globals,
     handover::Lent,
     limits, modules, protected, repl, stdlib, tasks,
-    world::{Kept, World},
+    world::{Closing, Kept, World},
 };
 
 /// How many coroutines are kept for the next tasks.
@@ -38,6 +38,15 @@ pub(crate) struct State {
     told_stop: bool,
     /// Kept until the tasks are gone.
     pub(crate) lua: Lua,
+    /// Dropped last.
+    _closing: Closing,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.world.closed.set(true);
+        Closing::begin();
+    }
 }
 
 impl State {
@@ -81,7 +90,7 @@ impl State {
                 }
             }
         });
-        Ok(Self { local, world, main, told_stop: false, lua })
+        Ok(Self { local, world, main, told_stop: false, lua, _closing: Closing })
     }
 
     /// Runs what can run. Ready when it has ended.
@@ -96,6 +105,14 @@ impl State {
             self.world.tell_stop();
         }
         poll.map(|()| Ending::Exited(0))
+    }
+
+    /// It runs no more. Its tasks' variables are closed if that was asked for; what it wrote is still to go out.
+    pub(crate) fn end(&mut self) -> Lua {
+        if self.world.closes.get() {
+            self.local = Local::default();
+        }
+        self.lua.clone()
     }
 
     /// How its main chunk ended (well?); `None`: it runs.

@@ -46,6 +46,10 @@ pub(crate) struct World {
     /// Which coroutine waits for which ([`crate::protected`]).
     pub(crate) waiting: RefCell<Option<Table>>,
     pub(crate) usage: Usage,
+    /// What ends the script wants its tasks' variables closed first.
+    pub(crate) closes: Cell<bool>,
+    /// The Lua state is being closed: a finalizer that runs then must find nothing of the host's.
+    pub(crate) closed: Cell<bool>,
 }
 
 /// What was used so far.
@@ -101,6 +105,26 @@ impl Drop for Stopped {
     }
 }
 
+thread_local! {
+    /// A state is being closed on this thread.
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Set while a state is closed: what mlua keeps beside it is gone before the last finalizers run, and may not be asked.
+pub(crate) struct Closing;
+
+impl Closing {
+    pub(crate) fn begin() {
+        CLOSING.set(true);
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        CLOSING.set(false);
+    }
+}
+
 impl World {
     pub(crate) fn new(
         ctx: Ctx,
@@ -126,6 +150,8 @@ impl World {
             guarded: Cell::default(),
             on_reload: RefCell::default(),
             waiting: RefCell::default(),
+            closes: Cell::default(),
+            closed: Cell::default(),
             usage: Usage {
                 fuel: Cell::default(),
                 deadline: Cell::default(),
@@ -139,7 +165,9 @@ impl World {
         })
     }
 
+    /// Panics in a finalizer that runs when the state is closed; mlua makes an error of that, and Lua ignores it.
     pub(crate) fn of(lua: &Lua) -> Rc<Self> {
+        assert!(!CLOSING.get(), "the state is closed");
         lua.app_data_ref::<Rc<Self>>().expect("set when the state was made").clone()
     }
 
