@@ -158,8 +158,13 @@ static Capture *findback (CapState *cs, Capture *ref) {
   lua_State *L = cs->L;
   Capture *cap = ref;
   while (cap-- > cs->ocap) {  /* repeat until end of list */
-    if (isclosecap(cap))
+    if (--cs->steps < 0)
+      luaL_error(L, "pattern too expensive");
+    if (isclosecap(cap)) {
+      Capture *from = cap;
       cap = findopen(cap);  /* skip nested captures */
+      cs->steps -= from - cap;
+    }
     else if (capinside(cap, ref))
       continue;  /* enclosing captures are not visible to 'ref' */
     if (captype(cap) == Cgroup && capvisible(cs, cap, ref)) {
@@ -345,10 +350,9 @@ int runtimecap (CapState *cs, Capture *close, const char *s, int *rem) {
   n = pushnestedvalues(cs, 0);  /* push nested captures */
   lua_call(L, n + 2, LUA_MULTRET);  /* call dynamic function */
   if (id > 0) {  /* are there old dynamic captures to be removed? */
-    int i;
-    for (i = id; i <= otop; i++)
-      lua_remove(L, id);  /* remove old dynamic captures */
     *rem = otop - id + 1;  /* total number of dynamic captures removed */
+    lua_rotate(L, id, -*rem);
+    lua_pop(L, *rem);  /* remove old dynamic captures */
   }
   else
     *rem = 0;  /* no dynamic captures removed */
@@ -469,6 +473,7 @@ static void substcap (luaL_Buffer *b, CapState *cs) {
 ** whether there was a value
 */
 static int addonestring (luaL_Buffer *b, CapState *cs, const char *what) {
+  lp_stack(cs->L);
   switch (captype(cs->cap)) {
     case Cstring:
       stringcap(b, cs);  /* add capture directly to buffer */
@@ -507,6 +512,7 @@ static int pushcapture (CapState *cs) {
   lua_State *L = cs->L;
   int res;
   luaL_checkstack(L, 4, "too many captures");
+  lp_stack(L);
   if (cs->reclevel++ > MAXRECLEVEL)
     return luaL_error(L, "subcapture nesting too deep");
   switch (captype(cs->cap)) {
@@ -596,6 +602,7 @@ int getcaptures (lua_State *L, const char *s, const char *r, int ptop) {
     CapState cs;
     cs.ocap = cs.cap = capture; cs.L = L; cs.reclevel = 0;
     cs.s = s; cs.valuecached = 0; cs.ptop = ptop;
+    cs.steps = MAXSTEPS + BYTESTEPS * (lua_Integer)(r - s);
     cs.firstcap = lua_gettop(L) + 1;  /* where first value (if any) will go */
     do {  /* collect their values */
       n += pushcapture(&cs);

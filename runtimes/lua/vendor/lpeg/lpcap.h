@@ -56,6 +56,7 @@ typedef struct CapState {
   const char *s;  /* original string */
   int valuecached;  /* value stored in cache slot */
   int reclevel;  /* recursion level */
+  lua_Integer steps;  /* how many it may still take to search */
 } CapState;
 
 

@@ -14,6 +14,38 @@
 #define NOINST		-1
 
 
+/*
+** Limits (not in the release)
+*/
+static _Thread_local struct {
+  lua_State *L;  /* to raise errors in */
+  int steps;  /* how many the running analysis may still take */
+  const char *base;  /* top of the C stack, as far as seen */
+} guard;
+
+
+void lp_begin (lua_State *L) {
+  guard.L = L;
+  guard.steps = MAXANALYSIS;
+}
+
+
+void lp_stack (lua_State *L) {
+  const char *here = (const char *)__builtin_frame_address(0);
+  if (here > guard.base)  /* higher than any seen? */
+    guard.base = here;
+  else if (guard.base - here > MAXCSTACK)
+    luaL_error(L, "pattern too complex (C stack overflow)");
+}
+
+
+void lp_step (void) {
+  if (--guard.steps < 0)
+    luaL_error(guard.L, "pattern too complex");
+  lp_stack(guard.L);
+}
+
+
 
 static const Charset fullset_ =
   {{0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF,
@@ -70,6 +102,7 @@ static int callrecursive (TTree *tree, int f (TTree *t), int def) {
 */
 int hascaptures (TTree *tree) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TCapture: case TRunTime:
       return 1;
@@ -114,6 +147,7 @@ int hascaptures (TTree *tree) {
 */
 int checkaux (TTree *tree, int pred) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: case TSet: case TAny: case TUTFR:
     case TFalse: case TOpenCall:
@@ -155,6 +189,7 @@ int checkaux (TTree *tree, int pred) {
 int fixedlen (TTree *tree) {
   int len = 0;  /* to accumulate in tail calls */
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: case TSet: case TAny:
       return len + 1;
@@ -214,6 +249,7 @@ int fixedlen (TTree *tree) {
 */
 static int getfirst (TTree *tree, const Charset *follow, Charset *firstset) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: case TSet: case TAny: case TFalse: {
       tocharset(tree, firstset);
@@ -299,6 +335,7 @@ static int getfirst (TTree *tree, const Charset *follow, Charset *firstset) {
 */
 static int headfail (TTree *tree) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: case TSet: case TAny: case TFalse:
       return 1;
@@ -375,8 +412,10 @@ int sizei (const Instruction *i) {
 ** state for the compiler
 */
 typedef struct CompileState {
-  Pattern *p;  /* pattern being compiled */
-  int ncode;  /* next position in p->code to be filled */
+  Instruction *code;  /* code being built */
+  int size;  /* its size */
+  int block;  /* stack index of the userdata that holds it */
+  int ncode;  /* next position in 'code' to be filled */
   lua_State *L;
 } CompileState;
 
@@ -392,50 +431,21 @@ static void codegen (CompileState *compst, TTree *tree, int opt, int tt,
                      const Charset *fl);
 
 
-static void finishrelcode (lua_State *L, Pattern *p, Instruction *block,
-                                         int size) {
-  if (block == NULL)
-    luaL_error(L, "not enough memory");
-  block->codesize = size;
-  p->code = (Instruction *)block + 1;
-}
-
-
 /*
-** Initialize array 'p->code'
+** Code lives in userdata, so that the collector frees it, and a pattern
+** gets it only when it is complete (not so in the release).
 */
-static void newcode (lua_State *L, Pattern *p, int size) {
-  void *ud;
-  Instruction *block;
-  lua_Alloc f = lua_getallocf(L, &ud);
-  size++;  /* slot for 'codesize' */
-  block = (Instruction*) f(ud, NULL, 0, size * sizeof(Instruction));
-  finishrelcode(L, p, block, size);
-}
-
-
-void freecode (lua_State *L, Pattern *p) {
-  if (p->code != NULL) {
-    void *ud;
-    lua_Alloc f = lua_getallocf(L, &ud);
-    uint osize = p->code[-1].codesize;
-    f(ud, p->code - 1, osize * sizeof(Instruction), 0);  /* free block */
-  }
-}
-
-
-/*
-** Assume that 'nsize' is not zero and that 'p->code' already exists.
-*/
-static void realloccode (lua_State *L, Pattern *p, int nsize) {
-  void *ud;
-  lua_Alloc f = lua_getallocf(L, &ud);
-  Instruction *block = p->code - 1;
-  uint osize = block->codesize;
-  nsize++;  /* add the 'codesize' slot to size */
-  block = (Instruction*) f(ud, block, osize * sizeof(Instruction),
-                                      nsize * sizeof(Instruction));
-  finishrelcode(L, p, block, nsize);
+static void realloccode (CompileState *compst, int nsize) {
+  Instruction *block = (Instruction *)
+    lua_newuserdatauv(compst->L, nsize * sizeof(Instruction), 0);
+  int osize = compst->size;
+  if (osize > 0)
+    memcpy(block, compst->code,
+           (osize < nsize ? osize : nsize) * sizeof(Instruction));
+  lua_replace(compst->L, compst->block);
+  compst->code = block;
+  compst->size = nsize;
+  lp_begin(compst->L);  /* a finalizer may have run */
 }
 
 
@@ -443,20 +453,20 @@ static void realloccode (lua_State *L, Pattern *p, int nsize) {
 ** Add space for an instruction with 'n' slots and return its index.
 */
 static int nextinstruction (CompileState *compst, int n) {
-  int size = compst->p->code[-1].codesize - 1;
+  int size = compst->size;
   int ncode = compst->ncode;
   if (ncode > size - n) {
     uint nsize = size + (size >> 1) + n;
     if (nsize >= INT_MAX)
       luaL_error(compst->L, "pattern code too large");
-    realloccode(compst->L, compst->p, nsize);
+    realloccode(compst, nsize);
   }
   compst->ncode = ncode + n;
   return ncode;
 }
 
 
-#define getinstr(cs,i)		((cs)->p->code[i])
+#define getinstr(cs,i)		((cs)->code[i])
 
 
 static int addinstruction (CompileState *compst, Opcode op, int aux) {
@@ -877,7 +887,7 @@ static void codenot (CompileState *compst, TTree *tree) {
 static void correctcalls (CompileState *compst, int *positions,
                           int from, int to) {
   int i;
-  Instruction *code = compst->p->code;
+  Instruction *code = compst->code;
   for (i = from; i < to; i += sizei(&code[i])) {
     if (code[i].i.code == IOpenCall) {
       int n = code[i].i.aux2.key;  /* rule number */
@@ -954,6 +964,7 @@ static int codeseq1 (CompileState *compst, TTree *p1, TTree *p2,
 static void codegen (CompileState *compst, TTree *tree, int opt, int tt,
                      const Charset *fl) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: codechar(compst, tree->u.n, tt); break;
     case TAny: addinstruction(compst, IAny, 0); break;
@@ -990,7 +1001,7 @@ static void codegen (CompileState *compst, TTree *tree, int opt, int tt,
 ** to commit becomes a commit)
 */
 static void peephole (CompileState *compst) {
-  Instruction *code = compst->p->code;
+  Instruction *code = compst->code;
   int i;
   for (i = 0; i < compst->ncode; i += sizei(&code[i])) {
    redo:
@@ -1032,17 +1043,21 @@ static void peephole (CompileState *compst) {
 
 
 /*
-** Compile a pattern. 'size' is the size of the pattern's tree,
-** which gives a hint for the size of the final code.
+** Compile a pattern, at stack index 'idx'. 'size' is the size of the
+** pattern's tree, which gives a hint for the size of the final code.
 */
-Instruction *compile (lua_State *L, Pattern *p, uint size) {
+Instruction *compile (lua_State *L, Pattern *p, int idx, uint size) {
   CompileState compst;
-  compst.p = p;  compst.ncode = 0;  compst.L = L;
-  newcode(L, p, size/2u + 2);  /* set initial size */
+  lua_pushnil(L);  /* place for the code */
+  compst.block = lua_gettop(L);
+  compst.code = NULL;  compst.size = 0;  compst.ncode = 0;  compst.L = L;
+  realloccode(&compst, size/2u + 2);  /* set initial size */
   codegen(&compst, p->tree, 0, NOINST, fullset);
   addinstruction(&compst, IEnd, 0);
-  realloccode(L, p, compst.ncode);  /* set final size */
+  realloccode(&compst, compst.ncode);  /* set final size */
   peephole(&compst);
+  lua_setiuservalue(L, idx, 2);  /* the pattern keeps it */
+  p->code = compst.code;
   return p->code;
 }
 

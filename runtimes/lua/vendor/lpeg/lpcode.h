@@ -11,9 +11,7 @@
 int checkaux (TTree *tree, int pred);
 int fixedlen (TTree *tree);
 int hascaptures (TTree *tree);
-int lp_gc (lua_State *L);
-Instruction *compile (lua_State *L, Pattern *p, uint size);
-void freecode (lua_State *L, Pattern *p);
+Instruction *compile (lua_State *L, Pattern *p, int idx, uint size);
 int sizei (const Instruction *i);
 
 

@@ -96,6 +96,7 @@ static void correctassociativity (TTree *tree) {
 */
 static void finalfix (lua_State *L, int postable, TTree *g, TTree *t) {
  tailcall:
+  lp_stack(L);
   switch (t->tag) {
     case TGrammar:  /* subgrammars were already fixed */
       return;
@@ -211,6 +212,7 @@ static int concattable (lua_State *L, int idx1, int idx2) {
 static void correctkeys (TTree *tree, int n) {
   if (n == 0) return;  /* no correction? */
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TOpenCall: case TCall: case TRunTime: case TRule: {
       if (tree->key > 0)
@@ -262,6 +264,7 @@ static void joinktables (lua_State *L, int p1, TTree *t2, int p2) {
     concattable(L, -2, -1);  /* from p2 into new ktable */
     lua_setuservalue(L, -4);  /* new ktable becomes 'p' environment */
     lua_pop(L, 2);  /* pop other ktables */
+    lp_begin(L);
     correctkeys(t2, n1);  /* correction for indices from p2 */
   }
 }
@@ -287,6 +290,7 @@ static void mergektable (lua_State *L, int idx, TTree *stree) {
   lua_getuservalue(L, idx);
   n = concattable(L, -1, -2);
   lua_pop(L, 2);  /* remove both ktables */
+  lp_begin(L);
   correctkeys(stree, n);
 }
 
@@ -352,9 +356,12 @@ static TTree *gettree (lua_State *L, int idx, int *len) {
 ** uservalue (the 'ktable') equal to its metatable. (It could be any
 ** empty sequence; the metatable is at hand here, so we use it.)
 */
-static TTree *newtree (lua_State *L, int len) {
-  size_t size = offsetof(Pattern, tree) + len * sizeof(TTree);
-  Pattern *p = (Pattern *)lua_newuserdata(L, size);
+static TTree *newtree (lua_State *L, lua_Integer len) {
+  size_t size = offsetof(Pattern, tree) + (size_t)len * sizeof(TTree);
+  Pattern *p;
+  if (len > MAXTREE)
+    luaL_error(L, "pattern too big");
+  p = (Pattern *)lua_newuserdatauv(L, size, 2);  /* ktable and code */
   luaL_getmetatable(L, PATTERN_T);
   lua_pushvalue(L, -1);
   lua_setuservalue(L, -3);
@@ -440,7 +447,9 @@ static void fillseq (TTree *tree, int tag, int n, const char *s) {
 ** 0 == true (always match); n == TAny repeated 'n' times;
 ** -n == not (TAny repeated 'n' times)
 */
-static TTree *numtree (lua_State *L, int n) {
+static TTree *numtree (lua_State *L, lua_Integer n) {
+  if (n < -MAXTREE || n > MAXTREE)
+    luaL_error(L, "pattern too big");
   if (n == 0)
     return newleaf(L, TTrue);
   else {
@@ -471,13 +480,13 @@ static TTree *getpatt (lua_State *L, int idx, int *len) {
       if (slen == 0)  /* empty? */
         tree = newleaf(L, TTrue);  /* always match */
       else {
-        tree = newtree(L, 2 * (slen - 1) + 1);
+        tree = newtree(L, 2 * ((lua_Integer)slen - 1) + 1);
         fillseq(tree, TChar, slen, s);  /* sequence of 'slen' chars */
       }
       break;
     }
     case LUA_TNUMBER: {
-      int n = lua_tointeger(L, idx);
+      lua_Integer n = lua_tointeger(L, idx);
       tree = numtree(L, n);
       break;
     }
@@ -576,6 +585,7 @@ static int lp_choice (lua_State *L) {
   Charset st1, st2;
   TTree *t1 = getpatt(L, 1, NULL);
   TTree *t2 = getpatt(L, 2, NULL);
+  lp_begin(L);
   if (tocharset(t1, &st1) && tocharset(t2, &st2)) {
     loopset(i, st1.cs[i] |= st2.cs[i]);
     newcharset(L, st1.cs);
@@ -595,10 +605,13 @@ static int lp_choice (lua_State *L) {
 */
 static int lp_star (lua_State *L) {
   int size1;
-  int n = (int)luaL_checkinteger(L, 2);
+  lua_Integer n = luaL_checkinteger(L, 2);
   TTree *tree1 = getpatt(L, 1, &size1);
+  if (n < -MAXTREE || n > MAXTREE)
+    luaL_error(L, "pattern too big");
   if (n >= 0) {  /* seq tree1 (seq tree1 ... (seq tree1 (rep tree1))) */
     TTree *tree = newtree(L, (n + 1) * (size1 + 1));
+    lp_begin(L);
     if (nullable(tree1))
       luaL_error(L, "loop body may accept empty string");
     while (n--)  /* repeat 'n' times */
@@ -760,7 +773,7 @@ static int lp_utfr (lua_State *L) {
 static int lp_behind (lua_State *L) {
   TTree *tree;
   TTree *tree1 = getpatt(L, 1, NULL);
-  int n = fixedlen(tree1);
+  int n = (lp_begin(L), fixedlen(tree1));
   luaL_argcheck(L, n >= 0, 1, "pattern may not have fixed length");
   luaL_argcheck(L, !hascaptures(tree1), 1, "pattern have captures");
   luaL_argcheck(L, n <= MAXBEHIND, 1, "pattern too long to look behind");
@@ -1008,6 +1021,8 @@ static int collectrules (lua_State *L, int arg, int *totalsize) {
     lua_pushinteger(L, size);
     lua_settable(L, postab);
     size += 2 + getsize(L, -1);  /* add 'TRule + TXInfo + rule' to size */
+    if (size > MAXTREE)
+      luaL_error(L, "pattern too big");
     lua_pushvalue(L, -2);  /* push key (for next lua_next) */
     n++;
   }
@@ -1042,6 +1057,7 @@ static void buildgrammar (lua_State *L, TTree *grammar, int frule, int n) {
 */
 static int checkloops (TTree *tree) {
  tailcall:
+  lp_step();
   if (tree->tag == TRep && nullable(sib1(tree)))
     return 1;
   else if (tree->tag == TGrammar)
@@ -1093,6 +1109,7 @@ static int verifyerror (lua_State *L, unsigned short *passed, int npassed) {
 static int verifyrule (lua_State *L, TTree *tree, unsigned short *passed,
                                      int npassed, int nb) {
  tailcall:
+  lp_step();
   switch (tree->tag) {
     case TChar: case TSet: case TAny:
     case TFalse: case TUTFR:
@@ -1136,6 +1153,7 @@ static int verifyrule (lua_State *L, TTree *tree, unsigned short *passed,
 static void verifygrammar (lua_State *L, TTree *grammar) {
   unsigned short passed[MAXRULES];
   TTree *rule;
+  lp_begin(L);
   /* check left-recursive rules */
   for (rule = sib1(grammar); rule->tag == TRule; rule = sib2(rule)) {
     if (rule->key == 0) continue;  /* unused rule */
@@ -1194,7 +1212,7 @@ static Instruction *prepcompile (lua_State *L, Pattern *p, int idx) {
   lua_getuservalue(L, idx);  /* push 'ktable' (may be used by 'finalfix') */
   finalfix(L, 0, NULL, p->tree);
   lua_pop(L, 1);  /* remove 'ktable' */
-  return compile(L, p, getsize(L, idx));
+  return compile(L, p, idx, getsize(L, idx));
 }
 
 
@@ -1294,13 +1312,6 @@ static int lp_type (lua_State *L) {
 }
 
 
-int lp_gc (lua_State *L) {
-  Pattern *p = getpattern(L, 1);
-  freecode(L, p);  /* delete code block */
-  return 0;
-}
-
-
 /*
 ** Create a charset representing a category of characters, given by
 ** the predicate 'catf'.
@@ -1372,7 +1383,6 @@ static struct luaL_Reg metareg[] = {
   {"__mul", lp_seq},
   {"__add", lp_choice},
   {"__pow", lp_star},
-  {"__gc", lp_gc},
   {"__len", lp_and},
   {"__div", lp_divcapture},
   {"__mod", lp_acccapture},

@@ -146,5 +146,33 @@ typedef struct Charset {
 #define testchar(st,c)	((((uint)(st)[((c) >> 3)]) >> ((c) & 7)) & 1)
 
 
+/*
+** Limits (not in the release). All end in a Lua error.
+*/
+
+/* steps that a match may take: so many, and so many more for each byte
+   of the subject */
+#define MAXSTEPS	10000000
+#define BYTESTEPS	256
+
+/* steps that one analysis of a tree may take */
+#define MAXANALYSIS	10000000
+
+/* maximum size (in nodes) for a tree */
+#define MAXTREE		1000000
+
+/* bytes of C stack that the library may use, all nested calls included */
+#define MAXCSTACK	(1024 * 1024)
+
+/* an analysis of a tree begins; no Lua code may run while it lasts */
+void lp_begin (lua_State *L);
+
+/* one step of an analysis */
+void lp_step (void);
+
+/* is there C stack left? */
+void lp_stack (lua_State *L);
+
+
 #endif
 

@@ -236,6 +236,8 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
   int captop = 0;  /* point to first empty slot in captures */
   int ndyncap = 0;  /* number of dynamic captures (in Lua stack) */
   const Instruction *p = op;  /* current instruction */
+  lua_Integer steps = MAXSTEPS + BYTESTEPS * (lua_Integer)(e - o);
+  lp_stack(L);
   stack->p = &giveup; stack->s = s; stack->caplevel = 0; stack++;
   lua_pushlightuserdata(L, stackbase);
   for (;;) {
@@ -247,6 +249,8 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
       printinst(op, p);
 #endif
     assert(stackidx(ptop) + ndyncap == lua_gettop(L) && ndyncap <= captop);
+    if (--steps < 0)
+      luaL_error(L, "pattern too expensive");
     switch ((Opcode)p->i.code) {
       case IEnd: {
         assert(stack == getstackbase(L, ptop) + 1);
@@ -315,10 +319,12 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
         continue;
       }
       case ISpan: {
+        const char *from = s;
         for (; s < e; s++) {
           uint c = (byte)*s;
           if (!charinset(p, (p+1)->buff, c)) break;
         }
+        steps -= s - from;
         p += 1 + p->i.aux2.set.size;
         continue;
       }
@@ -391,8 +397,9 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
         int rem, res, n;
         int fr = lua_gettop(L) + 1;  /* stack index of first result */
         cs.reclevel = 0; cs.L = L;
-        cs.s = o; cs.ocap = capture; cs.ptop = ptop;
+        cs.s = o; cs.ocap = capture; cs.ptop = ptop; cs.steps = steps;
         n = runtimecap(&cs, capture + captop, s, &rem);  /* call function */
+        steps = cs.steps;
         captop -= n;  /* remove nested captures */
         ndyncap -= rem;  /* update number of dynamic captures */
         fr -= rem;  /* 'rem' items were popped from Lua stack */

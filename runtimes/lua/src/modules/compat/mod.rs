@@ -2,4 +2,6 @@
 
 use super::Module;
 
-pub(super) const MODULES: &[Module] = &[];
+mod lpeg;
+
+pub(super) const MODULES: &[Module] = &[lpeg::LPEG, lpeg::RE];
