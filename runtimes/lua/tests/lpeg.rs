@@ -54,9 +54,7 @@ fn a_match_that_takes_for_ever_is_an_error() {
     // What looks back looks at every capture before it.
     fails_with(
         "pattern too expensive",
-        "local one = lpeg.Cg(P 'a', 'x') * lpeg.Cg(P 'a' * C '', 'y') ^ 1 * lpeg.Cb 'x' ^ 0
-        local last = lpeg.Cg(Cc(1), 'first') * (lpeg.Cg(P(1), 'n') * lpeg.Cb 'first' / 0) ^ 0
-        lpeg.setmaxstack(100000)
+        "local last = lpeg.Cg(Cc(1), 'first') * (lpeg.Cg(P(1), 'n') * lpeg.Cb 'first') ^ 0
         last:match(('a'):rep(100000))",
     );
 }
@@ -85,16 +83,19 @@ fn a_grammar_that_takes_for_ever_to_look_at_is_an_error() {
 
 #[test]
 fn deep_patterns_do_not_overflow_the_stack() {
-    for step in ["p = C(p)", "p = Ct(p) * 'x'", "p = -p", "p = P { p }", "p = p ^ -1 * 'x'", "p = 'x' + p * 'y'"] {
-        fails_with("C stack overflow", &format!("local p = C 'a' for i = 1, 50000 do {step} if i % 1000 == 0 then p:match 'aaa' end end"));
+    for step in ["p = C(p)", "p = Ct(p) * 'x'", "p = -p", "p = P { p }", "p = 'x' + p * 'y'"] {
+        fails_with(
+            "pattern too complex",
+            &format!("local p = C 'a' for i = 1, 50000 do {step} if i % 1000 == 0 then p:match 'b' end end"),
+        );
     }
     // Matches in matches, each with captures in captures.
     fails_with(
         "C stack overflow",
         "local g
-        local down = function(s) return g:match(s) end
-        g = P { '(' * Cs(V(1) + P 'x' / down) * ')' }
-        return g:match(('('):rep(190) .. 'x' .. (')'):rep(190))",
+        local text = ('('):rep(50) .. 'x' .. (')'):rep(50)
+        g = P { '(' * Cs(V(1) + P 'x' / function() return g:match(text) end) * ')' }
+        return g:match(text)",
     );
 }
 

@@ -162,7 +162,7 @@ typedef struct Charset {
 #define MAXTREE		1000000
 
 /* bytes of C stack that the library may use, all nested calls included */
-#define MAXCSTACK	(1024 * 1024)
+#define MAXCSTACK	(2 * 1024 * 1024)
 
 /* an analysis of a tree begins; no Lua code may run while it lasts */
 void lp_begin (lua_State *L);
