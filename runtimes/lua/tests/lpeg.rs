@@ -2,7 +2,7 @@
 
 mod world;
 
-use lunette_hostcalls::Ending;
+use lunette_hostcalls::{Ending, Limit};
 use world::{Stage, prints};
 
 #[test]
@@ -57,6 +57,21 @@ fn a_match_that_takes_for_ever_is_an_error() {
         "local last = lpeg.Cg(Cc(1), 'first') * (lpeg.Cg(P(1), 'n') * lpeg.Cb 'first') ^ 0
         last:match(('a'):rep(100000))",
     );
+}
+
+/// Each match is within its own bounds; all together are not within the script's.
+#[test]
+fn steps_are_fuel() {
+    let mut stage = Stage::new();
+    stage.limits.fuel = Some(20_000_000);
+    let ran = stage.run(
+        "local lpeg = require 'lpeg'
+        local all, text = lpeg.P(1) ^ 0 * 'x', ('a'):rep(1000000)
+        for i = 1, 1000 do print(i, pcall(all.match, all, text)) end",
+    );
+    assert_eq!(ran.ending, Ending::Stopped(Limit::Fuel), "{}{}", ran.out, ran.err);
+    assert!(ran.out.starts_with("1\ttrue\tnil\n"), "{}", ran.out);
+    assert!(ran.out.lines().count() < 20, "{}", ran.out);
 }
 
 #[test]

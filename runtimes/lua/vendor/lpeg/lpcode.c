@@ -20,11 +20,39 @@
 static _Thread_local struct {
   lua_State *L;  /* to raise errors in */
   int steps;  /* how many the running analysis may still take */
+  lua_Integer left;  /* steps until the host is told */
   const char *base;  /* top of the C stack, as far as seen */
-} guard;
+} guard = {NULL, MAXANALYSIS, QUANTUM, NULL};
+
+
+lua_Integer lp_left (void) {
+  return guard.left;
+}
+
+
+void lp_leave (lua_Integer left) {
+  guard.left = left;
+}
+
+
+lua_Integer lp_charge (lua_State *L, lua_Integer left) {
+  guard.left = QUANTUM;
+  luaL_checkstack(L, LUA_MINSTACK, "too many captures");
+  if (lua_getfield(L, LUA_REGISTRYINDEX, CHARGE) == LUA_TFUNCTION) {
+    lua_pushinteger(L, QUANTUM - left);
+    lua_call(L, 1, 0);
+  }
+  else
+    lua_pop(L, 1);
+  return guard.left;
+}
 
 
 void lp_begin (lua_State *L) {
+  guard.left -= MAXANALYSIS - guard.steps;  /* what the last one took */
+  guard.steps = MAXANALYSIS;
+  if (guard.left < 0)
+    lp_charge(L, guard.left);
   guard.L = L;
   guard.steps = MAXANALYSIS;
 }

@@ -164,6 +164,18 @@ typedef struct Charset {
 /* bytes of C stack that the library may use, all nested calls included */
 #define MAXCSTACK	(2 * 1024 * 1024)
 
+/* every so many steps (of matches and analyses alike), the host is told:
+   it is the function in the registry that is called with their number */
+#define QUANTUM		100000
+#define CHARGE		"lpeg-charge"
+
+/* steps until then: what a match starts from, and leaves */
+lua_Integer lp_left (void);
+void lp_leave (lua_Integer left);
+
+/* tell it; returns what is left then */
+lua_Integer lp_charge (lua_State *L, lua_Integer left);
+
 /* an analysis of a tree begins; no Lua code may run while it lasts */
 void lp_begin (lua_State *L);
 

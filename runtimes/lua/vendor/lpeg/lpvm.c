@@ -237,6 +237,7 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
   int ndyncap = 0;  /* number of dynamic captures (in Lua stack) */
   const Instruction *p = op;  /* current instruction */
   lua_Integer steps = MAXSTEPS + BYTESTEPS * (lua_Integer)(e - o);
+  lua_Integer left = lp_left();  /* until the host is told */
   lp_stack(L);
   stack->p = &giveup; stack->s = s; stack->caplevel = 0; stack++;
   lua_pushlightuserdata(L, stackbase);
@@ -249,17 +250,23 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
       printinst(op, p);
 #endif
     assert(stackidx(ptop) + ndyncap == lua_gettop(L) && ndyncap <= captop);
-    if (--steps < 0)
-      luaL_error(L, "pattern too expensive");
+    if (--left < 0) {
+      steps -= QUANTUM - left;
+      left = lp_charge(L, left);
+      if (steps < 0)
+        luaL_error(L, "pattern too expensive");
+    }
     switch ((Opcode)p->i.code) {
       case IEnd: {
         assert(stack == getstackbase(L, ptop) + 1);
         capture[captop].kind = Cclose;
         capture[captop].index = MAXINDT;
+        lp_leave(left);
         return s;
       }
       case IGiveup: {
         assert(stack == getstackbase(L, ptop));
+        lp_leave(left);
         return NULL;
       }
       case IRet: {
@@ -324,7 +331,7 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
           uint c = (byte)*s;
           if (!charinset(p, (p+1)->buff, c)) break;
         }
-        steps -= s - from;
+        left -= s - from;
         p += 1 + p->i.aux2.set.size;
         continue;
       }
@@ -398,7 +405,9 @@ const char *match (lua_State *L, const char *o, const char *s, const char *e,
         int fr = lua_gettop(L) + 1;  /* stack index of first result */
         cs.reclevel = 0; cs.L = L;
         cs.s = o; cs.ocap = capture; cs.ptop = ptop; cs.steps = steps;
+        lp_leave(left);
         n = runtimecap(&cs, capture + captop, s, &rem);  /* call function */
+        left = lp_left();
         steps = cs.steps;
         captop -= n;  /* remove nested captures */
         ndyncap -= rem;  /* update number of dynamic captures */
