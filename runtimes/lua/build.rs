@@ -2,7 +2,7 @@
 
 fn main() {
     let include = std::env::var_os("DEP_LUA_INCLUDE").expect("mlua-sys says where the headers are");
-    let folder = "vendor/lpeg";
+    let folder = "vendor/lpeg/1.1.0";
     println!("cargo:rerun-if-changed={folder}");
     cc::Build::new()
         .files(["lpcap", "lpcode", "lpcset", "lptree", "lpvm"].map(|name| format!("{folder}/{name}.c")))
