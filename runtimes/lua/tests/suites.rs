@@ -17,7 +17,7 @@ const VENDORED: [(&str, u32); 7] = [
     ("inspect", 46),
     ("binaryheap", 60),
     ("dkjson", 1),
-    ("cjson", 100),
+    ("cjson", 109),
 ];
 
 #[test]
