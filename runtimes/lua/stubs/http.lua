@@ -257,4 +257,93 @@ function http.serve(options) end
 ---@return http.Router
 function http.router() end
 
+---@class http.RequestOptions
+---@field url? string of `http.request`
+---@field method? string of `http.request`; `GET` unless told otherwise
+---@field headers? http.Headers
+---@field body? string|fun(): string?
+---@field json? any instead of a body
+---@field timeout? number seconds
+---@field redirect? integer how many to follow
+---@field verify? boolean `false`: whoever it is
+---@field ca? string whom to trust instead of the usual roots: PEM, or the name of a file of it
+---@field max? integer|string bytes of the answer's body
+---@field stream? boolean its body is read by `response:chunks()`
+
+---@class http.Response
+---@field status integer
+---@field headers http.Headers
+---@field body? string
+local Response = {}
+
+---@return fun(): string?, string?
+function Response:chunks() end
+
+--- Asks, over connections that are kept. What fails says how: `timeout`, `tls: …`, `http: …`.
+---@async
+---@param options http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.request(options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.get(url, options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.head(url, options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.post(url, options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.put(url, options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.patch(url, options) end
+
+---@async
+---@param url string
+---@param options? http.RequestOptions
+---@return http.Response|nil response
+---@return string|nil err
+function http.delete(url, options) end
+
+---@class http.ProxyOptions: http.RequestOptions
+---@field keep_host? boolean
+
+--- A handler that passes requests on.
+---@param url string
+---@param options? http.ProxyOptions
+---@return http.Handler
+function http.proxy(url, options) end
+
+--- One component of a URL, escaped.
+---@param s string
+---@return string
+function http.escape(s) end
+
+---@param s string
+---@return string
+function http.unescape(s) end
+
 return http

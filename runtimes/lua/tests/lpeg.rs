@@ -7,7 +7,8 @@ use world::{Stage, prints};
 
 #[test]
 fn the_test_of_the_release_passes() {
-    let out = prints(include_str!("../vendor/lpeg/1.1.0/test.lua").strip_prefix("#!/usr/bin/env lua\n").unwrap());
+    let out =
+        prints(include_str!("../vendor/lpeg/1.1.0/test.lua").strip_prefix("#!/usr/bin/env lua\n").unwrap());
     assert!(out.ends_with("OK\n"), "{out}");
 }
 

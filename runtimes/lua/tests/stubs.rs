@@ -9,9 +9,28 @@ use world::{Stage, prints};
 
 /// Modules that editors know from elsewhere, by the names of those that they stand in for.
 const OTHERS: [&str; 22] = [
-    "bit", "bit32", "cjson", "cjson.safe", "compat51", "lfs", "lpeg", "ltn12", "mime", "mime.core", "re", "socket",
-    "socket.core", "socket.ftp", "socket.headers", "socket.http", "socket.smtp", "socket.tp", "socket.url", "ssl",
-    "ssl.https", "zlib",
+    "bit",
+    "bit32",
+    "cjson",
+    "cjson.safe",
+    "compat51",
+    "lfs",
+    "lpeg",
+    "ltn12",
+    "mime",
+    "mime.core",
+    "re",
+    "socket",
+    "socket.core",
+    "socket.ftp",
+    "socket.headers",
+    "socket.http",
+    "socket.smtp",
+    "socket.tp",
+    "socket.url",
+    "ssl",
+    "ssl.https",
+    "zlib",
 ];
 
 /// How a script gets an object of a class.
@@ -45,7 +64,8 @@ fn stubs() -> Vec<(String, String)> {
 #[test]
 fn every_module_has_one() {
     let out = prints("for name in pairs(package.preload) do print(name) end");
-    let built_in: BTreeSet<_> = out.lines().filter(|name| !OTHERS.contains(name)).map(str::to_owned).collect();
+    let built_in: BTreeSet<_> =
+        out.lines().filter(|name| !OTHERS.contains(name)).map(str::to_owned).collect();
     let stubs: BTreeSet<_> = stubs().into_iter().map(|(name, _)| name).collect();
     assert_eq!(stubs, built_in);
 }
@@ -80,7 +100,8 @@ fn objects_have_the_methods_that_their_classes_have() {
     for (class, made) in OBJECTS {
         let module = class.split('.').next().unwrap();
         let Some((_, text)) = stubs().into_iter().find(|(name, _)| name == module) else { panic!("{class}") };
-        let (_, after) = text.split_once(&format!("---@class {class}\n")).unwrap_or_else(|| panic!("{class}"));
+        let (_, after) =
+            text.split_once(&format!("---@class {class}\n")).unwrap_or_else(|| panic!("{class}"));
         let local = after.strip_prefix("local ").unwrap().split_once(' ').unwrap().0;
         let prefix = format!("function {local}:");
         let methods = text.lines().filter_map(|line| line.strip_prefix(&prefix)?.split('(').next());
