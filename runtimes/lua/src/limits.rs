@@ -71,7 +71,6 @@ pub(crate) fn watch(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
 }
 
 /// To be called by a function that has done the work of so many instructions: an error, if that was too much.
-#[allow(dead_code, reason = "for functions that take long")]
 pub(crate) fn charge(lua: &Lua, instructions: u64) -> mlua::Result<()> {
     let world = World::of(lua);
     world.spend(instructions).map_err(|over| world.stop_script(lua, over))

@@ -5,6 +5,7 @@ use super::{Made, Module};
 mod bit;
 mod cjson;
 mod lfs;
+mod lpeg;
 mod raising;
 mod zlib;
 
@@ -17,4 +18,7 @@ pub(super) const MODULES: &[Module] = &[
     Module { name: "compat51", made: Made::Script(include_str!("compat51.lua")) },
     Module { name: "lfs", made: Made::Native(lfs::open) },
     Module { name: "zlib", made: Made::Native(zlib::open) },
+    // Patterns.
+    lpeg::LPEG,
+    lpeg::RE,
 ];
