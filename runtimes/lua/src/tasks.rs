@@ -19,7 +19,9 @@ use mlua::{
 
 use crate::{
     failures::Failure,
-    globals, protected,
+    globals,
+    modules::net,
+    protected,
     world::{Resource, World},
 };
 
@@ -360,6 +362,7 @@ pub(crate) fn spawn_for(
         return Err(mlua::Error::runtime(format!("too many tasks: there are {there}")));
     }
     let task = Task::new(Kind::Handler, owner);
+    args.iter().for_each(|arg| net::descriptor::give(&task, arg));
     let handle = task.handle(lua)?;
     let running = Running::new(world.clone(), task.clone(), function, args);
     world.spawner.clone().spawn({
