@@ -13,9 +13,16 @@
 
 pub mod body;
 pub mod client;
+mod date;
+mod exec;
+mod inflate;
+mod pool;
 pub mod server;
+mod shutdown;
 mod stream;
 pub mod tls;
+mod url;
+mod watch;
 
 pub use body::{Body, BoxError, Incoming};
 pub use stream::{Plain, Stream};
