@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use lunette_hostcalls::{Nanos, task::Sleep};
 use lunette_http::{Body, Incoming};
 
@@ -22,7 +22,7 @@ use super::{
     router::{Found, Target},
     serve::{Connection, Handler},
 };
-use crate::tasks;
+use crate::{failures::Failure, tasks};
 
 type Work = Pin<Box<dyn Future<Output = Response<Body>>>>;
 
@@ -33,52 +33,27 @@ pub(super) struct Handling {
     work: Option<Work>,
     /// Made when the handler first waits.
     limit: Option<Sleep>,
-    /// What its goes took so far.
-    spent: Nanos,
+    /// By how much the state grew in its goes.
     grown: i64,
-}
-
-/// A connection is not idle while there is one of these.
-struct Active(Rc<Connection>);
-
-impl Active {
-    fn new(connection: &Rc<Connection>) -> Self {
-        connection.active.set(connection.active.get() + 1);
-        Self(connection.clone())
-    }
-}
-
-impl Drop for Active {
-    fn drop(&mut self) {
-        self.0.active.set(self.0.active.get() - 1);
-        self.0.wake_if_closing();
-    }
 }
 
 impl Handling {
     pub(super) fn new(connection: &Rc<Connection>, request: Request<Incoming>) -> Self {
         let (parts, body) = request.into_parts();
         let call = Rc::new(Call::new(parts, body, connection.clone()));
-        let work = Box::pin(answer(call.clone(), Active::new(connection)));
-        Self { call, work: Some(work), limit: None, spent: 0, grown: 0 }
+        let work = Box::pin(answer(call.clone()));
+        Self { call, work: Some(work), limit: None, grown: 0 }
     }
 
     fn go(&mut self, cx: &mut Context<'_>) -> Poll<Response<Body>> {
         let Some(work) = &mut self.work else { return Poll::Pending };
         let server = self.call.connection.server.clone();
         let settings = &server.settings;
-        let before = settings.cpu.map(|_| server.world.time.now());
         let memory = settings.memory.and_then(|_| server.used_memory());
         let poll = work.as_mut().poll(cx);
         if let Poll::Ready(response) = poll {
             self.work = None;
             return Poll::Ready(response);
-        }
-        if let (Some(limit), Some(before)) = (settings.cpu, before) {
-            self.spent += server.world.time.now().saturating_sub(before);
-            if u128::from(self.spent) > limit.as_nanos() {
-                return Poll::Ready(self.stopped(StatusCode::SERVICE_UNAVAILABLE, "limit: cpu"));
-            }
         }
         if let (Some(limit), Some(before)) = (settings.memory, memory) {
             self.grown += server.used_memory().unwrap_or(before) as i64 - before as i64;
@@ -87,8 +62,8 @@ impl Handling {
             }
         }
         if let Some(mut response) = self.call.head.take() {
-            if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                mark_last(&self.call, response.headers_mut());
+            if self.call.parts.version >= Version::HTTP_2 {
+                response.headers_mut().remove(header::CONNECTION);
             }
             // The rest of it runs by itself.
             if let Some(work) = self.work.take() {
@@ -148,7 +123,7 @@ impl Drop for Handling {
 }
 
 /// Where a request is to go, and what comes of it.
-async fn answer(call: Rc<Call>, _active: Active) -> Response<Body> {
+async fn answer(call: Rc<Call>) -> Response<Body> {
     let server = call.connection.server.clone();
     let begun = if server.settings.access.is_some() { server.world.time.now() } else { 0 };
     let response = match too_large(&call) {
@@ -204,7 +179,10 @@ async fn run(call: &Rc<Call>, function: mlua::Function) -> Response<Body> {
     };
     let Some(lua) = server.lua.try_upgrade() else { return failed() };
     let result = match lua.create_userdata(request::Request(call.clone())) {
-        Ok(request) => tasks::call(server.world.clone(), function, request).await,
+        Ok(request) => match server.settings.cpu {
+            None => tasks::call(server.world.clone(), function, request).await,
+            Some(cpu) => tasks::call_within(server.world.clone(), cpu, function, request).await,
+        },
         Err(error) => Err(error),
     };
     match result {
@@ -213,7 +191,10 @@ async fn run(call: &Rc<Call>, function: mlua::Function) -> Response<Body> {
             if let Some(outgoing) = call.outgoing.get() {
                 outgoing.abort("the handler failed");
             }
-            failed()
+            match Failure::of(&error).message.contains("limit: cpu") {
+                true => answer::bare(StatusCode::SERVICE_UNAVAILABLE),
+                false => failed(),
+            }
         }
         Ok(_) if call.responded.get() => Response::new(Body::empty()),
         Ok(values) => match answer::convert(&lua, call, values) {
@@ -248,10 +229,9 @@ fn drain(call: &Rc<Call>) {
     let time = world.time.clone();
     world.spawner.spawn(async move {
         let read = async {
-            use http_body_util::BodyExt;
             let mut taken = 0;
-            while let Some(Ok(frame)) = rest.frame().await {
-                taken += frame.data_ref().map_or(0, |data| data.len() as u64);
+            while let Some(Ok(data)) = rest.next().await {
+                taken += data.len() as u64;
                 if taken > UNWANTED {
                     break;
                 }
@@ -264,21 +244,12 @@ fn drain(call: &Rc<Call>) {
 /// What every answer gets.
 fn finish(call: &Rc<Call>, mut response: Response<Body>, begun: Nanos) -> Response<Body> {
     let server = &call.connection.server;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        mark_last(call, response.headers_mut());
+    if call.parts.version >= Version::HTTP_2 {
+        response.headers_mut().remove(header::CONNECTION);
     }
     if server.settings.access.is_some() {
         let status = call.status.get().unwrap_or_else(|| response.status().as_u16());
         server.tell_access(call, status, server.world.time.now().saturating_sub(begun));
     }
     response
-}
-
-/// Says in the last answer of a connection that it is.
-fn mark_last(call: &Call, fields: &mut HeaderMap) {
-    if call.parts.version >= Version::HTTP_2 {
-        fields.remove(header::CONNECTION);
-    } else if call.connection.server.is_closing() {
-        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
 }

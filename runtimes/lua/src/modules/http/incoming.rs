@@ -4,8 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use bytes::Bytes;
 use http_body::Body as _;
-use http_body_util::BodyExt;
-use lunette_http::Incoming;
+use lunette_http::{Incoming, body};
 use mlua::{Function, Lua, Value};
 
 use super::turn::Turn;
@@ -59,30 +58,27 @@ impl Coming {
         let Some(body) = &mut *place else { return Ok(None) };
         self.reading.set(true);
         let _reading = Reading(&self.reading);
-        loop {
-            match body.frame().await {
-                None => {
-                    *place = None;
-                    return Ok(None);
+        match body.next().await {
+            None => {
+                *place = None;
+                Ok(None)
+            }
+            Some(Err(fault)) => {
+                *place = None;
+                self.broken.set(fault == body::Fault::Closed);
+                Err(Fault::Broken(match fault {
+                    body::Fault::Garbled(why) => format!("http: {why}"),
+                    other => other.to_string(),
+                }))
+            }
+            Some(Ok(data)) => {
+                let taken = self.taken.get() + data.len() as u64;
+                self.taken.set(taken);
+                if taken > max {
+                    self.too_large.set(true);
+                    return Err(Fault::TooLarge);
                 }
-                Some(Err(error)) => {
-                    *place = None;
-                    self.broken.set(true);
-                    return Err(Fault::Broken(broken(&error)));
-                }
-                Some(Ok(frame)) => {
-                    // Trailers are nobody's.
-                    let Ok(data) = frame.into_data() else { continue };
-                    let taken = self.taken.get() + data.len() as u64;
-                    self.taken.set(taken);
-                    if taken > max {
-                        self.too_large.set(true);
-                        return Err(Fault::TooLarge);
-                    }
-                    if !data.is_empty() {
-                        return Ok(Some(data));
-                    }
-                }
+                Ok(Some(data))
             }
         }
     }
@@ -109,16 +105,6 @@ struct Reading<'a>(&'a Cell<bool>);
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
         self.0.set(false);
-    }
-}
-
-fn broken(error: &hyper::Error) -> String {
-    if error.is_timeout() {
-        "timeout".into()
-    } else if error.is_parse() {
-        format!("http: {error}")
-    } else {
-        "closed".into()
     }
 }
 

@@ -123,17 +123,16 @@ impl Http {
 
 /// A line in the log: what happened, and to what.
 #[cold]
-fn log(world: &World, level: &str, what: &str, fields: &[(&str, &str)]) {
-    let mut line = format!("level={level} msg={}", quoted(what));
-    for (name, value) in fields {
-        line.push_str(&format!(" {name}={}", quoted(value)));
+fn log(lua: &Lua, level: &str, what: &str, fields: &[(&str, &str)]) {
+    let told = || -> mlua::Result<()> {
+        let log: Table = lua.globals().get::<Function>("require")?.call("log")?;
+        let table = lua.create_table()?;
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
+            table.raw_set(*name, *value)?;
+        }
+        log.get::<Function>(level)?.call((what, table))
+    };
+    if let Err(error) = told() {
+        World::of(lua).say(&format!("lunette: {what} ({error})"));
     }
-    world.say(&line);
-}
-
-/// As one word, whatever a client has put into it.
-fn quoted(value: &str) -> String {
-    let plain = !value.is_empty()
-        && value.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'=');
-    if plain { value.to_owned() } else { format!("{value:?}") }
 }

@@ -24,9 +24,10 @@ use mlua::{AnyUserData, Function, Lua, Table, UserData, UserDataMethods, Value, 
 use super::{files, handle::Handling, log, request::Call, router, router::Router, text};
 use crate::{
     errors::{failure, words},
+    failures::Failure,
     options::{Options, duration},
     tasks,
-    world::World,
+    world::{Stopped, World},
 };
 
 pub(super) enum Handler {
@@ -94,8 +95,6 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) tls: bool,
     number: u64,
-    /// Requests that are being answered.
-    pub(super) active: Cell<usize>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -107,14 +106,6 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) fn wake_if_closing(&self) {
-        if self.server.is_closing()
-            && let Some(waker) = self.waker.take()
-        {
-            waker.wake();
-        }
-    }
-
     fn register(&self, waker: &Waker) {
         let mut place = self.waker.borrow_mut();
         if !place.as_ref().is_some_and(|old| old.will_wake(waker)) {
@@ -246,7 +237,7 @@ fn certificate(
     options.finish()?;
     let alpn: &[&str] = if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     Ok(chain.and_then(|chain| {
-        let made = tls::Server::new(&chain, &key?, alpn);
+        let made = tls::Server::new(&chain, &key?, alpn, &world.time);
         made.map_err(|error| format!("tls: {error}"))
     }))
 }
@@ -334,6 +325,7 @@ impl Server {
     /// A line in the log about a request.
     #[cold]
     pub(super) fn tell(&self, call: &Call, level: &str, what: &str, more: &[(&str, &str)]) {
+        let Some(lua) = self.lua.try_upgrade() else { return };
         let target = call.parts.uri.to_string();
         let (peer, method) = (call.peer().to_string(), call.parts.method.as_str());
         let mut fields = vec![
@@ -344,12 +336,18 @@ impl Server {
             ("server", &self.name),
         ];
         fields.extend_from_slice(more);
-        log(&self.world, level, what, &fields);
+        log(&lua, level, what, &fields);
     }
 
     #[cold]
     pub(super) fn tell_failure(&self, call: &Call, error: &mlua::Error) {
-        self.tell(call, "error", "the handler failed", &[("error", &error.to_string())]);
+        let failure = Failure::of(error);
+        self.tell(
+            call,
+            "error",
+            "the handler failed",
+            &[("error", &failure.message), ("traceback", &failure.traceback)],
+        );
     }
 
     pub(super) fn tell_access(&self, call: &Rc<Call>, status: u16, took: Nanos) {
@@ -394,6 +392,7 @@ impl Server {
             return;
         }
         self.state.set(State::Closing);
+        self.settings.http.shutdown.begin();
         // One that was there before the script goes on listening, for whoever serves next.
         self.listener.take();
         self.wake_all();
@@ -462,10 +461,16 @@ impl Server {
     }
 
     /// The next connection; `None`: it is closing.
-    async fn next(&self) -> Option<Result<(Arc<dyn TcpStream>, SocketAddr), Errno>> {
+    async fn next(
+        &self,
+        stopped: &mut Pin<&mut Stopped>,
+    ) -> Option<Result<(Arc<dyn TcpStream>, SocketAddr), Errno>> {
         poll_fn(|cx| {
             let listener = self.listener.borrow();
             let Some(listener) = &*listener else { return Poll::Ready(None) };
+            if stopped.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
             self.register(cx.waker());
             poll_until(&**listener, Interest::Read, cx, || listener.accept()).map(Some)
         })
@@ -480,6 +485,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Takes connections until the server closes.
 async fn accept(server: Rc<Server>) {
     let (world, mut pause) = (server.world.clone(), PAUSE);
+    let mut stopped = pin!(world.stopped());
     loop {
         let room = |server: &Server| {
             server.is_closing() || server.connections.borrow().len() < server.settings.connections
@@ -487,8 +493,8 @@ async fn accept(server: Rc<Server>) {
         if !room(&server) {
             server.until(room).await;
         }
-        match server.next().await {
-            None => return,
+        match server.next(&mut stopped).await {
+            None => return server.stop(GRACE),
             Some(Ok((socket, peer))) => {
                 pause = PAUSE;
                 let number = server.count.get();
@@ -498,7 +504,6 @@ async fn accept(server: Rc<Server>) {
                     peer,
                     tls: server.tls.borrow().is_some(),
                     number,
-                    active: Cell::default(),
                     waker: RefCell::default(),
                 });
                 server.connections.borrow_mut().insert(number, Rc::downgrade(&connection));
@@ -506,7 +511,7 @@ async fn accept(server: Rc<Server>) {
             }
             // The host is being stopped.
             Some(Err(Errno::Canceled)) => {
-                world.stopping.set(true);
+                world.stop();
                 return server.stop(GRACE);
             }
             // The client thought better of it.
@@ -515,19 +520,15 @@ async fn accept(server: Rc<Server>) {
                 let (words, seconds) = (errno.to_string(), pause.as_secs_f64().to_string());
                 let fields =
                     [("server", server.name.as_str()), ("error", &words), ("again_in_seconds", &seconds)];
-                log(&world, "warn", "can't accept connections", &fields);
+                if let Some(lua) = server.lua.try_upgrade() {
+                    log(&lua, "warn", "can't accept connections", &fields);
+                }
                 let _ = world.time.timeout(pause, server.until(Server::is_closing)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
-
-/// How long a client may take to shake hands.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// How long a connection may take to send the end of its last answer, when its server is closing.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
 async fn connected(connection: Rc<Connection>, socket: Arc<dyn TcpStream>) {
@@ -536,10 +537,10 @@ async fn connected(connection: Rc<Connection>, socket: Arc<dyn TcpStream>) {
     let tls = server.tls.borrow().clone();
     let stream = match tls {
         None => Stream::plain(socket),
-        Some(tls) => match world.time.timeout(HANDSHAKE, tls.accept(Plain(socket))).await {
-            Some(Ok(stream)) => stream,
+        Some(tls) => match tls.accept(Plain(socket)).await {
+            Ok(stream) => stream,
             // Whoever scans ports fills no log.
-            Some(Err(_)) | None => return,
+            Err(_) => return,
         },
     };
     let service = {
@@ -548,24 +549,12 @@ async fn connected(connection: Rc<Connection>, socket: Arc<dyn TcpStream>) {
     };
     let settings = server.settings.http.clone();
     let mut serving = pin!(server::serve(stream, &settings, &world.time, &world.spawner, service));
-    let (mut idle_at_stop, mut linger) = (None, None);
     poll_fn(|cx| {
-        if serving.as_mut().poll(cx).is_ready() {
+        if server.state.get() >= State::Over || serving.as_mut().poll(cx).is_ready() {
             return Poll::Ready(());
         }
         connection.register(cx.waker());
-        let idle = connection.active.get() == 0;
-        match server.state.get() {
-            State::Open => Poll::Pending,
-            State::Closing if *idle_at_stop.get_or_insert(idle) => Poll::Ready(()),
-            State::Closing if idle => {
-                // It ends by itself once its answer is sent, unless that began before it could say so.
-                let linger = linger.get_or_insert_with(|| world.time.sleep(LINGER));
-                Pin::new(linger).poll(cx)
-            }
-            State::Closing => Poll::Pending,
-            State::Over | State::Ended => Poll::Ready(()),
-        }
+        Poll::Pending
     })
     .await;
 }
