@@ -114,7 +114,7 @@ fn a_request_has_its_parts() {
         local names = {}
         for name, value in pairs(req.headers) do names[name] = value end
         assert(names["x-twice"] == "1, 2" and names.host == "a")
-        assert(req.cookies().a == "1" == nil or req:cookies().a == "1")
+        assert(req:cookies().a == "1")
         assert(req:cookies()["b"] == "x y")
         assert(req.version == "1.1" and req.tls == false and req.peer:match("^10%.0%.0%.9:"))
         assert(#req.id == 16 and req.id == req.id)
@@ -126,11 +126,7 @@ fn a_request_has_its_parts() {
         assert(req:body() == "a=1&b=c+d")
         return "fine"
     "#;
-    let script = script.replace(
-        "assert(req.cookies().a == \"1\" == nil or req:cookies().a == \"1\")",
-        "assert(req:cookies().a == \"1\")",
-    );
-    let talk = served(&script, |peer| async move {
+    let talk = served(script, |peer| async move {
         let answer = peer
             .ask(
                 "POST /a%2Fb?x=1&y=a+b&x=%32&z HTTP/1.1\r\nHost: a\r\nX-Twice: 1\r\nx-twice: 2\r\n\
@@ -198,13 +194,12 @@ fn an_answer_can_be_a_stream() {
         local stream = req:respond(201, { ["content-type"] = "text/x" })
         for i = 1, 3 do
             assert(stream:write("piece " .. i .. ";"))
-            require("task_or_sleep").sleep(0.01)
+            stream:flush()
         end
         stream:close()
         assert(select(2, stream:write("no more")) == "closed")
     "#;
-    let script = script.replace("require(\"task_or_sleep\").sleep(0.01)", "stream:flush()");
-    let talk = served(&script, |peer| async move {
+    let talk = served(script, |peer| async move {
         let answer = peer.ask(HELLO).await;
         assert_eq!((answer.status, answer.header("content-type")), (201, Some("text/x")));
         assert_eq!(answer.text(), "piece 1;piece 2;piece 3;");

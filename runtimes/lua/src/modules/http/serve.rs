@@ -94,11 +94,17 @@ pub(super) struct Connection {
     pub(super) server: Rc<Server>,
     pub(super) peer: SocketAddr,
     pub(super) tls: bool,
-    number: u64,
     waker: RefCell<Option<Waker>>,
+    place: Weak<Place>,
 }
 
-impl Drop for Connection {
+/// One of the connections that there may be. Given up when it ends, whatever a script still holds of it.
+pub(super) struct Place {
+    server: Rc<Server>,
+    number: u64,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
         self.server.connections.borrow_mut().remove(&self.number);
         self.server.wake();
@@ -106,6 +112,11 @@ impl Drop for Connection {
 }
 
 impl Connection {
+    /// For what goes on when the last request is answered.
+    pub(super) fn place(&self) -> Option<Rc<Place>> {
+        self.place.upgrade()
+    }
+
     fn register(&self, waker: &Waker) {
         let mut place = self.waker.borrow_mut();
         if !place.as_ref().is_some_and(|old| old.will_wake(waker)) {
@@ -499,15 +510,16 @@ async fn accept(server: Rc<Server>) {
                 pause = PAUSE;
                 let number = server.count.get();
                 server.count.set(number + 1);
+                let place = Rc::new(Place { server: server.clone(), number });
                 let connection = Rc::new(Connection {
                     server: server.clone(),
                     peer,
                     tls: server.tls.borrow().is_some(),
-                    number,
                     waker: RefCell::default(),
+                    place: Rc::downgrade(&place),
                 });
                 server.connections.borrow_mut().insert(number, Rc::downgrade(&connection));
-                world.spawner.spawn(connected(connection, socket));
+                world.spawner.spawn(connected(connection, place, socket));
             }
             // The host is being stopped.
             Some(Err(Errno::Canceled)) => {
@@ -531,7 +543,7 @@ async fn accept(server: Rc<Server>) {
 }
 
 /// Serves a connection to its end.
-async fn connected(connection: Rc<Connection>, socket: Arc<dyn TcpStream>) {
+async fn connected(connection: Rc<Connection>, _place: Rc<Place>, socket: Arc<dyn TcpStream>) {
     let server = connection.server.clone();
     let world = &server.world;
     let tls = server.tls.borrow().clone();

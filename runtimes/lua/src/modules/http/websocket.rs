@@ -477,6 +477,7 @@ pub(super) fn handler(lua: &Lua, function: Function, options: Option<Table>) -> 
             fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             fields.insert("sec-websocket-accept", accepted);
             call.respond(response);
+            let _place = call.connection.place();
             // The client is gone: nobody's fault.
             let Ok(upgraded) = upgrade.await else { return Ok(None) };
             let server = &call.connection.server;
