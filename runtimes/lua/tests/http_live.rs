@@ -252,6 +252,7 @@ const ECHO: &str = r#"
     local server = http.serve { handler = app }
     app:get("/stop", function() server:stop(5) return "ok" end)
     server:wait()
+    task.sleep(1)
 "#;
 
 const SHAKE: &str = "GET /ws HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\
@@ -316,6 +317,8 @@ fn websockets_echo_and_close() {
         let peer = shaken(&peer).await;
         peer.write(&frame(0x81, b"fail")).await;
         assert_eq!(heard(&peer).await, (0x88, vec![0x03, 0xf3]));
+        // It waits for our word, but not for ever.
+        peer.wait(5.0).await;
     });
     assert!(ran.out.starts_with("closed\t4000\tx\n"), "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("on purpose"), "{}", ran.err);

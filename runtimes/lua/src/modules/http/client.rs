@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use lunette_http::{
     Body,
     client::{self, Client, Kind},
-    tls,
+    tls, upgrade,
 };
 use mlua::{AnyUserData, Function, Lua, LuaString, Table, UserData, UserDataFields, UserDataMethods, Value};
 
@@ -22,14 +22,15 @@ use super::{
     incoming::{Coming, chunks},
     request,
     stream::{Outgoing, pulled},
-    text,
+    text, websocket,
 };
 use crate::{errors::failure, options::Options, world::World};
 
 /// The clients of one script: one for each way to trust.
 pub(super) struct Clients {
     world: Rc<World>,
-    made: RefCell<HashMap<Whom, Client>>,
+    /// By whether they offer HTTP/2, too.
+    made: RefCell<HashMap<(Whom, bool), Client>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -78,6 +79,14 @@ pub(super) fn open(lua: &Lua, world: &Rc<World>, http: &Table) -> mlua::Result<(
         })?;
         http.raw_set(name, ask)?;
     }
+    {
+        let clients = clients.clone();
+        let connect = lua.create_async_function(move |lua, (url, options): (String, Option<Table>)| {
+            let clients = clients.clone();
+            async move { clients.websocket(&lua, &url, options).await }
+        })?;
+        http.raw_set("ws_connect", connect)?;
+    }
     let proxy = lua.create_function(move |lua, (url, options): (String, Option<Table>)| {
         proxy(lua, &clients, &url, options)
     })?;
@@ -95,8 +104,9 @@ fn told(error: &client::Error) -> String {
 }
 
 impl Clients {
-    fn of(&self, whom: &Whom) -> Result<Client, String> {
-        if let Some(client) = self.made.borrow().get(whom) {
+    fn of(&self, whom: &Whom, http2: bool) -> Result<Client, String> {
+        let key = (whom.clone(), http2);
+        if let Some(client) = self.made.borrow().get(&key) {
             return Ok(client.clone());
         }
         let trust = match whom {
@@ -105,14 +115,15 @@ impl Clients {
             Whom::Anybody => tls::Trust::Anybody,
         };
         let world = &self.world;
-        let tls = tls::Client::new(trust, &["h2", "http/1.1"], &world.time)
+        let alpn: &[&str] = if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
+        let tls = tls::Client::new(trust, alpn, &world.time)
             .map_err(|error| format!("tls: {error}"))?;
         let client = Client::new(world.ctx.network.clone(), world.time.clone(), world.spawner.clone(), tls);
         let mut made = self.made.borrow_mut();
         if made.len() >= MOST_CLIENTS {
             made.clear();
         }
-        made.insert(whom.clone(), client.clone());
+        made.insert(key, client.clone());
         Ok(client)
     }
 
@@ -223,7 +234,7 @@ impl Clients {
         headers::remove_hop_by_hop(&mut fields);
         fields.remove(header::CONTENT_LENGTH);
         *request.headers_mut() = fields;
-        let answer = match self.of(&asked.whom) {
+        let answer = match self.of(&asked.whom, true) {
             Ok(client) => client.request(request, &asked.options).await.map_err(|error| told(&error)),
             Err(words) => Err(words),
         };
@@ -249,6 +260,61 @@ impl Clients {
             res.set_user_value(whole)?;
         }
         Ok((Value::UserData(res), None))
+    }
+}
+
+impl Clients {
+    /// `http.ws_connect(url[, {…}])`
+    async fn websocket(
+        &self,
+        lua: &Lua,
+        url: &str,
+        table: Option<Table>,
+    ) -> mlua::Result<(Value, Option<String>)> {
+        let options = Options::new(lua, "http.ws_connect", table);
+        let fields = options.get::<Value>("headers")?.unwrap_or(Value::Nil);
+        let mut fields = headers::read(&fields).map_err(|words| options.fault(format_args!("{words}")))?;
+        let manner = websocket::manner(&options)?;
+        let asked = self.asked(&options)?;
+        options.finish()?;
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(words) => return Ok(failure(words)),
+        };
+        let of_http = match url.split_once("://") {
+            Some(("ws", rest)) => format!("http://{rest}"),
+            Some(("wss", rest)) => format!("https://{rest}"),
+            _ => return Ok(failure(format!("http: {url} is no URL of a WebSocket: it is like ws://host/path"))),
+        };
+        let Ok(uri) = Uri::try_from(of_http) else {
+            return Ok(failure(format!("http: {url} is no URL")));
+        };
+        let known = match websocket::ask(&self.world, &mut fields) {
+            Ok(known) => known,
+            Err(words) => return Ok(failure(words)),
+        };
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = fields;
+        let answer = match self.of(&asked.whom, false) {
+            Ok(client) => client.request(request, &asked.options).await.map_err(|error| told(&error)),
+            Err(words) => Err(words),
+        };
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(words) => return Ok(failure(words)),
+        };
+        let knows = answer.headers().get("sec-websocket-accept").is_some_and(|accept| accept == known.as_str());
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS || !knows {
+            return Ok(failure(format!("http: the server has no WebSocket there: {}", answer.status())));
+        }
+        match upgrade::of_response(&mut answer).await {
+            Ok((stream, ahead)) => {
+                let ws = websocket::begin(lua, &self.world, stream, &ahead, manner)?;
+                Ok((Value::UserData(ws), None))
+            }
+            Err(fault) => Ok(failure(fault.to_string())),
+        }
     }
 }
 
@@ -431,7 +497,7 @@ impl Proxy {
             super::answer::bare(status)
         };
         let Some(request) = self.request(call) else { return super::answer::bare(StatusCode::BAD_REQUEST) };
-        let client = match self.clients.of(&self.whom) {
+        let client = match self.clients.of(&self.whom, true) {
             Ok(client) => client,
             Err(words) => return bad(StatusCode::BAD_GATEWAY, &words),
         };

@@ -15,6 +15,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper::{
     rt::{Read, ReadBuf, Write},
     upgrade::OnUpgrade,
@@ -33,7 +34,7 @@ use super::{answer, answer::Answer, request::Request, serve::Closing, text, turn
 use crate::{
     errors::failure,
     options::{Options, duration},
-    world::World,
+    world::{Resource, World},
 };
 
 /// A connection as hyper hands it over.
@@ -99,7 +100,7 @@ impl io::Write for Pipe {
 
 /// How a WebSocket is kept.
 #[derive(Clone, Copy)]
-struct Manner {
+pub(super) struct Manner {
     /// Bytes of a message.
     max: usize,
     ping: Option<Duration>,
@@ -121,7 +122,13 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(world: &Rc<World>, connection: Box<dyn Connection>, role: Role, manner: Manner) -> Rc<Self> {
+    fn new(
+        world: &Rc<World>,
+        connection: Box<dyn Connection>,
+        ahead: Vec<u8>,
+        role: Role,
+        manner: Manner,
+    ) -> Rc<Self> {
         let both = Arc::new(Both::default());
         let pipe = Pipe { connection, waker: both.clone().into() };
         let config = WebSocketConfig::default()
@@ -130,7 +137,7 @@ impl Socket {
             .write_buffer_size(0)
             .max_message_size(Some(manner.max))
             .max_frame_size(Some(manner.max));
-        let inner = WebSocket::from_raw_socket(pipe, role, Some(config));
+        let inner = WebSocket::from_partially_read(pipe, ahead, role, Some(config));
         let socket = Rc::new(Self {
             world: world.clone(),
             inner: Some(inner).into(),
@@ -416,7 +423,7 @@ impl UserData for Ws {
 }
 
 /// What a request has to have, and what it is answered; else why not.
-fn accept(method: &Method, version: Version, fields: &HeaderMap) -> Result<HeaderValue, Response<Body>> {
+fn accept(method: &Method, version: Version, fields: &HeaderMap) -> Result<HeaderValue, Box<Response<Body>>> {
     let has = |name, word: &str| {
         fields
             .get_all(name)
@@ -428,16 +435,16 @@ fn accept(method: &Method, version: Version, fields: &HeaderMap) -> Result<Heade
     if !has(header::UPGRADE, "websocket") {
         let mut response = answer::words(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket");
         response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        return Err(response);
+        return Err(response.into());
     }
     if *method != Method::GET || version != Version::HTTP_11 || !has(header::CONNECTION, "upgrade") {
-        return Err(answer::words(StatusCode::BAD_REQUEST, "this is no WebSocket handshake"));
+        return Err(answer::words(StatusCode::BAD_REQUEST, "this is no WebSocket handshake").into());
     }
     if fields.get("sec-websocket-version").is_none_or(|version| version != "13") {
         let mut response =
             answer::words(StatusCode::UPGRADE_REQUIRED, "the version of WebSockets here is 13");
         response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return Err(response);
+        return Err(response.into());
     }
     let key = fields.get("sec-websocket-key").map(|key| key.as_bytes());
     // 16 bytes in base64.
@@ -449,13 +456,15 @@ fn accept(method: &Method, version: Version, fields: &HeaderMap) -> Result<Heade
     let key = key.filter(good);
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key)).ok());
     accept.ok_or_else(|| {
-        answer::words(StatusCode::BAD_REQUEST, "this is no WebSocket handshake: its key is none")
+        answer::words(StatusCode::BAD_REQUEST, "this is no WebSocket handshake: its key is none").into()
     })
 }
 
 /// The handler of a route for WebSockets.
 pub(super) fn handler(lua: &Lua, function: Function, options: Option<Table>) -> mlua::Result<Function> {
-    let manner = manner(lua, "r:ws", options)?;
+    let options = Options::new(lua, "r:ws", options);
+    let manner = manner(&options)?;
+    options.finish()?;
     lua.create_async_function(move |lua, request: AnyUserData| {
         let function = function.clone();
         async move {
@@ -468,7 +477,7 @@ pub(super) fn handler(lua: &Lua, function: Function, options: Option<Table>) -> 
                     let refused = answer::words(StatusCode::BAD_REQUEST, "this connection can't be upgraded");
                     return Ok(Some(lua.create_userdata(Answer::from(refused))?));
                 }
-                (Err(refused), _) => return Ok(Some(lua.create_userdata(Answer::from(refused))?)),
+                (Err(refused), _) => return Ok(Some(lua.create_userdata(Answer::from(*refused))?)),
             };
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -481,7 +490,7 @@ pub(super) fn handler(lua: &Lua, function: Function, options: Option<Table>) -> 
             // The client is gone: nobody's fault.
             let Ok(upgraded) = upgrade.await else { return Ok(None) };
             let server = &call.connection.server;
-            let socket = Socket::new(&server.world, Box::new(upgraded), Role::Server, manner);
+            let socket = Socket::new(&server.world, Box::new(upgraded), Vec::new(), Role::Server, manner);
             let _ended = Ended(socket.clone());
             let at_close: Rc<dyn Closing> = Rc::new(AtClose(Rc::downgrade(&socket)));
             server.adopt(Rc::downgrade(&at_close));
@@ -496,8 +505,8 @@ pub(super) fn handler(lua: &Lua, function: Function, options: Option<Table>) -> 
     })
 }
 
-fn manner(lua: &Lua, call: &'static str, options: Option<Table>) -> mlua::Result<Manner> {
-    let options = Options::new(lua, call, options);
+/// What both ends can say.
+pub(super) fn manner(options: &Options<'_>) -> mlua::Result<Manner> {
     let max = match options.get::<Value>("max")? {
         None => 64 << 10,
         Some(value) => text::size(&value)
@@ -508,6 +517,42 @@ fn manner(lua: &Lua, call: &'static str, options: Option<Table>) -> mlua::Result
         Some(Value::Boolean(false)) => None,
         _ => Some(options.seconds("ping")?.unwrap_or(Duration::from_secs(30))),
     };
-    options.finish()?;
     Ok(Manner { max, ping: ping.filter(|ping| !ping.is_zero()) })
+}
+
+/// What is asked of a server that is to become the other end, and the key that its answer must know.
+pub(super) fn ask(world: &World, fields: &mut HeaderMap) -> Result<String, String> {
+    let mut nonce = [0; 16];
+    if world.ctx.random.fill(&mut nonce).is_err() {
+        return Err("there is no randomness yet".into());
+    }
+    let key = BASE64_STANDARD.encode(nonce);
+    fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    fields.insert("sec-websocket-version", HeaderValue::from_static("13"));
+    fields.insert("sec-websocket-key", HeaderValue::from_str(&key).map_err(|error| error.to_string())?);
+    Ok(derive_accept_key(key.as_bytes()))
+}
+
+/// The client's end, closed with its task.
+pub(super) fn begin(
+    lua: &Lua,
+    world: &Rc<World>,
+    stream: lunette_http::Stream,
+    ahead: &[u8],
+    manner: Manner,
+) -> mlua::Result<AnyUserData> {
+    let socket = Socket::new(world, Box::new(stream), ahead.to_vec(), Role::Client, manner);
+    let resource: Weak<dyn Resource> = {
+        let socket: Rc<dyn Resource> = socket.clone();
+        Rc::downgrade(&socket)
+    };
+    world.adopt(resource);
+    lua.create_userdata(Ws(socket))
+}
+
+impl Resource for Socket {
+    fn close(&self) {
+        self.end();
+    }
 }
