@@ -34,6 +34,29 @@ fn values_are_text_and_back() {
     assert_eq!(out, expected);
 }
 
+/// More than are put into a table at once, with tables between them.
+#[test]
+fn all_of_a_large_table_is_there() {
+    let out = prints(
+        r#"
+        local json = require "json"
+        local list, map = {}, {}
+        for i = 1, 1000 do
+            list[i] = i % 100 == 0 and { i } or "n\n" .. i
+            map["k\"" .. i] = i % 70 == 0 and { i = i } or i
+        end
+        local l, m = json.decode(json.encode(list)), json.decode(json.encode(map))
+        for i = 1, 1000 do
+            assert(i % 100 == 0 and l[i][1] == i or l[i] == list[i])
+            assert(i % 70 == 0 and m["k\"" .. i].i == i or m["k\"" .. i] == i)
+        end
+        -- Of two members of one name, the later.
+        print(#l, json.encode(json.decode '{"a":1,"a":{}}'), json.encode(json.decode '{"a":{},"a":1}'), json.encode(json.decode '{"a":{"a":2},"a":{"b":3}}'))
+        "#,
+    );
+    assert_eq!(out, "1000\t{\"a\":{}}\t{\"a\":1}\t{\"a\":{\"b\":3}}\n");
+}
+
 /// What no reader of RFC 8259 takes (and what its readers take for nothing).
 #[test]
 fn what_is_no_json_is_refused_with_its_place() {

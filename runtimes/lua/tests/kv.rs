@@ -106,7 +106,7 @@ fn what_can_not_be_kept_is_raised() {
         ("s:set('a', nil)", "delete removes a key"),
         ("s:set('a', print)", "kv.set: a value can't be a function"),
         ("s:set('a', 1, { tll = 1 })", "there is no option tll; there are: ttl, nx, xx"),
-        ("s:set('a', 1, { ttl = -1 })", "kv.set: -1 is no time in seconds"),
+        ("s:set('a', 1, { ttl = -1 })", "kv.set: ttl can't be -1: it is a time in seconds"),
         ("s:push('a', 1, 'left')", "a list has no end left; there are: front, back"),
         ("s:incr('a', 'x')", "only numbers can be added"),
         ("kv.open('x', { max = 'lots' })", "max is a number of bytes, or a text like 64K or 8M"),

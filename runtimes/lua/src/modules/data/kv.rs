@@ -340,14 +340,9 @@ impl Handle {
         store
     }
 
-    /// When that many seconds are over; `None` for ever.
-    fn due(&self, call: &str, seconds: f64) -> mlua::Result<Option<Nanos>> {
-        let time = duration(seconds)
-            .ok_or_else(|| mlua::Error::runtime(format!("{call}: {seconds} is no time in seconds")))?;
-        Ok(match time {
-            Duration::MAX => None,
-            time => u64::try_from(time.as_nanos()).ok().and_then(|nanos| self.now().checked_add(nanos)),
-        })
+    /// When that time is over; `None`: never.
+    fn due(&self, time: Duration) -> Option<Nanos> {
+        u64::try_from(time.as_nanos()).ok().and_then(|nanos| self.now().checked_add(nanos))
     }
 }
 
@@ -388,9 +383,7 @@ impl UserData for Handle {
             let (mut expires, mut new, mut old) = (None, false, false);
             if options.is_some() {
                 let options = Options::new(lua, "kv.set", options);
-                if let Some(seconds) = options.get::<f64>("ttl")? {
-                    expires = handle.due("kv.set", seconds)?;
-                }
+                expires = options.seconds("ttl")?.and_then(|time| handle.due(time));
                 new = options.get("nx")?.unwrap_or(false);
                 old = options.get("xx")?.unwrap_or(false);
                 options.finish()?;
@@ -424,8 +417,9 @@ impl UserData for Handle {
             Ok(())
         });
         methods.add_method("expire", |lua, handle, (key, seconds): (LuaString, f64)| {
-            let due = handle.due("kv.expire", seconds)?;
-            answer(lua, handle.store().set_due(&key.as_bytes(), due).map(|()| true))
+            let time = duration(seconds)
+                .ok_or_else(|| mlua::Error::runtime(format!("kv.expire: {seconds} is no time in seconds")))?;
+            answer(lua, handle.store().set_due(&key.as_bytes(), handle.due(time)).map(|()| true))
         });
         methods.add_method("ttl", |lua, handle, key: LuaString| {
             let now = handle.now();
@@ -472,5 +466,62 @@ impl UserData for Handle {
             Ok(list)
         });
         methods.add_meta_method(MetaMethod::Len, |_, handle, ()| Ok(handle.store().entries.len()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use mlua::Lua;
+
+    use super::{Held, NO_MEMORY, OVERHEAD, Scalar, Store, Stores};
+
+    #[test]
+    fn what_is_used_is_what_is_there() {
+        let mut store = Store { max: 4 * OVERHEAD, ..Store::default() };
+        let text = |length: usize| Scalar::Bytes(vec![0; length].into());
+        assert_eq!(store.put(b"a", Held::One(text(10)), Some(5)), Ok(()));
+        assert_eq!(store.push(b"l", text(7), false), Ok(1));
+        assert_eq!(store.push(b"l", text(700), true), Err(NO_MEMORY));
+        assert_eq!(store.set_due(b"l", Some(7)), Err(NO_MEMORY));
+        assert_eq!(store.set_due(b"a", None), Ok(()));
+        assert_eq!(store.set_due(b"l", Some(7)), Ok(()));
+        assert_eq!(store.put(b"a", Held::One(text(1)), None), Ok(()));
+        assert_eq!(store.pop(b"l", true), Ok(text(7)));
+        assert!(store.delete(b"a") && !store.delete(b"a"));
+        assert!(store.due.is_empty() && store.entries.is_empty());
+        assert_eq!(store.used, 0);
+    }
+
+    #[test]
+    fn what_expires_goes_in_time() {
+        let mut store = Store::default();
+        for (key, at) in [(b"a", 3), (b"b", 1), (b"c", 2)] {
+            assert_eq!(store.put(key, Held::One(Scalar::Boolean(true)), Some(at)), Ok(()));
+        }
+        store.expire(2);
+        assert_eq!(store.entries.keys().map(|key| &**key).collect::<Vec<_>>(), [b"a"]);
+        store.expire(3);
+        assert_eq!(store.used, 0);
+    }
+
+    /// What whoever swaps a script does: the stores go from one state to the next.
+    #[test]
+    fn stores_outlive_a_state() {
+        let stores = Rc::new(Stores::default());
+        let first = Lua::new();
+        first.set_app_data(stores.clone());
+        let store = stores.by_name.borrow_mut().entry(b"s".to_vec()).or_default().clone();
+        assert_eq!(
+            store.borrow_mut().incr(b"n", &Scalar::Integer(1), Some(Scalar::Integer(0))),
+            Ok(Scalar::Integer(1))
+        );
+        drop(first);
+        let next = Lua::new();
+        next.set_app_data(stores);
+        let stores = next.app_data_ref::<Rc<Stores>>().expect("handed on").clone();
+        let store = stores.by_name.borrow()[&b"s"[..]].clone();
+        assert_eq!(store.borrow_mut().incr(b"n", &Scalar::Integer(1), None), Ok(Scalar::Integer(2)));
     }
 }

@@ -14,6 +14,7 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 use crate::{options::Options, world::World};
 
 pub(crate) mod read;
+mod stack;
 pub(crate) mod write;
 
 /// How deep a text may be nested unless told otherwise: it comes from anybody.
@@ -71,7 +72,7 @@ fn encode(lua: &Lua, (value, options): (Value, Option<Table>)) -> mlua::Result<L
         options.finish()?;
     }
     let mut out = Vec::new();
-    match write::write(&mut out, &value, &rules) {
+    match write::write(lua, &mut out, &value, &rules) {
         Ok(()) => lua.create_string(out),
         Err(write::Fault::Lua(error)) => Err(error),
         Err(write::Fault::Value(why, path)) => {
@@ -112,7 +113,7 @@ pub(super) fn shown(lua: &Lua, value: &Value) -> mlua::Result<String> {
 /// A value as `encode` writes it.
 pub(super) fn text(lua: &Lua, value: &Value) -> Result<Vec<u8>, write::Fault> {
     let mut out = Vec::new();
-    write::write(&mut out, value, &rules(lua)?)?;
+    write::write(lua, &mut out, value, &rules(lua)?)?;
     Ok(out)
 }
 
