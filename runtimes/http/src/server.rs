@@ -44,7 +44,7 @@ use tokio::io::AsyncWrite;
 
 pub use crate::shutdown::Shutdown;
 use crate::{
-    Body, BoxError, Incoming, Stream,
+    Body, BoxError, Incoming, Stream, body,
     date::date,
     exec::Exec,
     shutdown::Joined,
@@ -132,12 +132,8 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let active = seen.request(!request.body().is_end_stream());
         let clock = clock.clone();
-        let answer = (request.headers().len() <= fields).then(|| {
-            service(request.map(|body| {
-                let idle = (!body.is_end_stream()).then(|| (clock.clone(), idle));
-                Incoming::new(body, idle)
-            }))
-        });
+        let answer = (request.headers().len() <= fields)
+            .then(|| service(request.map(|body| Incoming::new(body, || (clock.clone(), idle)))));
         async move {
             let mut answer = match answer {
                 Some(answer) => answer.await,
@@ -168,7 +164,12 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
         };
     }
     let mut builder = http1::Builder::new();
-    builder.auto_date_header(false).max_buf_size(settings.head.max(LEAST_BUFFER));
+    builder
+        .auto_date_header(false)
+        .max_buf_size(settings.head.max(LEAST_BUFFER))
+        .max_header_size(settings.head)
+        // Joined at once, a head and a small body cost less than pieces that are joined when they are written.
+        .writev(false);
     if settings.fields != USUAL_FIELDS {
         builder.max_headers(settings.fields);
     }
@@ -211,6 +212,10 @@ fn told(error: &hyper::Error) -> Result<(), Fault> {
     let mut words = error.to_string();
     while let Some(source) = inner {
         if source.downcast_ref::<io::Error>().is_some_and(|io| io.kind() != io::ErrorKind::InvalidData) {
+            return Ok(());
+        }
+        // Of a body that was passed on.
+        if source.downcast_ref::<body::Fault>() == Some(&body::Fault::Closed) {
             return Ok(());
         }
         words = format!("{words}: {source}");
