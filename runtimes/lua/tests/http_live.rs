@@ -390,3 +390,51 @@ fn silent_websockets_end_and_live_ones_do_not() {
     });
     assert!(ran.out.contains("closed\t1006\ttimeout\n"), "{}", ran.out);
 }
+
+#[test]
+fn a_script_is_the_client_of_a_websocket() {
+    let mut stage = stage();
+    stage.grants.connect.push("127.0.0.1:80".parse().expect("a peer"));
+    let script = ECHO.replace(
+        "    server:wait()",
+        r#"
+        local ws = assert(http.ws_connect("ws://127.0.0.1:80/ws", { timeout = 5 }))
+        assert(ws:send("hello"))
+        print(ws:recv())
+        assert(ws:send("\xff\0", "binary"))
+        print(select(2, ws:recv(1)))
+        print(ws:recv(0.5))
+        print(pcall(ws.send, ws, "\xff"))
+        print(pcall(ws.send, ws, "x", "odd"))
+        print(pcall(ws.close, ws, 1006))
+        assert(ws:send("bye"))
+        print(ws:recv())
+        print(ws.code, ws.reason)
+        print(ws:send("more"))
+        print(http.ws_connect("ws://127.0.0.1:80/stop"))
+        print(http.ws_connect("http://127.0.0.1:80/ws"))
+        server:stop(1)
+        "#,
+    );
+    let ran = stage.run(&script);
+    assert_eq!((ran.ending, &*ran.err), (Ending::Exited(0), ""));
+    let lines: Vec<&str> = ran.out.lines().filter(|line| !line.starts_with('\t')).collect();
+    for (i, words) in [
+        "hello\ttext",
+        "binary",
+        "nil\ttimeout",
+        "this is no UTF-8",
+        "\"odd\" is no kind of message",
+        "1006 is no code that may be sent",
+        "nil\tclosed",
+        "4001\tas you wish",
+        "nil\tclosed",
+        "nil\thttp: the server has no WebSocket there: 200",
+        "is no URL of a WebSocket",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(lines.get(i).is_some_and(|line| line.contains(words)), "{i} {words}: {}", ran.out);
+    }
+}

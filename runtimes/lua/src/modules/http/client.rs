@@ -116,8 +116,7 @@ impl Clients {
         };
         let world = &self.world;
         let alpn: &[&str] = if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
-        let tls = tls::Client::new(trust, alpn, &world.time)
-            .map_err(|error| format!("tls: {error}"))?;
+        let tls = tls::Client::new(trust, alpn, &world.time).map_err(|error| format!("tls: {error}"))?;
         let client = Client::new(world.ctx.network.clone(), world.time.clone(), world.spawner.clone(), tls);
         let mut made = self.made.borrow_mut();
         if made.len() >= MOST_CLIENTS {
@@ -284,7 +283,11 @@ impl Clients {
         let of_http = match url.split_once("://") {
             Some(("ws", rest)) => format!("http://{rest}"),
             Some(("wss", rest)) => format!("https://{rest}"),
-            _ => return Ok(failure(format!("http: {url} is no URL of a WebSocket: it is like ws://host/path"))),
+            _ => {
+                return Ok(failure(format!(
+                    "http: {url} is no URL of a WebSocket: it is like ws://host/path"
+                )));
+            }
         };
         let Ok(uri) = Uri::try_from(of_http) else {
             return Ok(failure(format!("http: {url} is no URL")));
@@ -304,7 +307,8 @@ impl Clients {
             Ok(answer) => answer,
             Err(words) => return Ok(failure(words)),
         };
-        let knows = answer.headers().get("sec-websocket-accept").is_some_and(|accept| accept == known.as_str());
+        let knows =
+            answer.headers().get("sec-websocket-accept").is_some_and(|accept| accept == known.as_str());
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS || !knows {
             return Ok(failure(format!("http: the server has no WebSocket there: {}", answer.status())));
         }

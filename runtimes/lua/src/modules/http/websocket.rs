@@ -14,8 +14,8 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::{
     rt::{Read, ReadBuf, Write},
     upgrade::OnUpgrade,
