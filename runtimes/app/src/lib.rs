@@ -66,6 +66,7 @@ impl From<Error> for Refusal {
 pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
     let payload = Payload::parse(payload)?;
     let plan = payload.plan()?;
+    plan.allowed()?;
     let mut maker = Maker {
         bundle: match &payload.source {
             Source::Bundle(bundle) => Some(bundle),
@@ -157,9 +158,10 @@ impl Maker<'_> {
             memory: self.memory(plan),
             time: plan.timeout.map(nanos),
             fuel: plan.fuel,
-            bytecode: false,
+            bytecode: plan.bytecode,
         };
         let time = Time::new(self.services.clock.clone(), self.timers.clone());
+        let text = lunette_lua::without_first_line(text);
         lunette_lua::start(&plan.main, text, ctx, time, limits)
             .map_err(|problem| Refusal(format!("{problem}{HELP}{}", problem.help())))
     }

@@ -11,6 +11,7 @@
 #![deny(unsafe_code)]
 
 mod errors;
+mod examine;
 mod instance;
 mod limits;
 mod modules;
@@ -19,5 +20,6 @@ mod stdlib;
 mod tasks;
 mod world;
 
+pub use examine::{Fault, SIGNATURE, built_in, examine, standard, without_first_line};
 pub use instance::{Instance, Problem, start};
 pub use limits::Limits;

@@ -23,6 +23,7 @@ pub mod module;
 pub mod network;
 pub mod problem;
 pub mod run;
+pub mod script;
 pub mod verbs;
 
 use std::ffi::OsString;

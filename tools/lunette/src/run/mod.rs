@@ -88,6 +88,7 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     }
     let payload = [packed.bytes, launch.to_bytes()].concat();
     let plan = Payload::parse(&payload)?.plan()?;
+    plan.allowed().map_err(|e| named(e.into(), app))?;
     let needs = Needs::of(plan.all().map(|guest| &guest.grants));
     let timeout = plan.app.timeout;
 
@@ -244,7 +245,7 @@ fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
         return Ok(());
     }
     for guest in plan.all() {
-        module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main))?;
+        module::check(&payload, guest)?;
     }
     if large {
         cache.put(&name, key, "");
