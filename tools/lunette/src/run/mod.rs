@@ -216,7 +216,8 @@ fn told(end: &End, voice: &Voice) -> u8 {
     end.code
 }
 
-fn named(problem: Problem, app: &str) -> Problem {
+/// As of this app, unless that is said already.
+pub fn named(problem: Problem, app: &str) -> Problem {
     if problem.place.contains(app) { problem } else { problem.at(app) }
 }
 

@@ -154,7 +154,7 @@ pub fn compiles(path: &str, bytes: &[u8]) -> Result<(), Problem> {
     let Err(fault) = lunette_lua::examine(bytes) else { return Ok(()) };
     let text = String::from_utf8_lossy(bytes);
     let line = text.lines().nth(fault.line - 1).unwrap_or_default();
-    let problem = Problem::new(format!("{path}:{}: {}", fault.line, fault.what), help(&fault.what));
+    let problem = Problem::new(&fault.what, help(&fault.what)).at(format_args!("{path}:{}", fault.line));
     Err(problem.showing(fault.line, line, near(line, &fault.what)))
 }
 
@@ -272,7 +272,7 @@ mod tests {
     fn a_syntax_error_has_its_place_and_its_line() {
         let found = look_at(&[("app.lua", "require 'm'"), ("m.lua", "local x\n  local = 3\n")]);
         let [problem] = &found.errors[..] else { panic!("{found:?}") };
-        assert_eq!(problem.what, "m.lua:2: <name> expected near '='");
+        assert_eq!(problem.to_string(), "<name> expected near '=' (m.lua:2)");
         assert_eq!(problem.excerpt, "   2 |   local = 3\n     |         ^\n");
         let found = look_at(&[("app.lua", "x = = =")]);
         assert_eq!(found.errors[0].excerpt, "   1 | x = = =\n", "one of three");

@@ -8,7 +8,7 @@ use crate::{
     cli::Look,
     exit, module,
     problem::{Problem, printable},
-    run::Us,
+    run::{self, Us},
     script::Findings,
     verbs::inspect::{grants_json, grants_text},
 };
@@ -20,7 +20,8 @@ pub fn check(args: &Look, us: &Us) -> Result<u8, Problem> {
         Ok(app) => {
             let manifest = app.manifest().ok();
             let found = look(app, us);
-            let placed = |all: Vec<Problem>| all.into_iter().map(|p| p.at(&shown)).collect::<Vec<_>>();
+            let named = |p: Problem| run::named(p, &shown.to_string());
+            let placed = |all: Vec<Problem>| all.into_iter().map(named).collect::<Vec<_>>();
             (manifest, placed(found.errors), placed(found.warnings))
         }
         Err(problem) => (None, vec![problem], Vec::new()),
