@@ -12,14 +12,20 @@
 
 mod errors;
 mod examine;
+mod failures;
+mod globals;
+mod handover;
 mod instance;
 mod limits;
 mod modules;
 mod options;
+mod protected;
+mod repl;
+mod state;
 mod stdlib;
 mod tasks;
 mod world;
 
 pub use examine::{Fault, SIGNATURE, built_in, examine, standard, without_first_line};
-pub use instance::{Instance, Problem, start};
+pub use instance::{Instance, Problem, Reloader, start};
 pub use limits::Limits;
