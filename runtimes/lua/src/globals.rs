@@ -13,10 +13,7 @@ use std::rc::Rc;
 
 use mlua::{Lua, Table};
 
-use crate::{
-    tasks::Kind,
-    world::World,
-};
+use crate::{tasks::Kind, world::World};
 
 const REQUIRE: &str = r#"
 local loading, loaded, package = ...

@@ -9,9 +9,7 @@ use std::{
     task::Waker,
 };
 
-use lunette_hostcalls::{
-    Errno, Interest, Ready, Source, TcpListener, TcpStream, task::replace_waker,
-};
+use lunette_hostcalls::{Errno, Interest, Ready, Source, TcpListener, TcpStream, task::replace_waker};
 
 /// A listener as one state has it. Given up, it says what one says whose host is being stopped ([`Errno::Canceled`]),
 /// while the socket goes on for the next state.

@@ -57,9 +57,8 @@ pub(crate) fn open(lua: &Lua) -> mlua::Result<()> {
     coroutine.set("close", catching(close, Value::Table(waiting))?)?;
     let name = lua.create_string("__gc")?;
     // SAFETY: the one value on the stack is the upvalue.
-    let setmetatable = unsafe {
-        lua.exec_raw::<Function>(name, |l| ffi::lua_pushcclosure(l, setmetatable, 1))?
-    };
+    let setmetatable =
+        unsafe { lua.exec_raw::<Function>(name, |l| ffi::lua_pushcclosure(l, setmetatable, 1))? };
     globals.set("setmetatable", setmetatable)
 }
 

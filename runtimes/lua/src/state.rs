@@ -10,7 +10,11 @@ use lunette_hostcalls::{
     Ctx, Ending,
     task::{Local, Time},
 };
-use mlua::{Lua, LuaOptions, StdLib, chunk::ChunkMode, state::{GcIncParams, GcMode}};
+use mlua::{
+    Lua, LuaOptions, StdLib,
+    chunk::ChunkMode,
+    state::{GcIncParams, GcMode},
+};
 
 use crate::{
     Limits, Problem,
@@ -146,7 +150,8 @@ fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     // A collection begins when there is half as much again as the last one left, not twice as much.
     lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(150).step_multiplier(200)));
     limits::watch(lua, world)?;
-    let raised = lua.create_function(|lua, error| Ok(mlua::Value::Error(failures::raised(lua, error).into())))?;
+    let raised =
+        lua.create_function(|lua, error| Ok(mlua::Value::Error(failures::raised(lua, error).into())))?;
     world.entry.replace(Some(protected::entry(lua, raised)?));
     protected::open(lua)?;
     stdlib::open(lua, world)?;

@@ -40,7 +40,11 @@ fn an_error_that_nobody_waits_for_is_told_and_ends_nothing() {
          task.sleep(1) print('still here')",
     );
     assert_eq!((ran.ending, &*ran.out), (Ending::Exited(0), "still here\n"));
-    assert!(ran.err.starts_with("lunette: error in a task: test.lua:2: nobody\nstack traceback:\n"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with("lunette: error in a task: test.lua:2: nobody\nstack traceback:\n"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("test.lua:2: in function <test.lua:2>"), "{}", ran.err);
 }
 
@@ -48,11 +52,22 @@ fn an_error_that_nobody_waits_for_is_told_and_ends_nothing() {
 fn an_error_in_the_main_chunk_ends_it_as_lua_does() {
     let ran = Stage::new().run("require('task').spawn(print, 1)\nlocal function f() error({}) end\nf()");
     assert_eq!(ran.ending, Ending::Exited(1));
-    assert!(ran.err.starts_with("lunette: (error object is a table value)\nstack traceback:\n"), "{}", ran.err);
-    let ran = Stage::new().run("local t = setmetatable({}, {__tostring = function() return 'mine' end})\nerror(t)");
+    assert!(
+        ran.err.starts_with("lunette: (error object is a table value)\nstack traceback:\n"),
+        "{}",
+        ran.err
+    );
+    let ran =
+        Stage::new().run("local t = setmetatable({}, {__tostring = function() return 'mine' end})\nerror(t)");
     assert!(ran.err.starts_with("lunette: mine\nstack traceback:\n\t[C]: in "), "{}", ran.err);
     let ran = Stage::new().run("\nlocal x = nil + 1");
-    assert!(ran.err.starts_with("lunette: test.lua:2: attempt to perform arithmetic on a nil value\nstack traceback:\n\t"), "{}", ran.err);
+    assert!(
+        ran.err.starts_with(
+            "lunette: test.lua:2: attempt to perform arithmetic on a nil value\nstack traceback:\n\t"
+        ),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("\ttest.lua:2: in main chunk\n\t[C]: in ?\n"), "{}", ran.err);
 }
 

@@ -29,8 +29,17 @@ pub enum Verb {
         args_override_self = true
     )]
     Run(Box<Run>),
+    /// Make a folder to begin with; without FOLDER, list what it can begin as
+    New(New),
     /// Make a bundle
     Build(Build),
+    /// Talk to Lua, with all modules and this machine's network; or, with APP, to a script that runs
+    #[command(override_usage = "lunette repl [APP] [ARGS]...")]
+    Repl {
+        /// A .lua, or a folder with a lunette.toml; and its arguments, untouched
+        #[arg(trailing_var_arg = true, value_names = ["APP", "ARGS"])]
+        command: Vec<OsString>,
+    },
     /// Say what would keep an app from running, without running it
     Check(Look),
     /// Show what is in an app; or what is known of a VM
@@ -56,7 +65,7 @@ pub enum Verb {
     },
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Run {
     /// Set a variable for the app; without =VALUE, as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
@@ -115,6 +124,15 @@ pub struct Run {
     /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
     #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
     pub command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct New {
+    /// What to begin as
+    #[arg(short, long, value_name = "NAME", default_value = "lua-http")]
+    pub template: String,
+    /// What to make; its name is the app's
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

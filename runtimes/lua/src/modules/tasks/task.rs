@@ -176,29 +176,26 @@ async fn race(lua: Lua, functions: Table) -> mlua::Result<MultiValue> {
 
 impl UserData for Handle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_function(
-            "join",
-            |lua, (handle, seconds): (AnyUserData, Option<f64>)| async move {
-                let limit = seconds.map(|seconds| seconds_of("join", seconds)).transpose()?;
-                let task = handle.borrow::<Self>()?.0.clone();
-                if Rc::ptr_eq(&task, &current(&lua)?) {
-                    return Err(mlua::Error::runtime("join: a task can't wait for itself"));
+        methods.add_async_function("join", |lua, (handle, seconds): (AnyUserData, Option<f64>)| async move {
+            let limit = seconds.map(|seconds| seconds_of("join", seconds)).transpose()?;
+            let task = handle.borrow::<Self>()?.0.clone();
+            if Rc::ptr_eq(&task, &current(&lua)?) {
+                return Err(mlua::Error::runtime("join: a task can't wait for itself"));
+            }
+            let end = match limit {
+                None => Some(task.join().await),
+                Some(limit) => World::of(&lua).time.timeout(limit, task.join()).await,
+            };
+            match end {
+                None => failed(&lua, "timeout"),
+                Some(End::Failed(failure)) => failed(&lua, &failure.message),
+                Some(End::Returned) => {
+                    let mut values = MultiValue::from_vec(results(&handle)?);
+                    values.push_front(Value::Boolean(true));
+                    Ok(values)
                 }
-                let end = match limit {
-                    None => Some(task.join().await),
-                    Some(limit) => World::of(&lua).time.timeout(limit, task.join()).await,
-                };
-                match end {
-                    None => failed(&lua, "timeout"),
-                    Some(End::Failed(failure)) => failed(&lua, &failure.message),
-                    Some(End::Returned) => {
-                        let mut values = MultiValue::from_vec(results(&handle)?);
-                        values.push_front(Value::Boolean(true));
-                        Ok(values)
-                    }
-                }
-            },
-        );
+            }
+        });
         methods.add_method("cancel", |_, this, ()| {
             this.0.cancel();
             Ok(())
