@@ -41,7 +41,10 @@ impl Follower {
             })
             .await;
             let outcome = match self.reload(reloader, payload.leak()) {
-                Ok(()) => reloader.started().await,
+                Ok(()) => {
+                    let outcome = reloader.started().await;
+                    outcome.map_err(|why| format!("{why}{HELP}its own error, on standard error, says why"))
+                }
                 Err(Refusal(why)) => Err(why),
             };
             self.versions.tell(outcome.as_ref().map(|()| ()).map_err(String::as_str));

@@ -216,7 +216,7 @@ impl Shared {
                 Poll::Pending => state.main() == Some(false),
             };
             if failed {
-                self.tell(Err("the new code did not start: the old code goes on".into()));
+                self.tell(Err("the new code did not start".into()));
             } else if ended.is_ready() || state.main() == Some(true) || at <= now {
                 self.take_over(state);
                 self.tell(Ok(()));

@@ -49,6 +49,10 @@ impl Watch {
     fn follow(self, mut line: Line) {
         let Self { make, made: (mut payload, mut sources), voice } = self;
         voice.say(&format!("watching {} files", sources.iter().filter(|path| path.is_file()).count()));
+        let refused = |problem: &Problem| {
+            voice.error(problem);
+            voice.say("the version before goes on");
+        };
         let mut seen = stamps(&sources);
         loop {
             std::thread::sleep(POLL);
@@ -75,7 +79,7 @@ impl Watch {
                         Ok(Version::Taken) => {
                             voice.say(&format!("reloaded in {} ms", begun.elapsed().as_millis()));
                         }
-                        Ok(Version::Refused(why)) => voice.error(&Problem::from_line(&why)),
+                        Ok(Version::Refused(why)) => refused(&Problem::from_line(&why)),
                         Err(RecvTimeoutError::Timeout) => voice.error(&Problem::new(
                             format!("the app did not take its new version within {PATIENCE:?}"),
                             "start it again, with more memory (-m) if it is large",
@@ -83,10 +87,7 @@ impl Watch {
                         Err(RecvTimeoutError::Disconnected) => return,
                     }
                 }
-                Err(problem) => {
-                    voice.error(&problem);
-                    voice.say("the version before goes on");
-                }
+                Err(problem) => refused(&problem),
             }
         }
     }
