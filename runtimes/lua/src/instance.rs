@@ -15,7 +15,7 @@ use lunette_hostcalls::{
     task::{Sleep, Time},
 };
 
-use crate::{limits::Limits, state::State, world::Kept};
+use crate::{limits::Limits, state::State, stdlib, world::Kept};
 
 /// A started script.
 pub struct Instance {
@@ -102,7 +102,7 @@ impl Instance {
     /// Runs it until it ends: its main chunk has returned and no task is left, or it asked to. Dropped in the middle, it
     /// can be called again.
     pub async fn run(&mut self) -> Ending {
-        poll_fn(|cx| {
+        let ending = poll_fn(|cx| {
             self.shared.waker.replace(Some(cx.waker().clone()));
             if let Some(ending) = self.shared.poll(cx) {
                 return Poll::Ready(ending);
@@ -122,7 +122,10 @@ impl Instance {
             }
             Poll::Pending
         })
-        .await
+        .await;
+        let lua = self.shared.serving.borrow().lua.clone();
+        stdlib::finish(&lua).await;
+        ending
     }
 
     /// See [`Reloader::reload`].

@@ -38,7 +38,7 @@ pub(crate) struct State {
     main: Rc<Cell<Option<bool>>>,
     told_stop: bool,
     /// Kept until the tasks are gone.
-    lua: Lua,
+    pub(crate) lua: Lua,
 }
 
 impl State {
