@@ -22,7 +22,6 @@ pub(crate) enum Made {
     /// In Rust.
     Native(fn(&Lua, &Rc<World>) -> mlua::Result<Value>),
     /// In Lua: the text of its file, shown in tracebacks under this name.
-    #[allow(dead_code)]
     Script(&'static str),
 }
 
