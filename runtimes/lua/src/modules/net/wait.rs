@@ -153,13 +153,19 @@ impl Patience {
         time: &Time,
         mut ask: impl FnMut(&mut Context<'_>) -> Poll<Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let mut sleep = None;
+        let (mut sleep, mut gave_way) = (None, false);
         poll_fn(|cx| {
             if let Poll::Ready(answer) = ask(cx) {
                 return Poll::Ready(answer);
             }
             if self.is_none() {
-                return Poll::Ready(Err(Fault::Timeout));
+                if gave_way {
+                    return Poll::Ready(Err(Fault::Timeout));
+                }
+                // A script may ask again and again, until something has come: the host has to have its go for that.
+                gave_way = true;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if sleep.is_none() {
                 sleep = self.until(time.now()).map(|until| time.sleep_until(until));
