@@ -122,6 +122,11 @@ impl Time {
         self.clock.monotonic()
     }
 
+    /// The date, where the host has one: [`Clock::wall`].
+    pub fn wall(&self) -> Option<Nanos> {
+        self.clock.wall()
+    }
+
     pub fn sleep(&self, duration: Duration) -> Sleep {
         let nanos = Nanos::try_from(duration.as_nanos()).unwrap_or(Nanos::MAX);
         self.sleep_until(self.now().saturating_add(nanos))

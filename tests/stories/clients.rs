@@ -122,7 +122,7 @@ impl Http {
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| wrong(format!("not an answer: {head:?}")))?;
         let mut reply = Reply { status, head, body: Vec::new() };
-        if !with_body || status < 200 {
+        if !with_body || status < 200 || status == 204 {
             return Ok(reply);
         }
         if reply.header("transfer-encoding") == Some("chunked") {

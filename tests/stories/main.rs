@@ -25,6 +25,7 @@ mod network_flags;
 mod processes;
 mod samples;
 mod servers;
+mod services;
 mod streams;
 mod vm;
 mod wire;
@@ -74,6 +75,7 @@ fn main() {
     samples::stories(&mut stories);
     beside::stories(&mut stories);
     servers::stories(&mut stories);
+    services::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);

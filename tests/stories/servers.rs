@@ -139,7 +139,7 @@ impl Server {
     }
 }
 
-fn child_of(parent: u32) -> Option<u32> {
+pub(crate) fn child_of(parent: u32) -> Option<u32> {
     let processes = fs::read_dir("/proc").expect("a list of processes");
     let mut pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.find(|pid: &u32| {
@@ -152,7 +152,7 @@ fn child_of(parent: u32) -> Option<u32> {
 
 /// Memory that a process occupies, in KiB: all its own, or of a VM's memory, which is a mapping of `mapped` KiB, what was
 /// ever used of it. (QEMU's own heap grows with each connection through its user network; that is not the guest's.)
-fn occupied(pid: u32, mapped: Option<u64>) -> u64 {
+pub(crate) fn occupied(pid: u32, mapped: Option<u64>) -> u64 {
     let size = |line: &str, name: &str| -> Option<u64> {
         line.strip_prefix(name)?.trim().strip_suffix(" kB")?.parse().ok()
     };
@@ -172,7 +172,7 @@ fn spent(pid: u32) -> Duration {
     Duration::from_nanos(files.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
 }
 
-fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "{what}: not after 20 s");
@@ -181,7 +181,7 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// A figure for whoever reads the log.
-fn figure(place: Place, what: std::fmt::Arguments<'_>) {
+pub(crate) fn figure(place: Place, what: std::fmt::Arguments<'_>) {
     eprintln!("figure: {}: {what}", place.name());
 }
 

@@ -13,9 +13,13 @@
 
 pub mod body;
 pub mod client;
+mod exec;
+mod inflate;
+mod pool;
 pub mod server;
 mod stream;
 pub mod tls;
+mod url;
 
 pub use body::{Body, BoxError, Incoming};
 pub use stream::{Plain, Stream};

@@ -52,8 +52,8 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
         .max_buf_size(settings.head.max(8192))
         .serve_connection(
             stream,
-            service_fn(move |request| {
-                let response = service(request);
+            service_fn(move |request: Request<hyper::body::Incoming>| {
+                let response = service(request.map(|body| Incoming::new(body, None)));
                 async move { Ok::<_, Infallible>(response.await) }
             }),
         )

@@ -1,7 +1,8 @@
 //! A connection as libraries want it.
 
 use std::{
-    io,
+    cell::Cell,
+    io::{self, IoSlice},
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
@@ -67,6 +68,34 @@ impl AsyncWrite for Plain {
         poll_until(&*self.0, Interest::Write, cx, || self.0.write(buf)).map_err(error)
     }
 
+    /// Small pieces go as one: a head and its body, records of TLS.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = pieces.iter().position(|piece| !piece.is_empty()).unwrap_or(0);
+        match pieces.get(first..).unwrap_or_default() {
+            [] => Poll::Ready(Ok(0)),
+            [only] => self.poll_write(cx, only),
+            [first, ..] if first.len() >= SCRATCH / 2 => self.poll_write(cx, first),
+            several => with_scratch(|scratch| {
+                let mut length = 0;
+                for piece in several {
+                    let room = &mut scratch[length..];
+                    let took = piece.len().min(room.len());
+                    room[..took].copy_from_slice(&piece[..took]);
+                    length += took;
+                }
+                self.poll_write(cx, &scratch[..length])
+            }),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What was taken is on its way.
         Poll::Ready(Ok(()))
@@ -78,6 +107,23 @@ impl AsyncWrite for Plain {
             Err(errno) => Poll::Ready(Err(error(errno))),
         }
     }
+}
+
+/// How much is read, or joined to be written, at once.
+const SCRATCH: usize = 16 * 1024;
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A place for bytes, for the length of one call: one for all connections, for one that waits needs none. TLS that
+/// reads may have to write, so there can be a second.
+fn with_scratch<T>(call: impl FnOnce(&mut [u8]) -> T) -> T {
+    let mut scratch = SPARE.take();
+    scratch.resize(SCRATCH, 0);
+    let result = call(&mut scratch);
+    SPARE.set(scratch);
+    result
 }
 
 /// Calls the method of whichever it is.
@@ -102,6 +148,18 @@ impl AsyncWrite for Stream {
         each!(self, inner => Pin::new(inner).poll_write(cx, buf))
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        each!(self, inner => Pin::new(inner).poll_write_vectored(cx, pieces))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, inner => Pin::new(inner).poll_flush(cx))
     }
@@ -118,19 +176,33 @@ impl hyper::rt::Read for Stream {
         cx: &mut Context<'_>,
         mut cursor: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // hyper's buffer is not initialised, and only unsafe code may fill it in place.
-        let mut buf = [0; 8 * 1024];
-        let room = cursor.remaining().min(buf.len());
-        let mut buf = ReadBuf::new(&mut buf[..room]);
-        ready!(AsyncRead::poll_read(self, cx, &mut buf))?;
-        cursor.put_slice(buf.filled());
-        Poll::Ready(Ok(()))
+        // hyper's buffer is not initialised, and to fill it in place would be to zero all of it first, where most of
+        // what comes is small.
+        with_scratch(|scratch| {
+            let room = cursor.remaining().min(scratch.len());
+            let mut buf = ReadBuf::new(&mut scratch[..room]);
+            ready!(AsyncRead::poll_read(self, cx, &mut buf))?;
+            cursor.put_slice(buf.filled());
+            Poll::Ready(Ok(()))
+        })
     }
 }
 
 impl hyper::rt::Write for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         AsyncWrite::poll_write(self, cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write_vectored(self, cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

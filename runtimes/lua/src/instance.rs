@@ -1,27 +1,34 @@
-//! A script that runs.
+//! A script that runs, and whose code can be replaced while it does.
 
 use std::{
     cell::{Cell, RefCell},
     fmt,
     future::poll_fn,
+    pin::Pin,
     rc::Rc,
-    task::Poll,
+    task::{Poll, Waker},
+    time::Duration,
 };
 
 use lunette_hostcalls::{
-    Ctx, Ending,
-    task::{Local, Time},
+    Ctx, Ending, Limit, Nanos,
+    task::{Sleep, Time},
 };
-use mlua::{Lua, LuaOptions, StdLib};
 
-use crate::{limits::Limits, modules, stdlib, tasks, world::World};
+use crate::{limits::Limits, state::State, world::Kept};
 
 /// A started script.
 pub struct Instance {
-    local: Local,
-    world: Rc<World>,
-    /// Kept until the tasks are gone.
-    _lua: Lua,
+    shared: Rc<Shared>,
+    /// Wakes it when it is time for something.
+    alarm: Option<Sleep>,
+    deadline: Option<Nanos>,
+}
+
+/// A way to the script while it runs ([`Instance::reloader`]): for whoever watches its files.
+#[derive(Clone)]
+pub struct Reloader {
+    shared: Rc<Shared>,
 }
 
 /// Why a script can't be started: with its file and line.
@@ -31,6 +38,24 @@ pub enum Problem {
     /// The state itself takes more than it may have.
     Memory,
 }
+
+struct Shared {
+    time: Time,
+    limits: Limits,
+    kept: Kept,
+    serving: RefCell<State>,
+    /// The code that is to take over, once it is seen to start.
+    starting: RefCell<Option<(State, Nanos)>>,
+    /// What finishes, and until when it may.
+    draining: RefCell<Vec<(State, Nanos)>>,
+    repl: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// How long old code may finish what it does.
+const DRAIN: Duration = Duration::from_secs(10);
+/// New code takes over when its main chunk has returned, or has waited so long without an error.
+const START: Duration = Duration::from_secs(1);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,33 +77,20 @@ impl Problem {
 
 /// Makes a script from its text, which messages call `name`. Nothing of it has run yet.
 pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> Result<Instance, Problem> {
-    let memory = |_| Problem::Memory;
-    let lua = Lua::new_with(StdLib::ALL_SAFE, LuaOptions::default()).map_err(memory)?;
-    let local = Local::default();
-    let world = Rc::new(World {
-        ctx,
+    let kept = Kept::default();
+    let deadline = limits.time.map(|limit| time.now().saturating_add(limit));
+    let state = State::new(name, text, ctx, time.clone(), limits, kept.clone())?;
+    let shared = Shared {
         time,
-        spawner: local.spawner().clone(),
         limits,
-        current: RefCell::default(),
-        ending: RefCell::default(),
-        stopping: Cell::default(),
-    });
-    lua.set_app_data(world.clone());
-    stdlib::open(&lua, &world).map_err(memory)?;
-    modules::open(&lua, &world).map_err(memory)?;
-    let chunk = lua.load(text).set_name(format!("@{name}")).set_mode(mlua::chunk::ChunkMode::Text);
-    let main = chunk.into_function().map_err(|error| Problem::Syntax(error.to_string()))?;
-    local.spawner().spawn({
-        let world = world.clone();
-        async move {
-            if let Err(error) = tasks::call(world.clone(), main, ()).await {
-                world.say(&format!("lunette: {error}"));
-                world.ending.replace(Some(Ending::Exited(1)));
-            }
-        }
-    });
-    Ok(Instance { local, world, _lua: lua })
+        kept,
+        serving: RefCell::new(state),
+        starting: RefCell::default(),
+        draining: RefCell::default(),
+        repl: Cell::default(),
+        waker: RefCell::default(),
+    };
+    Ok(Instance { shared: Rc::new(shared), alarm: None, deadline })
 }
 
 impl Instance {
@@ -86,13 +98,128 @@ impl Instance {
     /// can be called again.
     pub async fn run(&mut self) -> Ending {
         poll_fn(|cx| {
-            let poll = self.local.poll(cx);
-            match (self.world.ending.take(), poll) {
-                (Some(ending), _) => Poll::Ready(ending),
-                (None, Poll::Ready(())) => Poll::Ready(Ending::Exited(0)),
-                (None, Poll::Pending) => Poll::Pending,
+            self.shared.waker.replace(Some(cx.waker().clone()));
+            if let Some(ending) = self.shared.poll(cx) {
+                return Poll::Ready(ending);
             }
+            if self.deadline.is_some_and(|deadline| deadline <= self.shared.time.now()) {
+                return Poll::Ready(Ending::Stopped(Limit::Time));
+            }
+            match self.shared.next().into_iter().chain(self.deadline).min() {
+                Some(at) => {
+                    let alarm = self.alarm.get_or_insert_with(|| self.shared.time.sleep_until(at));
+                    alarm.reset(at);
+                    if Pin::new(alarm).poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    }
+                }
+                None => self.alarm = None,
+            }
+            Poll::Pending
         })
         .await
+    }
+
+    /// See [`Reloader::reload`].
+    pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
+        self.shared.reload(name, text, ctx)
+    }
+
+    /// For whoever reloads it while [`Instance::run`] has it.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { shared: self.shared.clone() }
+    }
+
+    /// Adds a task that reads lines from the guest's standard input and evaluates them in the script's state, as `lua`
+    /// does. It ends at the end of the input, and keeps the service running until then. Reloaded, it goes on in the new
+    /// state.
+    pub fn repl(&self) {
+        self.shared.repl.set(true);
+        self.shared.serving.borrow().repl();
+        self.shared.wake();
+    }
+}
+
+impl Reloader {
+    /// Has new code take the script's place: a state of its own is made beside the old one, and runs. When its main chunk
+    /// has returned, or waited for a second without an error, the old one stops accepting connections, has ten seconds for
+    /// those that it has, and is gone. Until then both serve, and what listens is never closed.
+    ///
+    /// `ctx` is the guest's, with the new bundle's files and the same `listeners` (those that the host handed to
+    /// [`start`]). An error is told and leaves the old code serving: here, if the text has no meaning; on the guest's
+    /// standard error, if its main chunk fails.
+    ///
+    /// May be called at any time, but from inside of the script.
+    pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
+        self.shared.reload(name, text, ctx)
+    }
+}
+
+impl Shared {
+    fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
+        let state = State::new(name, text, ctx, self.time.clone(), self.limits, self.kept.clone())?;
+        // One that was still starting is not needed any more.
+        self.starting.replace(Some((state, self.after(START))));
+        self.wake();
+        Ok(())
+    }
+
+    fn after(&self, time: Duration) -> Nanos {
+        self.time.now().saturating_add(u64::try_from(time.as_nanos()).unwrap_or(Nanos::MAX))
+    }
+
+    fn wake(&self) {
+        let waker = self.waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// When something is due besides what the scripts wait for.
+    fn next(&self) -> Option<Nanos> {
+        let starting = self.starting.borrow().as_ref().map(|(_, at)| *at);
+        let draining = self.draining.borrow().iter().map(|(_, at)| *at).min();
+        starting.into_iter().chain(draining).min()
+    }
+
+    fn poll(&self, cx: &std::task::Context<'_>) -> Option<Ending> {
+        let now = self.time.now();
+        let starting = self.starting.take();
+        if let Some((mut state, at)) = starting {
+            // A service that has ended in good order is none, but what was asked for.
+            let ended = state.poll(cx);
+            let failed = match &ended {
+                Poll::Ready(Ending::Exited(0)) => false,
+                Poll::Ready(_) => true,
+                Poll::Pending => state.main() == Some(false),
+            };
+            if failed {
+                state.world.say("lunette: the new code did not start: the old code goes on");
+            } else if ended.is_ready() || state.main() == Some(true) || at <= now {
+                self.take_over(state);
+            } else {
+                self.starting.replace(Some((state, at)));
+            }
+        }
+        let draining = self.draining.take();
+        let left = draining.into_iter().filter_map(|(mut state, at)| {
+            (at > now && state.poll(cx).is_pending()).then_some((state, at))
+        });
+        let left: Vec<_> = left.collect();
+        self.draining.borrow_mut().extend(left);
+        match self.serving.borrow_mut().poll(cx) {
+            // What is starting takes its place.
+            Poll::Ready(Ending::Exited(0)) if self.starting.borrow().is_some() => None,
+            Poll::Ready(Ending::Exited(0)) if !self.draining.borrow().is_empty() => None,
+            Poll::Ready(ending) => Some(ending),
+            Poll::Pending => None,
+        }
+    }
+
+    fn take_over(&self, state: State) {
+        if self.repl.get() {
+            state.repl();
+        }
+        let old = self.serving.replace(state);
+        old.drain();
+        self.draining.borrow_mut().push((old, self.after(DRAIN)));
     }
 }

@@ -11,13 +11,19 @@
 #![deny(unsafe_code)]
 
 mod errors;
+mod failures;
+mod globals;
+mod handover;
 mod instance;
 mod limits;
 mod modules;
 mod options;
+mod protected;
+mod repl;
+mod state;
 mod stdlib;
 mod tasks;
 mod world;
 
-pub use instance::{Instance, Problem, start};
+pub use instance::{Instance, Problem, Reloader, start};
 pub use limits::Limits;

@@ -1,23 +1,96 @@
 //! The script's tasks: a coroutine each.
+//!
+//! Promises: what a task has open is closed when it ends, fails or is cancelled, in reverse, after its `<close>`
+//! variables; a task that fails harms no other; who waits for a task is told how it ended.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    pin::Pin,
     rc::{Rc, Weak},
+    task::{Context, Poll, Waker},
+    time::Duration,
 };
 
-use mlua::{Function, IntoLuaMulti, MultiValue};
+use lunette_hostcalls::Nanos;
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture};
 
-use crate::world::{Resource, World};
+use crate::{
+    failures::Failure,
+    globals,
+    limits::MAX_TASKS,
+    modules::net,
+    world::{Resource, World},
+};
 
-/// One task of the script's.
-#[derive(Default)]
-pub(crate) struct Task {
-    /// In the order in which they were opened; closed in reverse when it ends.
-    resources: RefCell<Vec<Weak<dyn Resource>>>,
+/// What a task is of: whether it may define globals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The script's main chunk, or a line of the REPL's.
+    Chunk,
+    /// A request's handler, a spawned task, a timer's.
+    Handler,
 }
 
+/// One task of the script's.
+pub(crate) struct Task {
+    pub(crate) kind: Kind,
+    /// How many `require`s it is in.
+    pub(crate) loading: Cell<usize>,
+    /// In the order in which they were opened; closed in reverse when it ends.
+    resources: RefCell<Vec<Weak<dyn Resource>>>,
+    /// Whose is what it opens; `None`: its own.
+    owner: Option<Rc<Self>>,
+    cancelled: Cell<bool>,
+    /// Wakes it, if somebody can cancel it.
+    waker: RefCell<Option<Waker>>,
+    /// Of those who wait for its end, and how many they are.
+    waiters: RefCell<Vec<Waker>>,
+    waiting: Cell<usize>,
+    end: RefCell<Option<End>>,
+    /// Did anybody wait when it ended?
+    awaited: Cell<bool>,
+    /// The script's object for it, while it runs: there is one.
+    handle: RefCell<Option<AnyUserData>>,
+    /// The processor's time that is left to it.
+    budget: Cell<Option<Nanos>>,
+    /// Since when it runs, if it has a budget.
+    since: Cell<Nanos>,
+}
+
+/// How a task ended.
+#[derive(Clone)]
+pub(crate) enum End {
+    /// Its results are the user value of its handle, so that they are garbage when that is.
+    Returned,
+    Failed(Failure),
+}
+
+/// What a task's error says that was cancelled.
+pub(crate) const CANCELLED: &str = "cancelled";
+
 impl Task {
+    fn new(kind: Kind, owner: Option<Rc<Self>>) -> Rc<Self> {
+        Rc::new(Self {
+            kind,
+            loading: Cell::default(),
+            resources: RefCell::default(),
+            cancelled: Cell::default(),
+            waker: RefCell::default(),
+            waiters: RefCell::default(),
+            waiting: Cell::default(),
+            owner,
+            end: RefCell::default(),
+            awaited: Cell::default(),
+            handle: RefCell::default(),
+            budget: Cell::default(),
+            since: Cell::default(),
+        })
+    }
+
     pub(crate) fn own(&self, resource: Weak<dyn Resource>) {
+        if let Some(owner) = &self.owner {
+            return owner.own(resource);
+        }
         let mut resources = self.resources.borrow_mut();
         if resources.len() == resources.capacity() {
             resources.retain(|resource| resource.strong_count() > 0);
@@ -25,28 +98,273 @@ impl Task {
         resources.push(resource);
     }
 
+    pub(crate) fn disown(&self, resource: &Weak<dyn Resource>) {
+        if let Some(owner) = &self.owner {
+            return owner.disown(resource);
+        }
+        self.resources.borrow_mut().retain(|own| !own.ptr_eq(resource));
+    }
+
     fn close(&self) {
         let resources = self.resources.take();
         resources.iter().rev().filter_map(Weak::upgrade).for_each(|resource| resource.close());
     }
+
+    /// It ends when it next waits: at once, if it does.
+    pub(crate) fn cancel(&self) {
+        if self.end.borrow().is_none() {
+            self.cancelled.set(true);
+            let waker = self.waker.take();
+            waker.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        self.end.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn join(self: &Rc<Self>) -> Join {
+        self.waiting.update(|n| n + 1);
+        Join(self.clone())
+    }
+
+    pub(crate) fn is_over_budget(&self, now: Nanos) -> bool {
+        self.budget.get().is_some_and(|budget| now.saturating_sub(self.since.get()) > budget)
+    }
+
+    /// The script's object for it.
+    pub(crate) fn handle(self: &Rc<Self>, lua: &Lua) -> mlua::Result<AnyUserData> {
+        let mut handle = self.handle.borrow_mut();
+        if handle.is_none() {
+            *handle = Some(lua.create_userdata(Handle(self.clone()))?);
+        }
+        Ok(handle.clone().expect("it was made"))
+    }
+}
+
+/// A wait for a task's end.
+pub(crate) struct Join(Rc<Task>);
+
+impl Future for Join {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        if let Some(end) = self.0.end() {
+            return Poll::Ready(end);
+        }
+        let mut waiters = self.0.waiters.borrow_mut();
+        if !waiters.iter().any(|waiter| waiter.will_wake(cx.waker())) {
+            waiters.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Join {
+    fn drop(&mut self) {
+        self.0.waiting.update(|n| n - 1);
+    }
+}
+
+/// The script's object for a task.
+pub(crate) struct Handle(pub(crate) Rc<Task>);
+
+/// A task's coroutine, and its end: dropped, the task is cancelled.
+struct Running {
+    world: Rc<World>,
+    task: Rc<Task>,
+    coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
+}
+
+impl Running {
+    fn new(world: Rc<World>, task: Rc<Task>, function: Function, args: impl IntoLuaMulti) -> Self {
+        let lua = function.weak_lua().upgrade();
+        if task.kind == Kind::Handler {
+            globals::guard(&lua, &world);
+        }
+        let entry = world.entry.borrow().clone().expect("set when the state was made");
+        let coroutine = args.into_lua_multi(&lua).map(|mut args| {
+            args.push_front(Value::Function(function));
+            entry.call_async(args)
+        });
+        world.usage.tasks.update(|n| n + 1);
+        Self { world, task, coroutine: Some(coroutine) }
+    }
+
+    /// In the task: what is opened is its own.
+    fn within<T>(&mut self, f: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.world.current.replace(Some(self.task.clone()));
+        let since = self.world.usage.since.replace(None);
+        let result = f(self);
+        self.world.usage.since.set(since);
+        self.world.current.replace(before);
+        result
+    }
+
+    fn poll_coroutine(&mut self, cx: &mut Context<'_>) -> Option<mlua::Result<MultiValue>> {
+        self.world.usage.gave_way.set(false);
+        let poll = self.within(|this| match &mut this.coroutine {
+            Some(Ok(coroutine)) => Pin::new(coroutine).poll(cx),
+            Some(Err(error)) => Poll::Ready(Err(error.clone())),
+            None => Poll::Ready(Err(mlua::Error::CoroutineUnresumable)),
+        });
+        match poll {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => {
+                if self.world.usage.gave_way.get() {
+                    cx.waker().wake_by_ref();
+                }
+                None
+            }
+        }
+    }
+
+    fn finish(&mut self, result: &mlua::Result<MultiValue>) {
+        if self.task.end.borrow().is_some() {
+            return;
+        }
+        self.within(|this| {
+            // What is `<close>` is first.
+            this.coroutine = None;
+            this.task.close();
+        });
+        self.world.usage.tasks.update(|n| n - 1);
+        let end = match (result, self.task.handle.take()) {
+            (Ok(values), Some(handle)) if !values.is_empty() => match keep(&handle, values) {
+                Ok(()) => End::Returned,
+                Err(error) => End::Failed(Failure::of(&error)),
+            },
+            (Ok(_), _) => End::Returned,
+            (Err(error), _) => End::Failed(Failure::of(error)),
+        };
+        self.task.end.replace(Some(end));
+        self.task.awaited.set(self.task.waiting.get() > 0);
+        self.task.waiters.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Has a task's results kept by its handle.
+fn keep(handle: &AnyUserData, values: &MultiValue) -> mlua::Result<()> {
+    let table = handle.weak_lua().upgrade().create_sequence_from(values.iter().cloned())?;
+    table.raw_set("n", values.len())?;
+    handle.set_user_value(table)
+}
+
+impl Future for Running {
+    type Output = mlua::Result<MultiValue>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let cancelled = |task: &Task| task.cancelled.get().then(|| Err(Failure::new(CANCELLED).into()));
+        let result = cancelled(&this.task).or_else(|| {
+            let task = this.task.clone();
+            if let Some(budget) = task.budget.get() {
+                task.since.set(this.world.time.now());
+                let poll = this.poll_coroutine(cx);
+                let spent = this.world.time.now().saturating_sub(task.since.get());
+                task.budget.set(Some(budget.saturating_sub(spent)));
+                poll
+            } else {
+                this.poll_coroutine(cx)
+            }
+        });
+        match result.or_else(|| cancelled(&this.task)) {
+            Some(result) => {
+                this.finish(&result);
+                Poll::Ready(result)
+            }
+            None => {
+                // Does anybody know it who could cancel it?
+                if this.task.handle.borrow().is_some() {
+                    this.task.waker.replace(Some(cx.waker().clone()));
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.finish(&Err(Failure::new(CANCELLED).into()));
+    }
+}
+
+impl From<Failure> for mlua::Error {
+    fn from(failure: Failure) -> Self {
+        Self::external(failure)
+    }
 }
 
 /// Calls `function` as a task of its own, and gives what it returned: to be awaited by a task of ours
-/// ([`World::spawner`]), or by nobody.
-pub(crate) async fn call(
+/// ([`World::spawner`]), or by nobody. Dropped, the task is cancelled. Its error is a [`Failure`]
+/// ([`Failure::of`]).
+pub(crate) fn call(
     world: Rc<World>,
     function: Function,
     args: impl IntoLuaMulti,
-) -> mlua::Result<MultiValue> {
-    let task = Rc::new(Task::default());
-    let mut future = std::pin::pin!(function.call_async::<MultiValue>(args));
-    let result = std::future::poll_fn(|cx| {
-        let before = world.current.replace(Some(task.clone()));
-        let poll = future.as_mut().poll(cx);
-        world.current.replace(before);
-        poll
-    })
-    .await;
-    task.close();
-    result
+) -> impl Future<Output = mlua::Result<MultiValue>> {
+    Running::new(world, Task::new(Kind::Handler, None), function, args)
+}
+
+/// [`call`], with so much of the processor's time and no more: then the task ends with the error `limit: cpu`.
+#[allow(dead_code, reason = "for servers with limits of their own")]
+pub(crate) fn call_within(
+    world: Rc<World>,
+    budget: Duration,
+    function: Function,
+    args: impl IntoLuaMulti,
+) -> impl Future<Output = mlua::Result<MultiValue>> {
+    let task = Task::new(Kind::Handler, None);
+    task.budget.set(Some(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX)));
+    Running::new(world, task, function, args)
+}
+
+/// [`call`], for what may define globals.
+pub(crate) fn call_chunk(
+    world: Rc<World>,
+    function: Function,
+    args: impl IntoLuaMulti,
+) -> impl Future<Output = mlua::Result<MultiValue>> {
+    Running::new(world, Task::new(Kind::Chunk, None), function, args)
+}
+
+/// Spawns a task. If it fails and nobody waits for it then, its error is told on standard error.
+pub(crate) fn spawn(lua: &Lua, function: Function, args: MultiValue) -> mlua::Result<AnyUserData> {
+    spawn_for(lua, None, function, args).map(|(_, handle)| handle)
+}
+
+/// Spawns a task that is a part of another: what it opens is the other's.
+pub(crate) fn spawn_for(
+    lua: &Lua,
+    owner: Option<Rc<Task>>,
+    function: Function,
+    args: MultiValue,
+) -> mlua::Result<(Rc<Task>, AnyUserData)> {
+    let world = World::of(lua);
+    if world.usage.tasks.get() >= MAX_TASKS {
+        return Err(mlua::Error::runtime(format!("too many tasks: there are {MAX_TASKS}")));
+    }
+    let task = Task::new(Kind::Handler, owner);
+    args.iter().for_each(|arg| net::descriptor::give(&task, arg));
+    let handle = task.handle(lua)?;
+    let running = Running::new(world.clone(), task.clone(), function, args);
+    world.spawner.clone().spawn({
+        let task = task.clone();
+        async move {
+            if let (Err(error), false) = (running.await, task.awaited.get()) {
+                tell(&world, "task", &error);
+            }
+        }
+    });
+    Ok((task, handle))
+}
+
+/// Tells of an error that is nobody's.
+pub(crate) fn tell(world: &World, whose: &str, error: &mlua::Error) {
+    let failure = Failure::of(error);
+    if failure.message != CANCELLED {
+        world.say(&format!("lunette: error in a {whose}: {failure}"));
+    }
 }

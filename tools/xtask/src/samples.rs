@@ -1,7 +1,7 @@
 //! `cargo xtask samples`: every sample, built as its README says, into `target/samples/`.
 //!
-//! A sample is a folder under samples/ whose name ends in its language. What a sample needs and does
-//! not find makes it skipped by name, never built halfway.
+//! A sample is a folder under samples/: scripts with a manifest, which are the app as they are, or something to compile,
+//! whose name ends in its language. What a sample needs and does not find makes it skipped by name, never built halfway.
 
 use std::{
     fs,
@@ -37,6 +37,14 @@ pub(crate) fn out() -> PathBuf {
 pub(crate) fn build(name: &str) -> Result<State> {
     let dir = root().join("samples").join(name);
     fs::create_dir_all(out())?;
+    if is_script(&dir)? {
+        let to = out().join(name);
+        if to.exists() {
+            fs::remove_dir_all(&to)?;
+        }
+        copy_folder(&dir, &to)?;
+        return Ok(State::Built(to));
+    }
     let module = out().join(format!("{name}.wasm"));
     let state = match name.rsplit_once('-').map(|(_, language)| language) {
         Some("rust") => rust(&dir, &module)?,
@@ -52,6 +60,16 @@ pub(crate) fn build(name: &str) -> Result<State> {
         State::Built(module) if dir.join("lunette.toml").is_file() => bundle(name, &dir, &module),
         state => Ok(state),
     }
+}
+
+/// Is it Lua, so that there is nothing to build?
+fn is_script(dir: &Path) -> Result<bool> {
+    for entry in fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))? {
+        if entry?.path().extension().is_some_and(|end| end == "lua") {
+            return Ok(dir.join("lunette.toml").is_file());
+        }
+    }
+    Ok(false)
 }
 
 /// `cargo build --release --target wasm32-wasip1`, with a target folder beside the workspace's.

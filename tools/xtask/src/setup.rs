@@ -114,6 +114,9 @@ const NEEDS: &[Need] = &[
         present: clang_builtins_present,
         package: clang_builtins_package,
     },
+    Need { what: "curl", present: || which("curl").is_some(), package: || Some("curl".into()) },
+    Need { what: "dig", present: || which("dig").is_some(), package: || Some("bind9-dnsutils".into()) },
+    Need { what: "openssl", present: || which("openssl").is_some(), package: || Some("openssl".into()) },
     Need {
         what: "Python's venv",
         present: || succeeds(&mut command("python3", &["-c", "import venv, ensurepip"])),

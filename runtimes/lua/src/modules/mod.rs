@@ -7,9 +7,9 @@ use mlua::{Lua, Table, Value};
 use crate::world::World;
 
 mod compat;
-mod data;
+pub(crate) mod data;
 mod http;
-mod net;
+pub(crate) mod net;
 mod tasks;
 
 /// A module: its name, and how it is made.

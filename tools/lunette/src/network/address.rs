@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use lunette_hostcalls::grants::name_fault;
+
 /// Where a guest has its address of one family from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting<A> {
@@ -126,21 +128,21 @@ pub fn parse_host(text: &str) -> Result<(String, IpAddr), String> {
     let (name, address) = text.split_once(':').ok_or("a host is NAME:ADDRESS")?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let ip = bare.parse().map_err(|_| format!("{address:?} is no address"))?;
-    Ok((parse_name(name)?, ip))
+    match name_fault(name) {
+        Some(fault) => Err(format!("the name {name:?} {fault}")),
+        None => Ok((name.to_ascii_lowercase(), ip)),
+    }
 }
 
-/// A host's name (RFC 1123, 2.1).
+/// `--hostname NAME`: what DHCP is told has no underscores (RFC 1123, 2.1), which other names may have.
 pub fn parse_name(text: &str) -> Result<String, String> {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    if text.len() <= 253 && text.split('.').all(label) {
-        return Ok(text.to_ascii_lowercase());
+    match name_fault(text) {
+        Some(fault) => Err(format!("the name {text:?} {fault}")),
+        None if text.contains('_') => {
+            Err(format!("the name {text:?} has an underscore, which no host's name has"))
+        }
+        None => Ok(text.trim_end_matches('.').to_ascii_lowercase()),
     }
-    Err(format!("{text:?} is no name of a host: letters, digits, hyphens, and dots between them"))
 }
 
 #[cfg(test)]
@@ -201,5 +203,6 @@ mod tests {
         assert!(
             parse_name(&"a".repeat(64)).is_err() && parse_name("a..b").is_err() && parse_name("").is_err()
         );
+        assert!(parse_name("my_vm").is_err() && parse_host("my_db:10.0.2.2").is_ok());
     }
 }

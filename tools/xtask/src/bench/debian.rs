@@ -1,9 +1,13 @@
-//! A Debian guest to stand beside: its cloud kernel, busybox, and the same bench program, built for Linux.
+//! A Debian guest to stand beside: its cloud kernel, busybox, and a program to compare with: the same bench program,
+//! built for Linux, or what [`super::nginx`] puts there.
 //!
 //! The packages come by apt and are unpacked under `target/debian`, never installed. What can't be fetched leaves
 //! its figures out, by name. Nothing of it is part of what Lunette ships.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     samples,
@@ -36,26 +40,33 @@ $B ip link set lo up
 $B ip addr add 10.0.2.15/24 dev eth0
 $B ip link set eth0 up
 $B ip route add default via 10.0.2.2
-exec /net-bench
 ";
 
-/// Fetches, builds and packs what is not there yet.
-pub(super) fn guest() -> Result<Debian> {
+/// One with the program of the network's figures.
+pub(super) fn net_bench() -> Result<Debian> {
+    pack("net-bench", "exec /net-bench\n", |system| {
+        fs::copy(program()?, system.join("net-bench"))?;
+        Ok(())
+    })
+}
+
+/// Fetches the kernel if it is not there yet, and packs a system: what `fill` puts into its folder, started by `run`.
+pub(super) fn pack(name: &str, run: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Debian> {
     let dir = target().join("debian");
-    let files = unpacked(&dir)?;
+    let files = kernel_files(&dir)?;
     let version = only_entry(&files.join("lib/modules"))?;
     let kernel = files.join(format!("boot/vmlinuz-{version}"));
 
-    let system = dir.join("initrd");
+    let system = dir.join(name);
     if system.exists() {
         fs::remove_dir_all(&system)?;
     }
-    for folder in ["bin", "lib"] {
+    for folder in ["bin", "dev", "lib", "proc", "tmp"] {
         fs::create_dir_all(system.join(folder))?;
     }
     let busybox = files.join("bin/busybox");
     fs::copy(&busybox, system.join("bin/busybox"))?;
-    fs::copy(program()?, system.join("net-bench"))?;
+    fill(&system)?;
     let mut init = String::from("#!/bin/busybox sh\nB=/bin/busybox\n");
     for module in MODULES {
         let from = files.join("lib/modules").join(&version).join("kernel").join(module).with_extension("ko");
@@ -64,43 +75,48 @@ pub(super) fn guest() -> Result<Debian> {
         init += &format!("$B insmod /lib/{}\n", name.to_string_lossy());
     }
     init += SET_UP;
+    init += run;
     fs::write(system.join("init"), init)?;
     read(command("chmod", &["+x"]).arg(system.join("init")))?;
-    let initrd = dir.join("initrd.cpio");
+    let initrd = dir.join(format!("{name}.cpio"));
     let pack = "cd \"$1\" && find . | \"$2\" cpio -o -H newc > \"$3\" 2>/dev/null";
     read(command("sh", &["-c", pack, "sh"]).arg(&system).arg(&busybox).arg(&initrd))?;
     Ok(Debian { kernel, initrd })
 }
 
-/// The packages' files.
-fn unpacked(dir: &std::path::Path) -> Result<PathBuf> {
-    let files = dir.join("files");
-    if files.join("complete").is_file() {
-        return Ok(files);
-    }
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::create_dir_all(&files)?;
-    println!("bench: fetching a Debian kernel to compare with into target/debian");
+fn kernel_files(dir: &Path) -> Result<PathBuf> {
     let depends = read(&mut command("apt-cache", &["depends", KERNEL]))?;
     let kernel = depends
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
         .ok_or_else(|| format!("apt knows no {KERNEL}: the comparison needs Debian's packages"))?;
-    read(command("apt-get", &["download", "-qq", kernel, "busybox-static"]).current_dir(dir))?;
-    for entry in fs::read_dir(dir)? {
+    unpacked(&dir.join("files"), &[kernel, "busybox-static"])
+}
+
+/// The packages' files, in a folder of their own.
+pub(super) fn unpacked(files: &Path, packages: &[&str]) -> Result<PathBuf> {
+    let complete = files.join("complete");
+    if complete.is_file() {
+        return Ok(files.to_owned());
+    }
+    if files.exists() {
+        fs::remove_dir_all(files)?;
+    }
+    fs::create_dir_all(files)?;
+    println!("bench: fetching {} from Debian, to compare with", packages.join(", "));
+    read(command("apt-get", &["download", "-qq"]).args(packages).current_dir(files))?;
+    for entry in fs::read_dir(files)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
-            read(command("dpkg-deb", &["-x"]).arg(&path).arg(&files))?;
+            read(command("dpkg-deb", &["-x"]).arg(&path).arg(files))?;
             fs::remove_file(&path)?;
         }
     }
-    fs::write(files.join("complete"), "")?;
-    Ok(files)
+    fs::write(complete, "")?;
+    Ok(files.to_owned())
 }
 
-fn only_entry(dir: &std::path::Path) -> Result<String> {
+fn only_entry(dir: &Path) -> Result<String> {
     let mut entries = fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let first = entries.next().ok_or_else(|| format!("{} is empty", dir.display()))??;
     Ok(first.file_name().to_string_lossy().into_owned())

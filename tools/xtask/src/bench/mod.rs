@@ -7,7 +7,9 @@
 mod boot;
 mod debian;
 mod hostcall;
+mod http;
 mod net;
+mod nginx;
 mod ram;
 mod vm;
 mod wall;
@@ -41,7 +43,7 @@ impl Figure {
 /// A part of the bench: one file, some figures.
 type Measure = fn(&vm::Bench) -> Result<Vec<Figure>>;
 
-const PARTS: [(&str, Measure); 9] = [
+const PARTS: [(&str, Measure); 12] = [
     ("boot", boot::measure),
     ("first-line", wall::first_line),
     ("image", image_size),
@@ -51,6 +53,9 @@ const PARTS: [(&str, Measure); 9] = [
     ("net-listen", net::listen),
     ("ram-net", net::ram),
     ("net", net::rates),
+    ("lua-listen", http::listen),
+    ("ram-http", http::ram),
+    ("http", http::rates),
 ];
 
 /// All parts, or those of these names.

@@ -50,7 +50,7 @@ pub(super) fn rates(bench: &Bench) -> Result<Vec<Figure>> {
     let port = free_port()?;
     let words = served(bench, "q35", port, &debian::module()?, &[])?;
     let mut guests = vec![Served::start("", port, &words)?];
-    match debian::guest() {
+    match debian::net_bench() {
         Ok(guest) => {
             let port = free_port()?;
             guests.push(Served::start("_debian_guest", port, &beside(words, &guest, port)?)?);
@@ -108,13 +108,13 @@ pub(super) fn ram(bench: &Bench) -> Result<Vec<Figure>> {
 }
 
 /// The command of a VM whose port 80 is ours at `port`.
-fn served(bench: &Bench, machine: &str, port: u16, module: &Path, more: &[&str]) -> Result<Words> {
+pub(super) fn served(bench: &Bench, machine: &str, port: u16, module: &Path, more: &[&str]) -> Result<Words> {
     let publish = format!("127.0.0.1:{port}:80");
     bench.words_with(machine, module, &[&["-p", &publish], more].concat())
 }
 
 /// The same machine with Debian on it, published at another port.
-fn beside(mut words: Words, debian: &debian::Debian, port: u16) -> Result<Words> {
+pub(super) fn beside(mut words: Words, debian: &debian::Debian, port: u16) -> Result<Words> {
     words.set("-kernel", |_| debian.kernel.display().to_string())?;
     words.set("-initrd", |_| debian.initrd.display().to_string())?;
     words.set("-append", |_| "quiet panic=-1".into())?;
@@ -148,7 +148,7 @@ fn answers(port: u16, patience: Duration) -> bool {
     false
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 

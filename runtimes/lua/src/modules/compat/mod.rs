@@ -2,10 +2,24 @@
 
 use super::{Made, Module};
 
+mod bit;
+mod cjson;
+mod lfs;
 mod mime;
+mod raising;
 mod socket;
+mod zlib;
 
 pub(super) const MODULES: &[Module] = &[
+    // Data.
+    Module { name: "cjson", made: Made::Native(cjson::open) },
+    Module { name: "cjson.safe", made: Made::Native(cjson::open_safe) },
+    Module { name: "bit", made: Made::Native(bit::open_bit) },
+    Module { name: "bit32", made: Made::Native(bit::open_bit32) },
+    Module { name: "compat51", made: Made::Script(include_str!("compat51.lua")) },
+    Module { name: "lfs", made: Made::Native(lfs::open) },
+    Module { name: "zlib", made: Made::Native(zlib::open) },
+    // Sockets.
     Module { name: "ltn12", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/ltn12.lua")) },
     Module { name: "mime", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/mime.lua")) },
     Module { name: "mime.core", made: Made::Native(mime::open) },

@@ -155,8 +155,6 @@ impl Resource for Claim {
 }
 
 /// To be called when a task is spawned, for each of its arguments: a socket becomes the new task's.
-// The room of tasks calls it once both are there.
-#[allow(dead_code)]
 pub(crate) fn give(task: &Task, value: &Value) {
     if let Some(descriptor) = descriptor_of(value) {
         task.own(descriptor.claim());

@@ -343,7 +343,7 @@ impl Tcp {
             .await;
         let (stream, _) = match accepted {
             Err(Fault::Errno(Errno::Canceled)) => {
-                sockets.world.stopping.set(true);
+                sockets.world.stop();
                 return Err(Fault::Closed);
             }
             accepted => accepted?,

@@ -4,7 +4,7 @@ use lunette_http::tls;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
 use super::{fault::Fault, tcp::Tcp};
-use crate::options::Options;
+use crate::{options::Options, world::World};
 
 /// Of a side that serves: `None` if there is no certificate among the options.
 pub(crate) fn server(lua: &Lua, options: &Options<'_>) -> mlua::Result<Option<Result<tls::Server, Fault>>> {
@@ -26,7 +26,7 @@ pub(crate) fn make_server(
     alpn: &[String],
 ) -> Result<tls::Server, Fault> {
     let alpn: Vec<&str> = alpn.iter().map(String::as_str).collect();
-    let server = tls::Server::new(&pem(lua, cert)?, &pem(lua, key)?, &alpn);
+    let server = tls::Server::new(&pem(lua, cert)?, &pem(lua, key)?, &alpn, &World::of(lua).time);
     server.map_err(|error| Fault::Said(format!("tls: {error}")))
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn make_client(
         None => tls::Trust::Web,
     };
     let alpn: Vec<&str> = alpn.iter().map(String::as_str).collect();
-    tls::Client::new(trust, &alpn).map_err(|error| Fault::Said(format!("tls: {error}")))
+    tls::Client::new(trust, &alpn, &World::of(lua).time).map_err(|error| Fault::Said(format!("tls: {error}")))
 }
 
 /// PEM, or the file of this name.

@@ -1,0 +1,155 @@
+//! One state of Lua's, and the tasks that run in it: a script, until other code takes its place.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use lunette_hostcalls::{
+    Ctx, Ending,
+    task::{Local, Time},
+};
+use mlua::{Lua, LuaOptions, StdLib, chunk::ChunkMode, state::{GcIncParams, GcMode}};
+
+use crate::{
+    Limits, Problem,
+    failures::{self, Failure},
+    globals,
+    handover::Lent,
+    limits, modules, protected, repl, stdlib, tasks,
+    world::{Kept, World},
+};
+
+/// How many coroutines are kept for the next tasks.
+const POOL: usize = 256;
+/// Of the seed that `lua_newstate` takes from its surroundings: bytes of memory, frames of the stack.
+const SHIFT: usize = 1 << 16;
+const FRAMES: usize = 1 << 8;
+
+pub(crate) struct State {
+    local: Local,
+    pub(crate) world: Rc<World>,
+    /// How its main chunk ended; `None`: it runs.
+    main: Rc<Cell<Option<bool>>>,
+    told_stop: bool,
+    /// Kept until the tasks are gone.
+    lua: Lua,
+}
+
+impl State {
+    /// Nothing of the script has run when this returns.
+    pub(crate) fn new(
+        name: &str,
+        text: &[u8],
+        mut ctx: Ctx,
+        time: Time,
+        limits: Limits,
+        kept: Kept,
+    ) -> Result<Self, Problem> {
+        let memory = |_| Problem::Memory;
+        let listeners: Vec<_> =
+            ctx.listeners.iter().map(|listening| Lent::new(listening.socket.clone())).collect();
+        for (listening, lent) in ctx.listeners.iter_mut().zip(&listeners) {
+            listening.socket = lent.clone();
+        }
+        let lua = new_lua(&ctx).map_err(memory)?;
+        let local = Local::default();
+        let world = World::new(ctx, time, local.spawner().clone(), limits, kept, listeners);
+        lua.set_app_data(world.clone());
+        open(&lua, &world).map_err(memory)?;
+        let chunk = lua.load(text).set_name(format!("@{name}")).set_mode(match limits.bytecode {
+            true if text.first() == Some(&0x1b) => ChunkMode::Binary,
+            _ => ChunkMode::Text,
+        });
+        let chunk = chunk.into_function().map_err(|error| Problem::Syntax(Failure::of(&error).message))?;
+        let main = Rc::new(Cell::new(None));
+        local.spawner().spawn({
+            let (world, main) = (world.clone(), main.clone());
+            let args: Vec<_> = world.ctx.args.iter().skip(1).cloned().collect();
+            async move {
+                let result = tasks::call_chunk(world.clone(), chunk, mlua::Variadic::from(args)).await;
+                main.set(Some(result.is_ok()));
+                if let Err(error) = result
+                    && world.ending.borrow().is_none()
+                {
+                    world.say(&format!("lunette: {}", Failure::of(&error)));
+                    world.ending.replace(Some(Ending::Exited(1)));
+                }
+            }
+        });
+        Ok(Self { local, world, main, told_stop: false, lua })
+    }
+
+    /// Runs what can run. Ready when it has ended.
+    pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ending> {
+        let poll = self.local.poll(cx);
+        if let Some(ending) = self.world.ending.take() {
+            return Poll::Ready(ending);
+        }
+        if self.world.stopping.get() && !self.told_stop {
+            self.told_stop = true;
+            self.world.tell_stop();
+        }
+        poll.map(|()| Ending::Exited(0))
+    }
+
+    /// How its main chunk ended (well?); `None`: it runs.
+    pub(crate) fn main(&self) -> Option<bool> {
+        self.main.get()
+    }
+
+    /// Has it finish what it does, and take nothing new.
+    pub(crate) fn drain(&self) {
+        for function in self.world.on_reload.take() {
+            let world = self.world.clone();
+            self.world.spawner.spawn(async move {
+                if let Err(error) = tasks::call(world.clone(), function, ()).await {
+                    tasks::tell(&world, "function for service.on_reload", &error);
+                }
+            });
+        }
+        self.world.stop();
+    }
+
+    pub(crate) fn repl(&self) {
+        self.world.spawner.spawn(repl::run(self.lua.clone(), self.world.clone()));
+    }
+}
+
+/// A state with its string hash seeded, as well as PUC lets it be: `lua_newstate` hashes the address of the state, that of
+/// a local variable, and the time. In a machine without address space randomisation, all of these are the same at
+/// each boot. So what was allocated before, and how deep the stack is, are drawn from the host's randomness.
+fn new_lua(ctx: &Ctx) -> mlua::Result<Lua> {
+    let mut random = [0; 4];
+    // Unseeded as yet: what there is must do.
+    let _ = ctx.random.fill(&mut random);
+    let [a, b, c, d] = random.map(usize::from);
+    let shift = vec![0u8; (a << 8 | b) % SHIFT + 1];
+    let state = deeper((c << 8 | d) % FRAMES, &|| {
+        Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(POOL))
+    });
+    drop(std::hint::black_box(shift));
+    state
+}
+
+#[inline(never)]
+fn deeper(frames: usize, f: &dyn Fn() -> mlua::Result<Lua>) -> mlua::Result<Lua> {
+    let frame = std::hint::black_box([frames; 2]);
+    let result = if frames == 0 { f() } else { deeper(frames - 1, f) };
+    std::hint::black_box(frame);
+    result
+}
+
+fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
+    lua.set_memory_limit(usize::try_from(world.limits.memory).unwrap_or(usize::MAX))?;
+    // A collection begins when there is half as much again as the last one left, not twice as much.
+    lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(150).step_multiplier(200)));
+    limits::watch(lua, world)?;
+    let raised = lua.create_function(|lua, error| Ok(mlua::Value::Error(failures::raised(lua, error).into())))?;
+    world.entry.replace(Some(protected::entry(lua, raised)?));
+    protected::open(lua)?;
+    stdlib::open(lua, world)?;
+    modules::open(lua, world)?;
+    globals::open(lua, world)
+}
