@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use sha2::{Digest as _, Sha256};
 
-/// `vendor/NAME` is the release that `vendor/RELEASE.sha256` tells of, plus `vendor/PATCH`, plus the files in `added`.
+/// `vendor/NAME` is the release that `vendor/RELEASE.sha256` tells of, plus `vendor/PATCH` (if there is one), plus the
+/// files in `added`.
 pub(crate) fn check(vendor: &Path, name: &str, patch: &str, added: &[&str]) {
     let read = |name: &str| fs::read_to_string(vendor.join(name)).unwrap();
     let release = read("RELEASE.sha256");
     let released: BTreeMap<_, _> =
         release.lines().map(|line| line.split_once("  ").map(|(sum, name)| (name, sum)).unwrap()).collect();
-    let patch = read(patch);
+    let patch = if patch.is_empty() { String::new() } else { read(patch) };
     let patches = split(&patch);
     assert!(patches.keys().all(|name| released.contains_key(name)), "the patch adds no files");
 

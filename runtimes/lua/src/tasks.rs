@@ -18,6 +18,7 @@ use crate::{
     failures::Failure,
     globals,
     limits::MAX_TASKS,
+    modules::net,
     world::{Resource, World},
 };
 
@@ -346,6 +347,7 @@ pub(crate) fn spawn_for(
         return Err(mlua::Error::runtime(format!("too many tasks: there are {MAX_TASKS}")));
     }
     let task = Task::new(Kind::Handler, owner);
+    args.iter().for_each(|arg| net::descriptor::give(&task, arg));
     let handle = task.handle(lua)?;
     let running = Running::new(world.clone(), task.clone(), function, args);
     world.spawner.clone().spawn({

@@ -9,7 +9,7 @@ use crate::world::World;
 mod compat;
 pub(crate) mod data;
 mod http;
-mod net;
+pub(crate) mod net;
 mod tasks;
 
 /// A module: its name, and how it is made.
