@@ -10,6 +10,7 @@
 //! Not here: HTTP and TLS (`lunette-http`), files and sockets themselves (host calls).
 #![deny(unsafe_code)]
 
+mod arg;
 mod errors;
 mod examine;
 mod failures;

@@ -46,8 +46,7 @@ fn memory_that_is_used_up_in_a_task_is_that_tasks_error() {
     );
     assert_eq!(ran.ending, Ending::Exited(0), "{}", ran.err);
     assert_eq!(
-        ran.out,
-        "nil\tnot enough memory\n1000000\nfalse\tnot enough memory\ntrue\twell\n",
+        ran.out, "nil\tnot enough memory\n1000000\nfalse\tnot enough memory\ntrue\twell\n",
         "{}",
         ran.err
     );
@@ -132,10 +131,10 @@ fn giving_way_is_never_seen_by_the_script() {
         print(pcall(spin, 'p'), (xpcall(spin, print, 'x')), select('#', spin()))";
     assert_eq!(
         prints(text),
-        "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend\n1\n2\n3\ntrue\tp\ttrue\t1\n".replace("a\t1\n10", "a\n10").replace(
-            "a\n10\t2\n20\t3\n30\t4\n40\t5\nend",
-            "a\n10\t1\n20\t2\n30\t3\n40\t4\n50\t5"
-        ).replace("a\n10\t1\n20\t2\n30\t3\n40\t4\n50\t5", "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend"),
+        "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend\n1\n2\n3\ntrue\tp\ttrue\t1\n"
+            .replace("a\t1\n10", "a\n10")
+            .replace("a\n10\t2\n20\t3\n30\t4\n40\t5\nend", "a\n10\t1\n20\t2\n30\t3\n40\t4\n50\t5")
+            .replace("a\n10\t1\n20\t2\n30\t3\n40\t4\n50\t5", "a\t1\n10\t2\n20\t3\n30\t4\n40\t5\nend"),
     );
 }
 

@@ -4,12 +4,21 @@ mod world;
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
-use lunette_hostcalls::{Ending, fake::FakeHost, task::{Executor, Host}};
+use lunette_hostcalls::{
+    Ending,
+    fake::FakeHost,
+    task::{Executor, Host},
+};
 use lunette_lua::{Instance, Problem, Reloader};
 use world::Stage;
 
 /// Runs a script beside what `drive` does with it.
-fn with(stage: &Stage, text: &str, first: impl FnOnce(&Instance), drive: impl AsyncFnOnce(Reloader)) -> Ending {
+fn with(
+    stage: &Stage,
+    text: &str,
+    first: impl FnOnce(&Instance),
+    drive: impl AsyncFnOnce(Reloader),
+) -> Ending {
     let mut script =
         lunette_lua::start("test.lua", text.as_bytes(), stage.ctx(), stage.time(), stage.limits).unwrap();
     first(&script);
@@ -59,7 +68,11 @@ fn a_prompt_evaluates_lines_in_the_services_state() {
         "{}",
         err(&stage)
     );
-    assert!(err(&stage).starts_with("stdin:1: bad\nstack traceback:\n\t[C]: in function 'error'"), "{}", err(&stage));
+    assert!(
+        err(&stage).starts_with("stdin:1: bad\nstack traceback:\n\t[C]: in function 'error'"),
+        "{}",
+        err(&stage)
+    );
     assert!(err(&stage).contains("stdin:1: unexpected symbol near ')'"), "{}", err(&stage));
 }
 
@@ -68,7 +81,8 @@ fn the_end_of_the_input_ends_the_prompt_and_not_the_service() {
     let stage = Stage::new();
     stage.world.stdio.feed(b"'no end'");
     stage.world.stdio.close();
-    let ending = with(&stage, "require('task').sleep(5) print('served')", |script| script.repl(), async |_| {});
+    let ending =
+        with(&stage, "require('task').sleep(5) print('served')", |script| script.repl(), async |_| {});
     assert_eq!((ending, out(&stage)), (Ending::Exited(0), "> no end\n> \nserved\n".into()));
 }
 
@@ -104,8 +118,13 @@ fn code_that_does_not_start_leaves_the_old_code() {
         async |reloader| {
             time.sleep(std::time::Duration::from_millis(1500)).await;
             let problem = reloader.reload("test.lua", b"local = 1", stage.ctx()).unwrap_err();
-            assert!(matches!(&problem, Problem::Syntax(words) if words.starts_with("test.lua:1:")), "{problem}");
-            reloader.reload("test.lua", b"require('task').sleep(0.5) error('no start')", stage.ctx()).unwrap();
+            assert!(
+                matches!(&problem, Problem::Syntax(words) if words.starts_with("test.lua:1:")),
+                "{problem}"
+            );
+            reloader
+                .reload("test.lua", b"require('task').sleep(0.5) error('no start')", stage.ctx())
+                .unwrap();
         },
     );
     assert_eq!((ending, out(&stage)), (Ending::Exited(0), "old\t1\nold\t2\nold\t3\nold\t4\n".into()));

@@ -50,9 +50,13 @@ fn suite() -> Vec<(String, Vec<u8>)> {
         let mut text = std::fs::read(entry.path()).expect("its text");
         for (_, from, to, _) in CUT.iter().filter(|(file, ..)| *file == name) {
             let start = find(&text, from.as_bytes()).unwrap_or_else(|| panic!("{name} has no {from:?}"));
-            let length = find(&text[start..], to.as_bytes()).unwrap_or_else(|| panic!("{name} has no {to:?}"));
+            let length =
+                find(&text[start..], to.as_bytes()).unwrap_or_else(|| panic!("{name} has no {to:?}"));
             // Lines keep their numbers.
-            text[start..start + length].iter_mut().filter(|byte| **byte != b'\n').for_each(|byte| *byte = b' ');
+            text[start..start + length]
+                .iter_mut()
+                .filter(|byte| **byte != b'\n')
+                .for_each(|byte| *byte = b' ');
         }
         (name, text)
     });

@@ -221,9 +221,10 @@ pub(super) fn open(library: &Library<'_>) -> mlua::Result<()> {
         if args.len() == 0 {
             return Err(args.fault(1, "value expected"));
         }
-        let kind = args.userdata(1).and_then(|data| data.borrow::<Handle>().ok()).map(|handle| {
-            if handle.0.stream.borrow().is_some() { "file" } else { "closed file" }
-        });
+        let kind = args
+            .userdata(1)
+            .and_then(|data| data.borrow::<Handle>().ok())
+            .map(|handle| if handle.0.stream.borrow().is_some() { "file" } else { "closed file" });
         answer(args.lua, kind)
     })?;
     library.set(&io, "input", |args| default_file(args, b"r", |streams| &streams.input))?;
@@ -286,8 +287,7 @@ pub(super) fn open(library: &Library<'_>) -> mlua::Result<()> {
             return answer(args.lua, lines(args, &settle, data, false)?);
         }
         let name = args.text(1)?;
-        let file = open_file(args.lua, &name, b"r")
-            .map_err(|errno| cannot_open(&name, errno))??;
+        let file = open_file(args.lua, &name, b"r").map_err(|errno| cannot_open(&name, errno))??;
         let lines = lines(args, &settle, file.clone(), true)?;
         answer(args.lua, (lines, Value::Nil, Value::Nil, file))
     })?;
@@ -367,16 +367,11 @@ fn current(
     which: fn(&Streams) -> &RefCell<AnyUserData>,
 ) -> Result<(AnyUserData, Rc<File>), Fault> {
     let data = which(&Streams::of(args.lua)).borrow().clone();
-    let file = file_of(args, &data)
-        .map_err(|_| Fault::Raise(format!("default {name} file is closed")))?;
+    let file = file_of(args, &data).map_err(|_| Fault::Raise(format!("default {name} file is closed")))?;
     Ok((data, file))
 }
 
-fn default_file(
-    args: &Args<'_>,
-    mode: &[u8],
-    which: fn(&Streams) -> &RefCell<AnyUserData>,
-) -> Outcome {
+fn default_file(args: &Args<'_>, mode: &[u8], which: fn(&Streams) -> &RefCell<AnyUserData>) -> Outcome {
     let streams = Streams::of(args.lua);
     match args.get(1) {
         Value::Nil => {}
@@ -497,7 +492,9 @@ fn read(args: &Args<'_>, file: &File, first: usize) -> Outcome {
 fn format(args: &Args<'_>, value: &Value, index: usize) -> Result<Format, Fault> {
     if matches!(value, Value::Integer(_) | Value::Number(_)) {
         let count = args.integer(index)?;
-        return usize::try_from(count).map(Format::Bytes).map_err(|_| Fault::Raise("not enough memory".into()));
+        return usize::try_from(count)
+            .map(Format::Bytes)
+            .map_err(|_| Fault::Raise("not enough memory".into()));
     }
     let format = args.string(index)?;
     let format = format.as_bytes();

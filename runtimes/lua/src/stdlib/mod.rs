@@ -42,12 +42,11 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     let globals = lua.globals();
     let natives = lua.create_table()?;
     // `settle` makes the functions of a library raise and wait; `rest` makes what is written in Lua.
-    let (settle, rest): (Function, Function) =
-        lua.load(PRELUDE).set_name("=[lua]").call((
-            io::waiter(lua, world)?,
-            world.limits.bytecode,
-            i64::try_from(world.limits.memory).unwrap_or(i64::MAX),
-        ))?;
+    let (settle, rest): (Function, Function) = lua.load(PRELUDE).set_name("=[lua]").call((
+        io::waiter(lua, world)?,
+        world.limits.bytecode,
+        i64::try_from(world.limits.memory).unwrap_or(i64::MAX),
+    ))?;
     let library = Library { lua, world, settle };
     io::open(&library)?;
     os::open(&library)?;

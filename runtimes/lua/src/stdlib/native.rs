@@ -83,9 +83,9 @@ impl Library<'_> {
     }
 
     fn make(&self, name: &'static str, method: bool, function: Rc<Body>) -> mlua::Result<Function> {
-        let raw = self.lua.create_function(move |lua, values: MultiValue| {
-            call(lua, name, method, &function, values)
-        })?;
+        let raw = self
+            .lua
+            .create_function(move |lua, values: MultiValue| call(lua, name, method, &function, values))?;
         self.settle.call(raw)
     }
 }

@@ -58,7 +58,8 @@ pub(super) fn open(library: &Library<'_>) -> mlua::Result<()> {
     })?;
     library.set(&os, "tmpname", |args| {
         let ctx = &World::of(args.lua).ctx;
-        let made = new_name(ctx).and_then(|name| Spot::find(ctx, &name, false)?.create(now(ctx)).map(|_| name));
+        let made =
+            new_name(ctx).and_then(|name| Spot::find(ctx, &name, false)?.create(now(ctx)).map(|_| name));
         match made {
             Ok(name) => answer(args.lua, name),
             Err(_) => Err(Fault::Raise("unable to generate a unique filename".into())),
@@ -82,9 +83,8 @@ fn date(args: &Args<'_>) -> Outcome {
     let format = format.as_ref().map_or_else(|| b"%c".to_vec(), |format| format.as_bytes().to_vec());
     let at = args.opt_integer(2)?.unwrap_or_else(|| seconds(args));
     let format = format.strip_prefix(b"!").unwrap_or(&format);
-    let date = Date::of(at).ok_or_else(|| {
-        Fault::Raise("date result cannot be represented in this installation".into())
-    })?;
+    let date = Date::of(at)
+        .ok_or_else(|| Fault::Raise("date result cannot be represented in this installation".into()))?;
     if format == b"*t" {
         let table = args.lua.create_table()?;
         set_fields(&table, &date)?;
@@ -134,9 +134,9 @@ fn time(args: &Args<'_>) -> Outcome {
     let (day, hour) = (field("day", None, 0)?, field("hour", Some(12), 0)?);
     let (minute, second) = (field("min", Some(0), 0)?, field("sec", Some(0), 0)?);
     let at = Date::seconds(year, month, day, hour, minute, second);
-    let date = Date::of(at).filter(|_| at != -1).ok_or_else(|| {
-        Fault::Raise("time result cannot be represented in this installation".into())
-    })?;
+    let date = Date::of(at)
+        .filter(|_| at != -1)
+        .ok_or_else(|| Fault::Raise("time result cannot be represented in this installation".into()))?;
     set_fields(&table, &date)?;
     answer(args.lua, at)
 }

@@ -13,7 +13,8 @@ use super::{
 };
 use crate::world::World;
 
-const PATH: &str = "/?.lua;/?/init.lua;/lua_modules/share/lua/5.4/?.lua;/lua_modules/share/lua/5.4/?/init.lua";
+const PATH: &str =
+    "/?.lua;/?/init.lua;/lua_modules/share/lua/5.4/?.lua;/lua_modules/share/lua/5.4/?/init.lua";
 const NATIVE: &str = "/lua_modules/lib/lua/5.4/?.so;/?.so";
 
 pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
@@ -39,10 +40,13 @@ pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
         let name = args.text(1)?;
         answer(args.lua, search(args.lua, &name, NATIVE, ".", "/").ok())
     })?;
-    natives.raw_set("built_in", library.function("require", |args| {
-        let names: Vec<_> = crate::modules::names().collect();
-        answer(args.lua, names.join(", "))
-    })?)?;
+    natives.raw_set(
+        "built_in",
+        library.function("require", |args| {
+            let names: Vec<_> = crate::modules::names().collect();
+            answer(args.lua, names.join(", "))
+        })?,
+    )?;
     let stdin = std::cell::RefCell::new(None);
     library.set(natives, "source", move |args| {
         let world = World::of(args.lua);
@@ -52,7 +56,10 @@ pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
                 Ok(text) => text,
                 Err(errno) => {
                     let verb = if errno == lunette_hostcalls::Errno::Isdir { "read" } else { "open" };
-                    return answer(args.lua, (Value::Nil, format!("cannot {verb} {path}: {}", linux(errno).1)));
+                    return answer(
+                        args.lua,
+                        (Value::Nil, format!("cannot {verb} {path}: {}", linux(errno).1)),
+                    );
                 }
             },
             None => {
@@ -62,7 +69,10 @@ pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
                     Ok(mut items) => items.pop().flatten().unwrap_or_default(),
                     Err(Stop::Wait(_)) => return Ok(Answer::Wait(Wait::Input)),
                     Err(Stop::Error(errno)) => {
-                        return answer(args.lua, (Value::Nil, format!("cannot read stdin: {}", linux(errno).1)));
+                        return answer(
+                            args.lua,
+                            (Value::Nil, format!("cannot read stdin: {}", linux(errno).1)),
+                        );
                     }
                 }
             }
@@ -90,13 +100,7 @@ fn chunk(lua: &Lua, text: &[u8], name: Option<String>) -> Outcome {
 }
 
 /// The first file of a path that could be read; or what was tried, in PUC's words.
-fn search(
-    lua: &Lua,
-    name: &str,
-    path: &str,
-    separator: &str,
-    replacement: &str,
-) -> Result<String, String> {
+fn search(lua: &Lua, name: &str, path: &str, separator: &str, replacement: &str) -> Result<String, String> {
     let name = if separator.is_empty() { name.to_owned() } else { name.replace(separator, replacement) };
     let ctx = &World::of(lua).ctx;
     let mut tried = Vec::new();

@@ -140,7 +140,8 @@ impl<'a> Matcher<'a> {
                         let end = self.class_end(p)?;
                         let before = if s == 0 { 0 } else { self.subject[s - 1] };
                         let here = self.subject.get(s).copied().unwrap_or(0);
-                        if !in_set(self.pattern, before, p, end - 1) && in_set(self.pattern, here, p, end - 1) {
+                        if !in_set(self.pattern, before, p, end - 1) && in_set(self.pattern, here, p, end - 1)
+                        {
                             p = end;
                             continue;
                         }

@@ -15,7 +15,10 @@ pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
     let lua = library.lua;
     // What `io` needs of PUC's own.
     lua.set_named_registry_value("tonumber", lua.globals().get::<Value>("tonumber")?)?;
-    lua.set_named_registry_value("string.format", lua.globals().get::<Table>("string")?.get::<Value>("format")?)?;
+    lua.set_named_registry_value(
+        "string.format",
+        lua.globals().get::<Table>("string")?.get::<Value>("format")?,
+    )?;
     natives.raw_set("reach", lua.create_function(|_, pattern: LuaString| Ok(reach(&pattern.as_bytes())))?)?;
     library.set(natives, "find", |args| find(args, true))?;
     library.set(natives, "match", |args| find(args, false))?;
@@ -34,10 +37,13 @@ fn find(args: &Args<'_>, positions: bool) -> Outcome {
         let found = memchr::memmem::find(&subject[start..], &pattern);
         let found = found.map(|at| (start + at + 1, start + at + pattern.len()));
         let steps = (subject.len() / 8) as u64;
-        return Ok(Answer::costing(steps, match found {
-            Some(found) => values(args.lua, found)?,
-            None => values(args.lua, Value::Nil)?,
-        }));
+        return Ok(Answer::costing(
+            steps,
+            match found {
+                Some(found) => values(args.lua, found)?,
+                None => values(args.lua, Value::Nil)?,
+            },
+        ));
     }
     let mut matcher = Matcher::new(&subject, &pattern, true);
     let found = matcher.find(start, None).map_err(|problem| fault(problem, &pattern, &matcher))?;

@@ -11,12 +11,21 @@ pub(super) fn open(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
     let core = lua.create_table()?;
     core.raw_set("_VERSION", "MIME 1.0.3")?;
     core.raw_set("dot", lua.create_function(dot)?)?;
-    core.raw_set("b64", lua.create_function(|lua, values| atoms(lua, "b64", values, &mut Base64::default()))?)?;
+    core.raw_set(
+        "b64",
+        lua.create_function(|lua, values| atoms(lua, "b64", values, &mut Base64::default()))?,
+    )?;
     core.raw_set("eol", lua.create_function(eol)?)?;
     core.raw_set("qp", lua.create_function(qp)?)?;
     core.raw_set("qpwrp", lua.create_function(|lua, values| wrap(lua, "qpwrp", values, true))?)?;
-    core.raw_set("unb64", lua.create_function(|lua, values| atoms(lua, "unb64", values, &mut FromBase64::default()))?)?;
-    core.raw_set("unqp", lua.create_function(|lua, values| atoms(lua, "unqp", values, &mut FromQuoted::default()))?)?;
+    core.raw_set(
+        "unb64",
+        lua.create_function(|lua, values| atoms(lua, "unb64", values, &mut FromBase64::default()))?,
+    )?;
+    core.raw_set(
+        "unqp",
+        lua.create_function(|lua, values| atoms(lua, "unqp", values, &mut FromQuoted::default()))?,
+    )?;
     core.raw_set("wrp", lua.create_function(|lua, values| wrap(lua, "wrp", values, false))?)?;
     Ok(Value::Table(core))
 }
@@ -35,7 +44,12 @@ trait Coding {
 }
 
 /// `A, B = coding(C, D)`: A is what becomes of C and D, B what is left of them. No D: there is no more.
-fn atoms(lua: &Lua, call: &'static str, values: MultiValue, coding: &mut dyn Coding) -> mlua::Result<MultiValue> {
+fn atoms(
+    lua: &Lua,
+    call: &'static str,
+    values: MultiValue,
+    coding: &mut dyn Coding,
+) -> mlua::Result<MultiValue> {
     let args = Args::new(lua, call, values);
     let nothing = (Value::Nil, Value::Nil);
     let Some(input) = args.opt_string(1)? else { return nothing.into_lua_multi(lua) };
@@ -121,8 +135,15 @@ impl Coding for FromBase64 {
         }
         self.0.push(byte);
         if let [_, _, third, fourth] = self.0[..] {
-            let value = self.0.iter().fold(0u32, |value, byte| value << 6 | u32::from(digit(*byte).unwrap_or(0)));
-            let valid = if third == b'=' { 1 } else if fourth == b'=' { 2 } else { 3 };
+            let value =
+                self.0.iter().fold(0u32, |value, byte| value << 6 | u32::from(digit(*byte).unwrap_or(0)));
+            let valid = if third == b'=' {
+                1
+            } else if fourth == b'=' {
+                2
+            } else {
+                3
+            };
             out.extend_from_slice(&value.to_be_bytes()[1..1 + valid]);
             self.0.clear();
         }

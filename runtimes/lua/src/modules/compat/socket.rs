@@ -31,8 +31,14 @@ pub(super) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<Value> {
     core.raw_set("_SOCKETINVALID", -1)?;
     core.raw_set("dns", dns::of_luasocket(lua)?)?;
     make(lua, &core)?;
-    core.raw_set("connect", lua.create_async_function(|lua, values| async move { connect(&lua, values).await })?)?;
-    core.raw_set("select", lua.create_async_function(|lua, values| async move { select(&lua, values).await })?)?;
+    core.raw_set(
+        "connect",
+        lua.create_async_function(|lua, values| async move { connect(&lua, values).await })?,
+    )?;
+    core.raw_set(
+        "select",
+        lua.create_async_function(|lua, values| async move { select(&lua, values).await })?,
+    )?;
     core.raw_set("skip", lua.create_function(skip)?)?;
     core.raw_set("__unload", lua.create_function(|_, ()| Ok(()))?)?;
     let now = world.clone();

@@ -64,11 +64,7 @@ impl Family {
 }
 
 /// The addresses of a host: itself, if it is one. `localhost` is always the loopback (RFC 6761), whatever is granted.
-pub(crate) async fn resolve(
-    sockets: &Sockets,
-    host: &str,
-    patience: Patience,
-) -> Result<Vec<IpAddr>, Fault> {
+pub(crate) async fn resolve(sockets: &Sockets, host: &str, patience: Patience) -> Result<Vec<IpAddr>, Fault> {
     if let Ok(ip) = host.parse() {
         return Ok(vec![ip]);
     }

@@ -26,7 +26,9 @@ impl<'a> Args<'a> {
     pub(crate) fn opt_string(&self, n: usize) -> mlua::Result<Option<LuaString>> {
         let Some(value) = self.get(n) else { return Ok(None) };
         let string = match value {
-            Value::String(_) | Value::Integer(_) | Value::Number(_) => self.lua.coerce_string(value.clone())?,
+            Value::String(_) | Value::Integer(_) | Value::Number(_) => {
+                self.lua.coerce_string(value.clone())?
+            }
             _ => None,
         };
         string.map(Some).ok_or_else(|| self.expected(n, "string"))

@@ -94,7 +94,8 @@ impl Sockets {
     /// A socket that listens at `at`: one that the script came with, if there is one for that address.
     pub(crate) fn listen(&self, at: SocketAddr, backlog: usize) -> Result<Arc<dyn TcpListener>, Errno> {
         let matching = |of: SocketAddr| {
-            of.port() == at.port() && (of.ip() == at.ip() || of.ip().is_unspecified() && at.ip().is_unspecified())
+            of.port() == at.port()
+                && (of.ip() == at.ip() || of.ip().is_unspecified() && at.ip().is_unspecified())
         };
         let listeners = &self.world.ctx.listeners;
         let exact = listeners.iter().find(|listening| listening.socket.local() == at);
@@ -247,9 +248,7 @@ impl Descriptor {
         let mut scratch = self.sockets.scratch.borrow_mut();
         scratch.resize(PIECE, 0);
         let read = match &*self.kind.borrow() {
-            Kind::Stream(stream) => {
-                self.ask(&**stream, Interest::Read, cx, || stream.read(&mut scratch))
-            }
+            Kind::Stream(stream) => self.ask(&**stream, Interest::Read, cx, || stream.read(&mut scratch)),
             Kind::Tls(stream) => {
                 self.bells[Interest::Read as usize].add(cx.waker());
                 let mut buf = ReadBuf::new(&mut scratch);

@@ -43,9 +43,8 @@ async fn resolve(lua: &Lua, sockets: &Rc<Sockets>, values: MultiValue) -> mlua::
             return Err(args.fault(2, format_args!("\"A\" or \"AAAA\" expected, got \"{kind}\"")));
         }
     };
-    let patience = timeout.map_or(Patience::ENDLESS, |timeout| {
-        Patience::for_seconds(sockets.time(), timeout.as_secs_f64())
-    });
+    let patience = timeout
+        .map_or(Patience::ENDLESS, |timeout| Patience::for_seconds(sockets.time(), timeout.as_secs_f64()));
     let found = address::resolve(sockets, &name, patience).await.and_then(|ips| {
         let ips: Vec<_> = ips.iter().filter(|ip| of_kind(ip)).map(IpAddr::to_string).collect();
         if ips.is_empty() { Err(Errno::Noent.into()) } else { Ok(ips) }
@@ -137,10 +136,8 @@ impl Call {
                         resolved.raw_set("name", &*name)?;
                         resolved.raw_set("alias", lua.create_table()?)?;
                         let first = if self == Self::ToIp { ips[0].to_string() } else { name };
-                        resolved.raw_set(
-                            "ip",
-                            lua.create_sequence_from(ips.iter().map(IpAddr::to_string))?,
-                        )?;
+                        resolved
+                            .raw_set("ip", lua.create_sequence_from(ips.iter().map(IpAddr::to_string))?)?;
                         (first, resolved).into_lua_multi(lua)
                     }
                     Err(fault) => errors::failure(host_words(&fault)).into_lua_multi(lua),

@@ -54,9 +54,14 @@ const PROTOCOLS: &[(&str, Protocol)] =
 
 fn open(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
     let module = lua.create_table()?;
-    module.raw_set("dial", lua.create_async_function(|lua, values| async move { dial(&lua, values).await })?)?;
-    module.raw_set("listen", lua.create_async_function(|lua, values| async move { listen(&lua, values).await })?)?;
-    module.raw_set("udp", lua.create_async_function(|lua, values| async move { udp(&lua, values).await })?)?;
+    module
+        .raw_set("dial", lua.create_async_function(|lua, values| async move { dial(&lua, values).await })?)?;
+    module.raw_set(
+        "listen",
+        lua.create_async_function(|lua, values| async move { listen(&lua, values).await })?,
+    )?;
+    module
+        .raw_set("udp", lua.create_async_function(|lua, values| async move { udp(&lua, values).await })?)?;
     Ok(Value::Table(module))
 }
 
@@ -74,8 +79,9 @@ fn protocol(args: &Args<'_>) -> mlua::Result<Protocol> {
 }
 
 fn split<'a>(args: &Args<'_>, n: usize, text: &'a str) -> mlua::Result<(&'a str, u16)> {
-    address::split(text)
-        .ok_or_else(|| args.fault(n, format_args!("\"{text}\" is no address: write \"host:port\" or \":port\"")))
+    address::split(text).ok_or_else(|| {
+        args.fault(n, format_args!("\"{text}\" is no address: write \"host:port\" or \":port\""))
+    })
 }
 
 fn failed(lua: &Lua, fault: &Fault) -> mlua::Result<MultiValue> {
@@ -101,9 +107,8 @@ async fn dial(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
         _ => None,
     };
     options.finish()?;
-    let patience = timeout.map_or(Patience::ENDLESS, |timeout| {
-        Patience::for_seconds(sockets.time(), timeout.as_secs_f64())
-    });
+    let patience = timeout
+        .map_or(Patience::ENDLESS, |timeout| Patience::for_seconds(sockets.time(), timeout.as_secs_f64()));
     let addresses = match address::addresses(&sockets, host, port, Family::Any, patience).await {
         Ok(addresses) => addresses,
         // What is no name is not found.

@@ -440,9 +440,8 @@ impl Tcp {
 
     /// Reads into the buffer once. The end is [`Fault::Closed`].
     async fn fill(&self, descriptor: &Descriptor, patience: Patience) -> Result<(), Fault> {
-        let read = patience.wait(self.0.sockets.time(), |cx| {
-            descriptor.poll_read(cx, self.0.buffer.borrow_mut().space())
-        });
+        let read = patience
+            .wait(self.0.sockets.time(), |cx| descriptor.poll_read(cx, self.0.buffer.borrow_mut().space()));
         if read.await? == 0 { Err(Fault::Closed) } else { Ok(()) }
     }
 
@@ -823,9 +822,8 @@ impl UserData for Tcp {
         methods.add_async_method("receive", |lua, this: UserDataRef<Self>, values| {
             receive(lua, this.clone(), values)
         });
-        methods.add_async_method("send", |lua, this: UserDataRef<Self>, values| {
-            send(lua, this.clone(), values)
-        });
+        methods
+            .add_async_method("send", |lua, this: UserDataRef<Self>, values| send(lua, this.clone(), values));
         connecting_methods(methods);
         methods.add_async_method("accept", |lua, this: UserDataRef<Self>, ()| async move {
             this.class_is("accept", Class::Server)?;

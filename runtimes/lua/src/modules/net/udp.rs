@@ -12,7 +12,10 @@ use std::{
 };
 
 use lunette_hostcalls::{Errno, Interest, UdpSocket};
-use mlua::{AnyUserData, IntoLuaMulti, Lua, MetaMethod, MultiValue, UserData, UserDataFields, UserDataMethods, UserDataRef};
+use mlua::{
+    AnyUserData, IntoLuaMulti, Lua, MetaMethod, MultiValue, UserData, UserDataFields, UserDataMethods,
+    UserDataRef,
+};
 
 use super::{
     address::{self, Family},
@@ -312,7 +315,8 @@ fn telling_methods<M: UserDataMethods<Udp>>(methods: &mut M) {
         name_of(lua, local, true)
     });
     methods.add_method("settimeout", |lua, this, values| set_timeout(lua, &this.timeouts, values));
-    methods.add_method("gettimeout", |_, this, ()| Ok((this.timeouts.block.get(), this.timeouts.total.get())));
+    methods
+        .add_method("gettimeout", |_, this, ()| Ok((this.timeouts.block.get(), this.timeouts.total.get())));
     methods.add_method("getoption", |lua, this, values| {
         let descriptor = this.descriptor().filter(|one| one.is_open());
         sockopt::get(lua, false, descriptor.as_deref(), values)

@@ -4,7 +4,7 @@
 //! item that what follows it can be tried behind, at every length, and only fails late. If no byte that repeats can begin
 //! what follows (`%s*(%w+)%s*=`), all but one of the tries fail at once, and the repetition only adds.
 
-use super::{class_end, in_set, in_class};
+use super::{class_end, in_class, in_set};
 
 /// How many steps PUC's matcher may take in a call: some tenths of a millisecond.
 const STEPS: u64 = 1 << 18;
@@ -84,7 +84,13 @@ fn before(item: &Item, rest: Rest) -> Rest {
                 return Rest { first, never_fails, matches, ..rest };
             }
             if apart {
-                return Rest { first, never_fails, fails: rest.fails.max(1), matches: rest.matches.max(1), ..rest };
+                return Rest {
+                    first,
+                    never_fails,
+                    fails: rest.fails.max(1),
+                    matches: rest.matches.max(1),
+                    ..rest
+                };
             }
             let fails = rest.fails + 1;
             let (matches, wastes) = (rest.matches.max(fails), rest.wastes.max(fails));
