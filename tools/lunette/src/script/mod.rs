@@ -64,6 +64,8 @@ pub struct Findings {
     pub warnings: Vec<Problem>,
     /// The files that it may load, itself first.
     pub files: Vec<String>,
+    /// The files that it requires and that are in C.
+    pub native: BTreeSet<String>,
     /// What it requires that is built in.
     pub built_in: BTreeSet<String>,
 }
@@ -74,10 +76,11 @@ struct File {
     names: Names,
 }
 
-/// The bundle's paths of all the files that a script requires by name, itself first. What can't be read as Lua requires
-/// nothing.
+/// The bundle's paths of all the files that a script requires by name, itself first; those in C, too, that the reason why
+/// they can't be loaded travels along. What can't be read as Lua requires nothing.
 pub fn files(main: &str, find: Find<'_>) -> Vec<String> {
-    look(main, true, find).files
+    let found = look(main, true, find);
+    found.files.into_iter().chain(found.native).collect()
 }
 
 /// Looks at a script and all that it requires. `bytecode`: it may be some.
@@ -124,9 +127,11 @@ pub fn look(main: &str, bytecode: bool, find: Find<'_>) -> Findings {
     let searches = files.iter().any(|file| file.names.searches);
     let standard = lunette_lua::standard();
     for (path, require, certain) in missing {
+        let native = C_PATH.iter().map(|place| fill(place, &require.name)).find(|path| find(path).is_some());
+        found.native.extend(native.clone());
         let known = standard.contains(&require.name) || provided.contains(&*require.name);
         if !known && !searches {
-            let problem = no_module(&path, &require, find);
+            let problem = no_module(&path, &require, native);
             match certain && require.certain {
                 true => found.errors.push(problem),
                 false if path.starts_with(VENDORED) => {}
@@ -175,11 +180,10 @@ fn near(line: &str, fault: &str) -> Option<usize> {
     places.next().is_none().then_some(at)
 }
 
-fn no_module(path: &str, require: &names::Require, find: Find<'_>) -> Problem {
+fn no_module(path: &str, require: &names::Require, native: Option<String>) -> Problem {
     let name = &require.name;
     let place = format!("{path}:{}", require.line);
     let top = name.split('.').next().unwrap_or(name);
-    let native = C_PATH.iter().map(|place| fill(place, name)).find(|path| find(path).is_some());
     let built_in = lunette_lua::built_in();
     let list =
         if built_in.is_empty() { String::new() } else { format!("; built in are: {}", built_in.join(", ")) };
