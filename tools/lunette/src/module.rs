@@ -31,7 +31,7 @@ pub fn look(payload: &Payload<'_>, guest: &GuestPlan) -> Result<Findings, Proble
 
 /// Refuses a program for what it is itself, whatever is around it.
 pub fn alone(main: &str, bytes: &[u8]) -> Result<(), Problem> {
-    if script::is_script(main) {
+    if script::is_script(main) || bytes.starts_with(lunette_lua::SIGNATURE) {
         return script::compiles(main, bytes);
     }
     let problem = |p: lunette_wasm::Problem| Problem::new(p.to_string(), p.help()).at(main);
