@@ -67,11 +67,52 @@ impl Farewell {
     }
 }
 
+/// What became of a new version of the app, on the same channel: `lunette: version WORD [REST]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// It runs.
+    Taken,
+    /// The one before goes on. One line says why.
+    Refused(String),
+}
+
+const VERSION: &str = "lunette: version ";
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken => write!(f, "{VERSION}taken"),
+            Self::Refused(why) => write!(f, "{VERSION}refused {}", why.replace(['\n', '\r'], " ")),
+        }
+    }
+}
+
+impl Version {
+    /// Reads one line back; `None` if it is none of these.
+    pub fn parse(line: &str) -> Option<Self> {
+        let words = line.trim_end_matches(['\n', '\r']).strip_prefix(VERSION)?;
+        match words.split_once(' ').unwrap_or((words, "")) {
+            ("taken", _) => Some(Self::Taken),
+            ("refused", why) => Some(Self::Refused(why.to_owned())),
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
 
-    use super::Farewell;
+    use super::{Farewell, Version};
+
+    #[test]
+    fn what_became_of_a_version_reads_back() {
+        for version in [Version::Taken, Version::Refused("a b".into())] {
+            assert_eq!(Version::parse(&version.to_string()), Some(version));
+        }
+        assert_eq!(Version::Refused("a\nb".into()).to_string(), "lunette: version refused a b");
+        assert_eq!(Version::parse("lunette: farewell exit 0"), None);
+    }
 
     #[test]
     fn every_farewell_reads_back_and_stays_one_line() {

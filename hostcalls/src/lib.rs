@@ -40,4 +40,4 @@ pub use guest::{CodeFrame, Ending, Guest, Limit, Step, Trap, TrapKind, Wait};
 pub use net::{Interest, Lookup, Net, Shutdown, Source, TcpListener, TcpStream, UdpSocket};
 pub use network::Network;
 pub use ramfs::{BuildError, BuildProblem, MountId, RamFs};
-pub use services::{Clock, Log, Nanos, Random, Ready, Stdio, Stream};
+pub use services::{Clock, Log, Nanos, Random, Ready, Stdio, Stream, Versions};

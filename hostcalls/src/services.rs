@@ -1,5 +1,6 @@
 //! The small services. One trait each, object-safe, `&self`: a host shares them among its guests.
 
+use alloc::vec::Vec;
 use core::{fmt, task::Waker};
 
 use crate::Errno;
@@ -64,6 +65,16 @@ pub trait Stdio: Send + Sync {
     fn is_terminal(&self) -> bool {
         false
     }
+}
+
+/// New versions of an app while it runs, from whoever watches its files.
+pub trait Versions: Send + Sync {
+    /// The newest that nobody has taken: a payload, as the first was.
+    fn take(&self) -> Option<Vec<u8>>;
+    /// Has `waker` woken as soon as there is one, at once if there is now. One waker.
+    fn register(&self, waker: &Waker);
+    /// Says what became of the one that was taken: it runs, or why the one before goes on.
+    fn tell(&self, outcome: Result<(), &str>);
 }
 
 /// Where the host's own words about a guest go: not to the guest, but to whoever runs it.

@@ -4,6 +4,7 @@
 //!
 //! Nothing is buffered: what was written has left the machine.
 
+use alloc::vec::Vec;
 use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU16, Ordering::Relaxed},
@@ -231,6 +232,16 @@ pub(crate) fn input_ready() -> (usize, bool) {
 /// Takes decoded input.
 pub(crate) fn read_input(buf: &mut [u8]) -> usize {
     decoder().take(buf)
+}
+
+/// Takes the new version of the app that came last.
+pub(crate) fn take_version() -> Option<Vec<u8>> {
+    decoder().take_version()
+}
+
+/// Did one come?
+pub(crate) fn has_version() -> bool {
+    decoder().has_version()
 }
 
 /// For [`log!`]: one line to the log.

@@ -1,6 +1,7 @@
 //! The kernel's side of the contract: clock, random numbers and standard streams as guests are given them,
 //! and the one place where the processor waits.
 
+use alloc::vec::Vec;
 use core::{
     fmt,
     ops::ControlFlow,
@@ -10,7 +11,8 @@ use core::{
 
 use embedded_io::Write;
 use lunette_hostcalls::{
-    Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream,
+    Clock, Errno, Log, Nanos, Random, Ready, Stdio, Stream, Versions,
+    farewell::Version,
     task::{Host, replace_waker},
 };
 use spin::Mutex;
@@ -87,6 +89,36 @@ impl Stdio for KernelStdio {
     }
 }
 
+/// New versions of the app come by the console that carries standard input, and what became of them is said on the report
+/// channel.
+pub struct KernelVersions;
+
+impl Versions for KernelVersions {
+    fn take(&self) -> Option<Vec<u8>> {
+        console::take_version()
+    }
+
+    fn register(&self, waker: &Waker) {
+        console::open_input();
+        let old = replace_waker(&mut VERSION_WAKER.lock(), waker);
+        if let Some(old) = old {
+            old.wake();
+        }
+        if console::has_version() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn tell(&self, outcome: Result<(), &str>) {
+        let version = match outcome {
+            Ok(()) => Version::Taken,
+            Err(why) => Version::Refused(why.into()),
+        };
+        let Ok(()) =
+            Channel::Report.write_fmt(format_args!("{version}\n")).or(Ok::<_, core::convert::Infallible>(()));
+    }
+}
+
 pub struct KernelLog;
 
 impl Log for KernelLog {
@@ -97,6 +129,9 @@ impl Log for KernelLog {
 
 /// Who waits for standard input.
 static INPUT_WAKER: Mutex<Option<Waker>> = Mutex::new(None);
+
+/// Who waits for a new version of the app.
+static VERSION_WAKER: Mutex<Option<Waker>> = Mutex::new(None);
 
 /// The machine as the executor sees it. Breaks when it was asked a second time to stop.
 pub struct KernelHost;
@@ -152,6 +187,12 @@ fn look(busy: bool) -> bool {
         let (bytes, ended) = console::input_ready();
         if (bytes > 0 || ended)
             && let Some(waker) = INPUT_WAKER.lock().take()
+        {
+            waker.wake();
+            woke = true;
+        }
+        if console::has_version()
+            && let Some(waker) = VERSION_WAKER.lock().take()
         {
             waker.wake();
             woke = true;

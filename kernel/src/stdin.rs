@@ -10,7 +10,8 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
-    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10, 0x10 0x03 a request to stop; all else as it is.
+    /// 0x10 0x04 is the end, 0x10 0x10 a 0x10, 0x10 0x03 a request to stop; between 0x10 0x02 and 0x10 0x17 is a new
+    /// version of the app; all else as it is.
     Dle,
     /// A line at a time, as a terminal driver does it.
     Terminal,
@@ -19,6 +20,8 @@ pub enum Coding {
 const DLE: u8 = 0x10;
 const EOT: u8 = 0x04;
 const ETX: u8 = 0x03;
+const STX: u8 = 0x02;
+const ETB: u8 = 0x17;
 
 /// How much is kept before the line has to wait (the UART then holds back its sender).
 const CAPACITY: usize = 16 * 1024;
@@ -32,11 +35,23 @@ pub struct Decoder {
     ended: bool,
     /// Requests to stop that nobody has taken.
     stops: u32,
+    /// The version that comes in, and the last that came whole and nobody has taken.
+    coming: Option<Vec<u8>>,
+    version: Option<Vec<u8>>,
 }
 
 impl Decoder {
     pub const fn new(coding: Coding) -> Self {
-        Self { coding, ready: VecDeque::new(), line: Vec::new(), escaped: false, ended: false, stops: 0 }
+        Self {
+            coding,
+            ready: VecDeque::new(),
+            line: Vec::new(),
+            escaped: false,
+            ended: false,
+            stops: 0,
+            coming: None,
+            version: None,
+        }
     }
 
     /// Is it worth while to take more from the wire?
@@ -49,6 +64,27 @@ impl Decoder {
         core::mem::take(&mut self.stops)
     }
 
+    /// The newest version of the app that came whole.
+    pub fn take_version(&mut self) -> Option<Vec<u8>> {
+        self.version.take()
+    }
+
+    /// Is there one?
+    pub fn has_version(&self) -> bool {
+        self.version.is_some()
+    }
+
+    /// A byte of the version that comes in. One that is larger than memory is nothing at all.
+    fn push_version(&mut self, byte: u8) {
+        if let Some(coming) = &mut self.coming {
+            if coming.try_reserve(1).is_ok() {
+                coming.push(byte);
+            } else {
+                self.coming = None;
+            }
+        }
+    }
+
     /// Takes a byte from the wire and says what to echo.
     pub fn push(&mut self, byte: u8) -> Option<&'static [u8]> {
         match self.coding {
@@ -57,6 +93,9 @@ impl Decoder {
                     (false, DLE) => self.escaped = true,
                     (true, EOT) => self.ended = true,
                     (true, ETX) => self.stops = self.stops.saturating_add(1),
+                    (true, STX) => self.coming = Some(Vec::new()),
+                    (true, ETB) => self.version = self.coming.take().or(self.version.take()),
+                    (true, DLE) | (false, _) if self.coming.is_some() => self.push_version(byte),
                     // What comes after the end is nobody's.
                     _ if self.ended => {}
                     (true, DLE) | (false, _) => self.ready.push_back(byte),
@@ -151,6 +190,24 @@ mod tests {
         }
         assert_eq!((decoder.take_stops(), decoder.take_stops()), (2, 0));
         assert_eq!(read(&mut decoder), (0..=255).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn versions_come_beside_the_input_and_the_newest_counts() {
+        let mut decoder = Decoder::new(Coding::Dle);
+        let mut push = |bytes: &[u8]| {
+            for byte in bytes {
+                decoder.push(*byte);
+            }
+            decoder.take_version()
+        };
+        assert_eq!(push(&[b'a', DLE, EOT, DLE, STX, b'x', DLE]), None);
+        assert_eq!(push(&[DLE, DLE, ETX, b'y', DLE, ETB]), Some(vec![b'x', DLE, b'y']));
+        assert_eq!(push(&[DLE, STX, b'1', DLE, ETB, DLE, STX, b'2', DLE, ETB]), Some(b"2".to_vec()));
+        // One that is begun again was not sent to its end.
+        assert_eq!(push(&[DLE, STX, b'1', DLE, STX, b'2', DLE, ETB, DLE, ETB]), Some(b"2".to_vec()));
+        assert_eq!(push(&[DLE, ETB]), None);
+        assert_eq!((decoder.take_stops(), read(&mut decoder)), (1, b"a".to_vec()));
     }
 
     #[test]

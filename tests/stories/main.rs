@@ -21,6 +21,7 @@ mod ends;
 mod foreign;
 mod guests;
 mod hostile;
+mod lua;
 mod network_flags;
 mod processes;
 mod samples;
@@ -74,6 +75,7 @@ fn main() {
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
     beside::stories(&mut stories);
+    lua::stories(&mut stories);
     servers::stories(&mut stories);
     services::stories(&mut stories);
     streams::stories(&mut stories);

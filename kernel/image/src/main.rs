@@ -6,7 +6,7 @@ use lunette_app::Services;
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot, mm, network, platform,
-    services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio},
+    services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio, KernelVersions},
     time,
 };
 
@@ -48,6 +48,7 @@ fn boot_app() -> Farewell {
         network: Arc::new(network::raise),
         memory: free,
         mount_size: free / 2,
+        versions: Some(Arc::new(KernelVersions)),
     };
     time::mark("runtime");
     match lunette_app::start(payload, &services) {

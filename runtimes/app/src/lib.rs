@@ -17,12 +17,13 @@ mod listen;
 mod run;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::{sync::Arc, time::Duration};
 
 use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
 use lunette_hostcalls::{
-    Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio,
+    Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
     task::{Time, Timers},
 };
 use lunette_wasm::{Limits, Problem};
@@ -33,6 +34,7 @@ use crate::{
     label::Labelled,
     listen::Ports,
     run::{Program, Runner},
+    versions::Follower,
 };
 
 /// What a host gives.
@@ -50,6 +52,8 @@ pub struct Services {
     pub memory: u64,
     /// Bytes that can be written to a mount for which nobody gave a size.
     pub mount_size: u64,
+    /// Where new versions of the app come from, if its launch says that they may.
+    pub versions: Option<Arc<dyn Versions>>,
 }
 
 /// Nothing was started: one line that says what, where, and what to do.
@@ -66,6 +70,7 @@ impl From<Error> for Refusal {
 pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
     let payload = Payload::parse(payload)?;
     let plan = payload.plan()?;
+    plan.allowed()?;
     let mut maker = Maker {
         bundle: match &payload.source {
             Source::Bundle(bundle) => Some(bundle),
@@ -80,11 +85,16 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
     };
     let mut guests = Vec::with_capacity(1 + plan.guests.len());
     for guest in plan.all() {
-        let stdio = match guests.is_empty() {
+        let app = guests.is_empty();
+        let stdio = match app {
             true => services.stdio.clone(),
             false => Arc::new(Labelled::new(&guest.name, services.stdio.clone())),
         };
-        guests.push(Some(maker.start(guest, payload.main(guest)?, stdio)?));
+        let mut runner = maker.start(guest, payload.main(guest)?, stdio)?;
+        if app {
+            runner.talk(&plan)?;
+        }
+        guests.push(Some(runner));
     }
     Ok(App {
         guests,
@@ -145,11 +155,14 @@ impl Maker<'_> {
             network,
             listeners,
         };
-        let guest = match plan.main.ends_with(".lua") {
-            true => Program::Lua(self.script(plan, module, ctx)?),
-            false => Program::Wasm(self.module(plan, module, ctx)?),
+        let (guest, follower) = match plan.main.ends_with(".lua") {
+            true => {
+                let follower = Follower::new(services, &plan.main, &ctx);
+                (Program::Lua(self.script(plan, module, ctx)?), follower)
+            }
+            false => (Program::Wasm(self.module(plan, module, ctx)?), None),
         };
-        Ok(Runner { guest, name: plan.name.clone(), stdio, listens })
+        Ok(Runner { guest, name: plan.name.clone(), stdio, listens, follower })
     }
 
     fn script(&self, plan: &GuestPlan, text: &[u8], ctx: Ctx) -> Result<lunette_lua::Instance, Refusal> {
@@ -157,9 +170,10 @@ impl Maker<'_> {
             memory: self.memory(plan),
             time: plan.timeout.map(nanos),
             fuel: plan.fuel,
-            bytecode: false,
+            bytecode: plan.bytecode,
         };
         let time = Time::new(self.services.clock.clone(), self.timers.clone());
+        let text = lunette_lua::without_first_line(text);
         lunette_lua::start(&plan.main, text, ctx, time, limits)
             .map_err(|problem| Refusal(format!("{problem}{HELP}{}", problem.help())))
     }

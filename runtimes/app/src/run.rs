@@ -1,12 +1,15 @@
 //! Guests as tasks, until the app ends.
 
-use std::{fmt::Write, ops::ControlFlow, sync::Arc};
+use std::{fmt::Write, future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc};
 
+use lunette_bundle::{HELP, Plan};
 use lunette_hostcalls::{
     Clock, CodeFrame, Ending, Guest, Limit, Log, Nanos, Net, Stdio, Step, Stream,
     farewell::Farewell,
     task::{self, Executor, Host, Timers},
 };
+
+use crate::{Refusal, versions::Follower};
 
 /// Guests that run.
 pub struct App {
@@ -32,6 +35,8 @@ pub(crate) struct Runner {
     pub(crate) stdio: Arc<dyn Stdio>,
     /// Has it listeners, so that it may finish when the host is being stopped?
     pub(crate) listens: bool,
+    /// Of an app of which new versions may come.
+    pub(crate) follower: Option<Follower>,
 }
 
 /// Runs the app to its end, or until `host` breaks. A trap's words, and where a guest was when it was stopped, go to its
@@ -114,6 +119,25 @@ impl App {
 }
 
 impl Runner {
+    /// Lets those talk to the app whom its launch allows: a person at its prompt, and who brings new versions.
+    pub(crate) fn talk(&mut self, plan: &Plan) -> Result<(), Refusal> {
+        if !plan.watch {
+            self.follower = None;
+        }
+        match &self.guest {
+            Program::Lua(guest) if plan.repl => guest.repl(),
+            Program::Wasm(_) if plan.repl || plan.watch => {
+                let what = format!(
+                    "{} is a module: only a script can be talked to, or change while it runs",
+                    self.name
+                );
+                return Err(Refusal(format!("{what}{HELP}leave out --repl and --watch")));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Steps the guest until it ends. Having been dropped in the middle, it can be begun again.
     async fn drive(&mut self, clock: &dyn Clock, timers: &Timers) -> Farewell {
         let ending = match &mut self.guest {
@@ -123,7 +147,18 @@ impl Runner {
                     Step::Ended(ending) => break ending,
                 }
             },
-            Program::Lua(guest) => guest.run().await,
+            Program::Lua(guest) => match &self.follower {
+                Some(follower) => {
+                    let reloader = guest.reloader();
+                    let (mut run, mut follow) = (pin!(guest.run()), pin!(follower.follow(&reloader)));
+                    poll_fn(|cx| {
+                        let _ = follow.as_mut().poll(cx);
+                        run.as_mut().poll(cx)
+                    })
+                    .await
+                }
+                None => guest.run().await,
+            },
         };
         match ending {
             Ending::Exited(code) => Farewell::Exit(code),

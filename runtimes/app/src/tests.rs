@@ -112,6 +112,7 @@ fn services(world: &FakeWorld, raised: Arc<AtomicUsize>) -> Services {
         }),
         memory: 16 << 20,
         mount_size: 1 << 20,
+        versions: None,
     }
 }
 

@@ -148,7 +148,7 @@ impl<'d> Walk<'d> {
             args: self.strings(table, section, "args").unwrap_or_default(),
             ..GuestSpec::default()
         };
-        let help = "say which module to start: `main = \"hello.wasm\"`";
+        let help = "say what to start: `main = \"hello.wasm\"`, or a .lua";
         match self.string(table, section, "main") {
             Some((main, at)) => match tar::path_fault(&main) {
                 Some(fault) => self.complain(format!("`{section}main`: {main:?} {fault}"), at, help),
@@ -182,6 +182,11 @@ impl<'d> Walk<'d> {
             guest.fuel = self.count(resources, &name, "fuel");
             guest.table_elements = self.count(resources, &name, "table-elements");
         }
+        if let Some(lua) = self.table(table, section, "lua") {
+            let name = format!("{section}lua");
+            self.only(lua, &name, &["bytecode"]);
+            guest.bytecode = self.boolean(lua, &(name + "."), "bytecode").unwrap_or(false);
+        }
         guest.mounts = self.mounts(table, section);
         guest.grants = self.grants(table, section);
     }
@@ -202,7 +207,11 @@ impl<'d> Walk<'d> {
                 self.wrong("guest", "an array of tables, [[guest]]", value);
                 continue;
             };
-            self.only(table, "guest", &["name", "main", "args", "env", "resources", "mount", "network"]);
+            self.only(
+                table,
+                "guest",
+                &["name", "main", "args", "env", "resources", "lua", "mount", "network"],
+            );
             let mut guest = self.program(table, "guest.", value.span().start);
             let at = table.get("name").unwrap_or(value).span().start;
             if !table.contains_key("name") {
@@ -273,6 +282,17 @@ impl<'d> Walk<'d> {
         }
         found.sort_unstable();
         found.into_iter().map(|(_, name, text)| (name, text)).collect()
+    }
+
+    pub(crate) fn boolean(&mut self, table: &DeTable<'d>, section: &str, key: &str) -> Option<bool> {
+        let value = table.get(key)?;
+        match value.get_ref() {
+            DeValue::Boolean(value) => Some(*value),
+            _ => {
+                self.wrong(&format!("{section}{key}"), "true or false", value);
+                None
+            }
+        }
     }
 
     fn natural(value: &Value<'d>) -> Option<u64> {
@@ -373,13 +393,10 @@ impl<'d> Walk<'d> {
         let path = self.string(table, section, "path");
         let from = self.string(table, section, "from");
         let size = self.size(table, section, "size");
-        let writable = match table.get("writable").map(|value| (value, value.get_ref())) {
+        let writable = match self.boolean(table, section, "writable") {
+            Some(writable) => writable,
+            None if table.contains_key("writable") => return None,
             None => from.is_none(),
-            Some((_, DeValue::Boolean(writable))) => *writable,
-            Some((value, _)) => {
-                self.wrong(&format!("{name}.writable"), "true or false", value);
-                return None;
-            }
         };
         if let Some((from, at)) = &from
             && let Some(fault) = tar::path_fault(from)

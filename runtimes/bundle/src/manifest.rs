@@ -14,12 +14,12 @@
 //!
 //! | key | type | default | meaning |
 //! |---|---|---|---|
-//! | `app.main` | string | *required* | the module to start: a file of the bundle |
+//! | `app.main` | string | *required* | what to start: a file of the bundle, a module or, with a name that ends in `.lua`, a script |
 //! | `app.name` | string | `main` without folder and ending | what messages call the app |
 //! | `app.version` | string | none | for people; nothing reads it |
 //! | `app.args` | strings | `[]` | arguments after the program's name; those of `lunette run` replace them |
 //! | `env.NAME` | string | none | environment variables; `-e` adds to them and wins |
-//! | `resources.memory` | size | what the host has | cap on the guest's linear memories |
+//! | `resources.memory` | size | what the host has | cap on the guest's linear memories; on a script's state |
 //! | `resources.timeout` | duration | none | the guest is stopped after so long |
 //! | `resources.fuel` | number > 0 | none | the guest is stopped after so many units of work |
 //! | `resources.table-elements` | number > 0 | 1,000,000 | cap on the elements of all its tables |
@@ -31,8 +31,9 @@
 //! | `network.connect` | strings | `[]` | whom it may connect to: `"db:5432"`, `"10.0.0.0/8:*"`, `"*:443"` |
 //! | `network.resolve` | strings | `[]` | whose addresses it may ask for: `"*.example.org"` |
 //! | `guest.name` | string | *required* | another guest beside the app, in the same VM; no two have the same name |
-//! | `guest.main` | string | *required* | its module: a file of the bundle |
-//! | `guest.args`, `guest.env`, `guest.resources`, `guest.network`, `guest.mount` | | | for this guest what `app.args`, `env`, `resources`, `network` and `mount` are for the app |
+//! | `guest.main` | string | *required* | its module or script: a file of the bundle |
+//! | `lua.bytecode` | boolean | `false` | may the script, and what it loads, be bytecode? Lua checks none of it, so a run has to allow it, too |
+//! | `guest.args`, `guest.env`, `guest.resources`, `guest.lua`, `guest.network`, `guest.mount` | | | for this guest what `app.args`, `env`, `resources`, `lua`, `network` and `mount` are for the app |
 //!
 //! Sizes are strings such as `"64MiB"` (all units are powers of 1024) or numbers of bytes; durations are
 //! strings such as `"30s"`, `"500ms"`, `"2m"`. Any other key is an error. Every guest has the bundle's
@@ -51,7 +52,8 @@
 //! ```
 //!
 //! `launch.toml` is written by the CLI and not by people. It has `args`, `memory`, `timeout`, `fuel`,
-//! `[env]`, `[network]` and `[[mount]]`, with the same meanings, for the app.
+//! `[env]`, `[network]` and `[[mount]]`, with the same meanings, for the app; `bytecode`, if this run allows it;
+//! `watch`, if new versions of the app may come while it runs; `repl`, if a person talks to it on standard input.
 
 use std::time::Duration;
 
@@ -81,6 +83,8 @@ pub struct GuestSpec {
     pub timeout: Option<Duration>,
     pub fuel: Option<u64>,
     pub table_elements: Option<u64>,
+    /// Does it need Lua's bytecode?
+    pub bytecode: bool,
     pub mounts: Vec<MountSpec>,
     pub grants: Grants,
 }
@@ -111,6 +115,12 @@ pub struct Launch {
     pub mounts: Vec<MountSpec>,
     /// Added to the manifest's.
     pub grants: Grants,
+    /// Guests that need bytecode may have it.
+    pub bytecode: bool,
+    /// New versions of the app may come while it runs.
+    pub watch: bool,
+    /// A person talks to the app on standard input.
+    pub repl: bool,
 }
 
 impl Manifest {
@@ -133,7 +143,7 @@ impl Manifest {
         if !walk.errors.is_empty() {
             return Err(walk.errors);
         }
-        walk.only(&table, "", &["app", "env", "resources", "mount", "network", "guest"]);
+        walk.only(&table, "", &["app", "env", "resources", "lua", "mount", "network", "guest"]);
         let mut manifest = Self::default();
         if let Some(app) = walk.table(&table, "", "app") {
             walk.only(app, "app", &["name", "version", "main", "args"]);
@@ -157,7 +167,9 @@ impl Launch {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (mut walk, table) = Walk::new(tar::LAUNCH, text);
         if walk.errors.is_empty() {
-            walk.only(&table, "", &["args", "env", "memory", "timeout", "fuel", "mount", "network"]);
+            let known =
+                ["args", "env", "memory", "timeout", "fuel", "mount", "network", "bytecode", "watch", "repl"];
+            walk.only(&table, "", &known);
             let launch = Self {
                 args: walk.strings(&table, "", "args"),
                 env: walk.env(&table, ""),
@@ -166,6 +178,9 @@ impl Launch {
                 fuel: walk.count(&table, "", "fuel"),
                 mounts: walk.mounts(&table, ""),
                 grants: walk.grants(&table, ""),
+                bytecode: walk.boolean(&table, "", "bytecode").unwrap_or(false),
+                watch: walk.boolean(&table, "", "watch").unwrap_or(false),
+                repl: walk.boolean(&table, "", "repl").unwrap_or(false),
             };
             if walk.errors.is_empty() {
                 return Ok(launch);
@@ -229,6 +244,11 @@ mod write {
             if let Some(fuel) = self.fuel {
                 line(&mut out, "fuel", &fuel.to_string());
             }
+            for (key, set) in [("bytecode", self.bytecode), ("watch", self.watch), ("repl", self.repl)] {
+                if set {
+                    line(&mut out, key, "true");
+                }
+            }
             env(&mut out, "", &self.env);
             grants(&mut out, "", &self.grants);
             mounts(&mut out, "", &self.mounts);
@@ -259,6 +279,10 @@ mod write {
         }
         if !resources.is_empty() {
             let _ = write!(out, "\n[{section}resources]\n{resources}");
+        }
+        if spec.bytecode {
+            let _ = write!(out, "\n[{section}lua]\n");
+            line(out, "bytecode", "true");
         }
         grants(out, section, &spec.grants);
         mounts(out, section, &spec.mounts);

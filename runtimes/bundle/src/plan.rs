@@ -35,6 +35,12 @@ pub struct Plan {
     pub app: GuestPlan,
     /// Those beside it. No two guests have the same name.
     pub guests: Vec<GuestPlan>,
+    /// New versions of the app may come while it runs.
+    pub watch: bool,
+    /// A person talks to the app on standard input.
+    pub repl: bool,
+    /// Does this run allow bytecode to those that need it?
+    allows_bytecode: bool,
 }
 
 /// One guest: what it is, and what it is given.
@@ -47,12 +53,14 @@ pub struct GuestPlan {
     pub args: Vec<String>,
     /// Each name once.
     pub env: Vec<(String, String)>,
-    /// Cap on the guest's linear memories, in bytes; `None`: what the host has.
+    /// Cap on the guest's linear memories, or on its script's state, in bytes; `None`: what the host has.
     pub memory: Option<u64>,
     pub timeout: Option<Duration>,
     pub fuel: Option<u64>,
     /// Cap on the elements of all the guest's tables.
     pub tables: u64,
+    /// May its script be bytecode ([`Plan::allowed`])?
+    pub bytecode: bool,
     /// The preopens in order: `/`, `/tmp`, then the manifest's and the launch's. Each path once.
     pub mounts: Vec<Mount>,
     /// What it may do with the network: the manifest's, then the launch's. Each once.
@@ -148,7 +156,19 @@ impl Plan {
         add(&mut app.grants.listen, &launch.grants.listen);
         add(&mut app.grants.connect, &launch.grants.connect);
         add(&mut app.grants.resolve, &launch.grants.resolve);
-        Ok(Self { app, guests })
+        Ok(Self { app, guests, watch: launch.watch, repl: launch.repl, allows_bytecode: launch.bytecode })
+    }
+
+    /// Refuses guests that want to run what nobody can check, unless this run allows it.
+    pub fn allowed(&self) -> Result<(), Error> {
+        match self.all().find(|guest| guest.bytecode) {
+            Some(guest) if !self.allows_bytecode => Err(Error::new(
+                format!("{} wants to run Lua bytecode, which nobody can check", guest.name),
+                tar::MANIFEST,
+                "allow it with --allow-bytecode if you trust its maker, or take `bytecode` out of [lua]",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// All of them, the app first.
@@ -186,6 +206,7 @@ impl GuestPlan {
             timeout: spec.timeout,
             fuel: spec.fuel,
             tables: spec.table_elements.unwrap_or(DEFAULT_TABLE_ELEMENTS),
+            bytecode: spec.bytecode,
             mounts,
             grants: spec.grants.clone(),
         };

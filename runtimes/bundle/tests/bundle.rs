@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use lunette_bundle::{
-    Bundle, Error, GuestPlan, GuestSpec, Kind, Launch, Manifest, MountSpec, Payload, Source, Writer,
+    Bundle, Error, GuestPlan, GuestSpec, Kind, Launch, Manifest, MountSpec, Payload, Plan, Source, Writer,
 };
 use lunette_hostcalls::Grants;
 
@@ -415,6 +415,7 @@ fn a_plan_is_the_manifest_and_the_launch_and_the_launch_wins() {
             MountSpec { path: "/data/".into(), writable: true, size: Some(9), ..Default::default() },
         ],
         grants: grants(&["81", "80"], &["db:5432"], &[]),
+        ..Launch::default()
     };
     let bytes = [bytes, launch.to_bytes()].concat();
     let plan = Payload::parse(&bytes).unwrap().plan().unwrap().app;
@@ -490,6 +491,7 @@ fn manifests_and_launches_survive_being_written() {
         timeout: Some(std::time::Duration::from_nanos(1_000_000_001)),
         fuel: Some(u64::MAX),
         table_elements: Some(3),
+        bytecode: true,
         mounts: vec![MountSpec { path: ".".into(), from: Some("x".into()), writable: true, size: Some(5) }],
         grants: grants(&["80", "[::1]:53/udp"], &["10.0.0.0/8:*", "*:443"], &["*.example.org"]),
     };
@@ -511,8 +513,27 @@ fn manifests_and_launches_survive_being_written() {
         fuel: Some(9),
         mounts: app.mounts,
         grants: app.grants,
+        bytecode: true,
+        watch: true,
+        repl: true,
     };
     assert_eq!(Launch::parse(&launch.to_toml()).unwrap(), launch);
+}
+
+#[test]
+fn bytecode_is_wanted_by_a_guest_and_allowed_by_a_run() {
+    let plan = |lines: &str, bytecode| {
+        let manifest = Manifest::parse(&format!("[app]\nmain = \"a.lua\"\n{lines}")).unwrap();
+        Plan::new(None, &manifest, &Launch { bytecode, ..Launch::default() }).unwrap()
+    };
+    let beside = "[[guest]]\nname = \"b\"\nmain = \"b.lua\"\n[guest.lua]\nbytecode = true\n";
+    for lines in ["[lua]\nbytecode = true\n", beside] {
+        assert!(plan(lines, false).allowed().unwrap_err().help.contains("--allow-bytecode"));
+        assert!(plan(lines, true).allowed().is_ok());
+    }
+    assert!(plan("", false).allowed().is_ok() && !plan("", true).app.bytecode);
+    let e = Manifest::parse("[app]\nmain = \"a.lua\"\n[lua]\nbytecode = 1\n").unwrap_err();
+    assert!(e.what.contains("`lua.bytecode` must be true or false"), "{e}");
 }
 
 #[test]

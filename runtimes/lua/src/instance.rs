@@ -49,13 +49,16 @@ struct Shared {
     /// What finishes, and until when it may.
     draining: RefCell<Vec<(State, Nanos)>>,
     repl: Cell<bool>,
+    /// What became of the new code, and who waits to be told.
+    outcome: RefCell<Option<Result<(), String>>>,
+    told: RefCell<Option<Waker>>,
     waker: RefCell<Option<Waker>>,
 }
 
 /// How long old code may finish what it does.
 const DRAIN: Duration = Duration::from_secs(10);
 /// New code takes over when its main chunk has returned, or has waited so long without an error.
-const START: Duration = Duration::from_secs(1);
+const START: Duration = Duration::from_millis(250);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,6 +91,8 @@ pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> R
         starting: RefCell::default(),
         draining: RefCell::default(),
         repl: Cell::default(),
+        outcome: RefCell::default(),
+        told: RefCell::default(),
         waker: RefCell::default(),
     };
     Ok(Instance { shared: Rc::new(shared), alarm: None, deadline })
@@ -145,7 +150,7 @@ impl Instance {
 
 impl Reloader {
     /// Has new code take the script's place: a state of its own is made beside the old one, and runs. When its main chunk
-    /// has returned, or waited for a second without an error, the old one stops accepting connections, has ten seconds for
+    /// has returned, or waited for a quarter of a second without an error, the old one stops accepting connections, has ten seconds for
     /// those that it has, and is gone. Until then both serve, and what listens is never closed.
     ///
     /// `ctx` is the guest's, with the new bundle's files and the same `listeners` (those that the host handed to
@@ -157,12 +162,31 @@ impl Reloader {
     pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
         self.shared.reload(name, text, ctx)
     }
+
+    /// Waits until the new code has taken over, or has failed to: the script's own words for it were told.
+    pub async fn started(&self) -> Result<(), String> {
+        poll_fn(|cx| match self.shared.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                self.shared.told.replace(Some(cx.waker().clone()));
+                Poll::Pending
+            }
+        })
+        .await
+    }
 }
 
 impl Shared {
+    fn tell(&self, outcome: Result<(), String>) {
+        self.outcome.replace(Some(outcome));
+        let waker = self.told.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
         let state = State::new(name, text, ctx, self.time.clone(), self.limits, self.kept.clone())?;
         // One that was still starting is not needed any more.
+        self.outcome.take();
         self.starting.replace(Some((state, self.after(START))));
         self.wake();
         Ok(())
@@ -196,9 +220,10 @@ impl Shared {
                 Poll::Pending => state.main() == Some(false),
             };
             if failed {
-                state.world.say("lunette: the new code did not start: the old code goes on");
+                self.tell(Err("the new code did not start".into()));
             } else if ended.is_ready() || state.main() == Some(true) || at <= now {
                 self.take_over(state);
+                self.tell(Ok(()));
             } else {
                 self.starting.replace(Some((state, at)));
             }

@@ -17,7 +17,9 @@
 // One room opens it, and argues why: `modules::data::json::stack`.
 #![deny(unsafe_code)]
 
+mod arg;
 mod errors;
+mod examine;
 mod failures;
 mod globals;
 mod handover;
@@ -32,5 +34,6 @@ mod stdlib;
 mod tasks;
 mod world;
 
+pub use examine::{Fault, SIGNATURE, built_in, examine, standard, without_first_line};
 pub use instance::{Instance, Problem, Reloader, start};
 pub use limits::Limits;

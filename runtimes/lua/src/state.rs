@@ -17,7 +17,7 @@ use mlua::{
 };
 
 use crate::{
-    Limits, Problem,
+    Limits, Problem, arg,
     failures::{self, Failure},
     globals,
     handover::Lent,
@@ -177,5 +177,6 @@ fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     protected::open(lua, world)?;
     stdlib::open(lua, world)?;
     modules::open(lua, world)?;
+    arg::open(lua, world)?;
     globals::open(lua, world)
 }

@@ -480,7 +480,7 @@ impl LooksLike {
             Self::Zstd => "unpack it first: `zstd -d`",
             Self::Tar => "unpack it first (`tar xf`); a bundle made by `lunette build` is run as it is",
             Self::Wat => "translate it first: `wat2wasm`, or `wasm-tools parse`",
-            Self::Lua => "Lua scripts are not run yet",
+            Self::Lua => "give it a name that ends in .lua",
             Self::Html => {
                 "this is probably an error page that was downloaded instead of the file: look into it"
             }

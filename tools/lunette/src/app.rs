@@ -1,9 +1,10 @@
-//! What the user names, made into a bundle: a `.wasm`, a bundle, or a folder with a `lunette.toml`.
+//! What the user names, made into a bundle: a `.wasm`, a `.lua`, a bundle, or a folder with a `lunette.toml`.
 //!
 //! Everything goes through here, whatever becomes of it, so that the same app is the same bytes in a VM,
 //! on the host and in a file. Left out of a folder: `.git`, folders that say by a `CACHEDIR.TAG` that
 //! they are caches (cargo's `target`), `.lunette` folders and `*.lunette` files at its top; what is
-//! neither file, folder nor link. `app.main` is never left out.
+//! neither file, folder nor link. `app.main` is never left out. A script takes along what it and they require by name, from
+//! its own folder.
 
 use std::{
     fs, io,
@@ -15,6 +16,7 @@ use lunette_bundle::{Bundle, Kind, MOUNTS, Manifest, MountSpec, Payload, Source,
 use crate::{
     exit, module,
     problem::{Problem, Voice},
+    script,
 };
 
 /// Something that can be made into a bundle.
@@ -22,6 +24,8 @@ use crate::{
 pub enum App {
     /// A module, and its file's name.
     Module(String, Vec<u8>),
+    /// A script, its file's name, and the folder that it is in.
+    Script(String, PathBuf, Vec<u8>),
     /// Structure and hash were verified.
     Bundle(Vec<u8>),
     Folder(PathBuf, String),
@@ -51,6 +55,8 @@ pub struct Packed {
     pub hash: String,
     /// What shows the `--dir`s, in their order.
     pub mounts: Vec<MountSpec>,
+    /// The files that it was made of, and the folders that they were looked for in.
+    pub sources: Vec<PathBuf>,
 }
 
 impl App {
@@ -64,7 +70,8 @@ impl App {
         };
         let metadata = fs::metadata(path).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                let help = "give the path of a .wasm, of a bundle, or of a folder with a lunette.toml";
+                let help =
+                    "give the path of a .wasm, of a .lua, of a bundle, or of a folder with a lunette.toml";
                 Problem::new(format!("there is no {shown}"), help).code(exit::NOT_FOUND)
             }
             _ => unreadable(e),
@@ -80,6 +87,10 @@ impl App {
             return Ok(Self::Bundle(bytes));
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("app.wasm");
+        if script::is_script(name) || bytes.starts_with(lunette_lua::SIGNATURE) {
+            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+            return Ok(Self::Script(name.to_owned(), folder, bytes));
+        }
         Ok(Self::Module(name.to_owned(), bytes))
     }
 
@@ -93,7 +104,17 @@ impl App {
                 }
             },
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let help = "put a lunette.toml into it, with `[app]` and below it `main = \"app.wasm\"`";
+                let script = ["main.lua", "init.lua", "server.lua", "app.lua"];
+                let main = script.into_iter().find(|name| path.join(name).is_file());
+                let help = match main {
+                    Some(main) => format!(
+                        "run {}, or put a lunette.toml into the folder, with `[app]` and below it `main = \"{main}\"`",
+                        path.join(main).display()
+                    ),
+                    None => {
+                        "put a lunette.toml into it, with `[app]` and below it `main = \"app.wasm\"`".into()
+                    }
+                };
                 let what = "it is a folder without a lunette.toml";
                 Err(Problem::new(what, help).at(path.display()).code(exit::NOT_RUNNABLE))
             }
@@ -109,7 +130,7 @@ impl App {
     pub fn manifest(&self) -> Result<Manifest, Vec<Problem>> {
         let all = |errors: Vec<lunette_bundle::Error>| errors.into_iter().map(Problem::from).collect();
         match self {
-            Self::Module(name, _) => Ok(Manifest::bare(name)),
+            Self::Module(name, _) | Self::Script(name, ..) => Ok(Manifest::bare(name)),
             Self::Folder(_, text) => Manifest::parse_all(text).map_err(all),
             Self::Bundle(bytes) => {
                 let text = Bundle::parse(bytes).and_then(|bundle| bundle.manifest().map(str::to_owned));
@@ -126,7 +147,7 @@ impl App {
         {
             let hash = Bundle::parse(bytes)?.hash().to_owned();
             let Self::Bundle(bytes) = self else { unreachable!("it was one a line ago") };
-            return Ok(Packed { bytes, hash, mounts: Vec::new() });
+            return Ok(Packed { bytes, hash, mounts: Vec::new(), sources: Vec::new() });
         }
         let mut manifest = self.manifest().map_err(|mut all| all.swap_remove(0))?;
         let taken = match &self {
@@ -159,9 +180,11 @@ impl App {
         };
         let mut writer = Writer::new(text.into_bytes());
         writer.modified(source_date_epoch()?);
+        let mut sources = Vec::new();
         match &self {
             Self::Module(name, bytes) => writer.file(name, bytes)?,
-            Self::Folder(path, _) => add_app(&mut writer, path, &manifest, voice)?,
+            Self::Script(name, folder, bytes) => add_script(&mut writer, name, folder, bytes, &mut sources)?,
+            Self::Folder(path, _) => add_app(&mut writer, path, &manifest, voice, &mut sources)?,
             Self::Bundle(bytes) => add_bundle(&mut writer, &Bundle::parse(bytes)?)?,
         }
         for (dir, mount) in extras.dirs.iter().zip(&mounts) {
@@ -177,12 +200,13 @@ impl App {
                 return Err(Problem::new("this is no folder", help).at(dir.host.display()).at("--dir"));
             }
             writer.directory(at)?;
-            Tree { root: &dir.host, at, top: None, voice }.add(&mut writer, Path::new(""))?;
+            Tree { root: &dir.host, at, top: None, voice, sources: &mut sources }
+                .add(&mut writer, Path::new(""))?;
         }
         let mut bytes = Vec::new();
         let written =
             writer.write(&mut bytes).map_err(|e| Problem::new(format!("no bundle: {e}"), "try again"))?;
-        Ok(Packed { bytes, hash: written.hash, mounts })
+        Ok(Packed { bytes, hash: written.hash, mounts, sources })
     }
 }
 
@@ -191,7 +215,7 @@ impl Packed {
     pub fn check(&self) -> Result<(), Problem> {
         let payload = Payload::parse(&self.bytes)?;
         let plan = payload.plan()?;
-        plan.all().try_for_each(|guest| module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main)))
+        plan.all().try_for_each(|guest| module::check(&payload, guest))
     }
 }
 
@@ -231,9 +255,46 @@ fn add_bundle<'a>(writer: &mut Writer<'a>, bundle: &Bundle<'a>) -> Result<(), Pr
     Ok(())
 }
 
+/// A script, and what it and they require, under the names that it has beside it.
+fn add_script<'a>(
+    writer: &mut Writer<'a>,
+    name: &str,
+    folder: &Path,
+    bytes: &'a [u8],
+    sources: &mut Vec<PathBuf>,
+) -> Result<(), Problem> {
+    let find = |path: &str| {
+        if path == name {
+            return Some(bytes.to_vec());
+        }
+        let plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if plain { fs::read(folder.join(path)).ok() } else { None }
+    };
+    writer.file(name, bytes)?;
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    sources.extend([here.to_owned(), folder.join(name)]);
+    for path in script::files(name, &find).iter().skip(1) {
+        let file = folder.join(path);
+        let bytes = find(path).ok_or_else(|| {
+            Problem::new("it can't be read any more", "see that nobody takes it away").at(file.display())
+        })?;
+        writer.file(path, bytes)?;
+        sources.extend(file.parent().map(Path::to_owned));
+        sources.push(file);
+    }
+    Ok(())
+}
+
 /// The folder of an app, and its guests' modules even if they are in a cache.
-fn add_app(writer: &mut Writer<'_>, path: &Path, manifest: &Manifest, voice: &Voice) -> Result<(), Problem> {
-    Tree { root: path, at: "", top: Some(&manifest.app.main), voice }.add(writer, Path::new(""))?;
+fn add_app(
+    writer: &mut Writer<'_>,
+    path: &Path,
+    manifest: &Manifest,
+    voice: &Voice,
+    sources: &mut Vec<PathBuf>,
+) -> Result<(), Problem> {
+    sources.push(path.join(lunette_bundle::MANIFEST));
+    Tree { root: path, at: "", top: Some(&manifest.app.main), voice, sources }.add(writer, Path::new(""))?;
     let guests = manifest.guests.iter().map(|guest| ("guest.main", &guest.main));
     for (key, main) in std::iter::once(("app.main", &manifest.app.main)).chain(guests) {
         if !writer.contains(main) {
@@ -243,6 +304,7 @@ fn add_app(writer: &mut Writer<'_>, path: &Path, manifest: &Manifest, voice: &Vo
                 Problem::new(format!("`{key}`, {main:?}, can't be read: {e}"), help).at(file.display())
             })?;
             writer.file(main, bytes)?;
+            sources.push(file);
         }
     }
     Ok(())
@@ -256,16 +318,19 @@ struct Tree<'t> {
     /// Is this an app's own folder, whose top has names that are not for the bundle? Its module.
     top: Option<&'t str>,
     voice: &'t Voice,
+    sources: &'t mut Vec<PathBuf>,
 }
 
 impl Tree<'_> {
-    fn add(&self, writer: &mut Writer<'_>, inner: &Path) -> Result<(), Problem> {
+    fn add(&mut self, writer: &mut Writer<'_>, inner: &Path) -> Result<(), Problem> {
         let folder = self.root.join(inner);
         let failed = |e: io::Error, path: &Path| {
             Problem::new(format!("it can't be read: {e}"), "see that you may read it").at(path.display())
         };
         let entries = fs::read_dir(&folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        for entry in entries.map_err(|e| failed(e, &folder))? {
+        let entries = entries.map_err(|e| failed(e, &folder))?;
+        self.sources.push(folder);
+        for entry in entries {
             let path = entry.path();
             let inner = inner.join(entry.file_name());
             let Some(name) = inner.to_str() else {
@@ -287,6 +352,7 @@ impl Tree<'_> {
                 }
             } else if kind.is_file() {
                 let bytes = fs::read(&path).map_err(|e| failed(e, &path))?;
+                self.sources.push(path.clone());
                 writer.file(&name, bytes).map_err(Problem::from)
             } else {
                 self.voice.warn(&format!("{} is left out: no file, folder or link", path.display()));

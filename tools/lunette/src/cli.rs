@@ -29,8 +29,17 @@ pub enum Verb {
         args_override_self = true
     )]
     Run(Box<Run>),
+    /// Make a folder to begin with; without FOLDER, list what it can begin as
+    New(New),
     /// Make a bundle
     Build(Build),
+    /// Talk to Lua, with all modules and this machine's network; or, with APP, to a script that runs
+    #[command(override_usage = "lunette repl [APP] [ARGS]...")]
+    Repl {
+        /// A .lua, or a folder with a lunette.toml; and its arguments, untouched
+        #[arg(trailing_var_arg = true, value_names = ["APP", "ARGS"])]
+        command: Vec<OsString>,
+    },
     /// Say what would keep an app from running, without running it
     Check(Look),
     /// Show what is in an app; or what is known of a VM
@@ -56,7 +65,7 @@ pub enum Verb {
     },
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct Run {
     /// Set a variable for the app; without =VALUE, as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
@@ -82,6 +91,15 @@ pub struct Run {
     /// Stop the app after so much work
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fuel: Option<u64>,
+    /// Put a script's new version in its place whenever its files change; listeners stay open. It gets no input
+    #[arg(long, conflicts_with_all = ["detach", "dry_run", "repl"])]
+    pub watch: bool,
+    /// Talk to the script on standard input: what is typed is run in it
+    #[arg(long, conflicts_with_all = ["detach"])]
+    pub repl: bool,
+    /// Let scripts be bytecode whose manifest wants it: Lua checks none of it
+    #[arg(long)]
+    pub allow_bytecode: bool,
     /// Run the VM in the background, and print its identifier
     #[arg(short, long, conflicts_with_all = ["host", "dry_run"])]
     pub detach: bool,
@@ -103,9 +121,18 @@ pub struct Run {
     // Last, for its heading holds for all that follows.
     #[command(flatten)]
     pub network: network::Flags,
-    /// A .wasm, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
+    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
     #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
     pub command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+pub struct New {
+    /// What to begin as
+    #[arg(short, long, value_name = "NAME", default_value = "lua-http")]
+    pub template: String,
+    /// What to make; its name is the app's
+    pub folder: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -119,7 +146,7 @@ pub struct Build {
     /// Set a variable for the app; without =VALUE, as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
     pub env: Vec<(String, Option<String>)>,
-    /// A .wasm, a bundle, or a folder with a lunette.toml
+    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
 }
@@ -128,7 +155,7 @@ pub struct Build {
 pub struct Look {
     #[command(flatten)]
     pub format: Format,
-    /// A .wasm, a bundle, or a folder with a lunette.toml
+    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
 }
@@ -137,7 +164,7 @@ pub struct Look {
 pub struct Inspect {
     #[command(flatten)]
     pub format: Format,
-    /// A .wasm, a bundle, or a folder with a lunette.toml; else the name of a VM, or how its identifier begins
+    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml; else the name of a VM, or how its identifier begins
     #[arg(default_value = ".")]
     pub thing: PathBuf,
 }

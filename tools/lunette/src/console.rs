@@ -1,8 +1,8 @@
 //! The coding of standard input on its way to the VM, and the pumps between streams.
 //!
 //! A console has no end of file, so `dle` coding gives it one: the byte 0x10 followed by 0x04 is the
-//! end; 0x10 0x10 is one byte 0x10; 0x10 0x03 is no input but asks the guests to finish, at any time; everything
-//! else is itself. It goes to a virtio console, which takes 4 KiB at a
+//! end; 0x10 0x10 is one byte 0x10; 0x10 0x03 is no input but asks the guests to finish, at any time; between 0x10 0x02
+//! and 0x10 0x17 is a new version of the app, and no input; everything else is itself. It goes to a virtio console, which takes 4 KiB at a
 //! time where COM1 takes 16 bytes; the kernel decodes it (`lunette.stdin=virtio`).
 
 use std::io::{self, Read, Write};
@@ -27,6 +27,20 @@ pub fn encode(bytes: &[u8], out: &mut Vec<u8>) {
         }
         out.extend(part);
     }
+}
+
+/// Sends a new version of the app, in the coding: between 0x10 0x02 and 0x10 0x17, in pieces as [`pump_input`] makes
+/// them.
+pub fn send_version(payload: &[u8], to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(&[DLE, 0x02])?;
+    let mut coded = Vec::new();
+    for piece in payload.chunks(ATOMIC / 2) {
+        coded.clear();
+        encode(piece, &mut coded);
+        to.write_all(&coded)?;
+    }
+    to.write_all(&[DLE, 0x17])?;
+    to.flush()
 }
 
 /// Copies `from`, coded, until its end, and then says that it ended. An error of `to` means that the VM

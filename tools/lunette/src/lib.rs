@@ -23,7 +23,9 @@ pub mod module;
 pub mod network;
 pub mod problem;
 pub mod run;
+pub mod script;
 pub mod verbs;
+pub mod watch;
 
 use std::ffi::OsString;
 
@@ -66,6 +68,8 @@ pub fn main(args: Vec<OsString>) -> u8 {
 fn dispatch(verb: &Verb, us: &run::Us) -> Result<u8, Problem> {
     match verb {
         Verb::Run(args) => run::run(args, us),
+        Verb::Repl { command } => run::repl(command, us),
+        Verb::New(args) => verbs::new::new(args, us),
         Verb::Build(args) => verbs::build::build(args, us),
         Verb::Check(args) => verbs::check::check(args, us),
         Verb::Inspect(args) => verbs::inspect::inspect(args, us),

@@ -18,11 +18,20 @@ pub struct Problem {
     pub help: String,
     /// The exit code that it ends the command with.
     pub code: u8,
+    /// Lines of a source, to be shown as they are. May be empty.
+    #[serde(default)]
+    pub excerpt: String,
 }
 
 impl Problem {
     pub fn new(what: impl Into<String>, help: impl Into<String>) -> Self {
-        Self { what: what.into(), place: String::new(), help: help.into(), code: exit::FAILURE }
+        Self {
+            what: what.into(),
+            place: String::new(),
+            help: help.into(),
+            code: exit::FAILURE,
+            excerpt: String::new(),
+        }
     }
 
     pub fn at(mut self, place: impl fmt::Display) -> Self {
@@ -31,6 +40,17 @@ impl Problem {
             self.place = place;
         } else {
             self.place = format!("{place}: {}", self.place);
+        }
+        self
+    }
+
+    /// Shows a line of a source, and points at the byte `at`.
+    pub fn showing(mut self, number: usize, line: &str, at: Option<usize>) -> Self {
+        // A character is a column, which is true enough of what people write in programs.
+        let shown = |text: &str| text.replace('\t', "    ");
+        self.excerpt = format!("{number:>4} | {}\n", printable(&shown(line)));
+        if let Some(before) = at.and_then(|at| line.get(..at)) {
+            self.excerpt += &format!("     | {}^\n", " ".repeat(printable(&shown(before)).chars().count()));
         }
         self
     }
@@ -63,7 +83,7 @@ impl std::error::Error for Problem {}
 
 impl From<lunette_bundle::Error> for Problem {
     fn from(e: lunette_bundle::Error) -> Self {
-        Self { what: e.what, place: e.place, help: e.help, code: exit::FAILURE }
+        Self { place: e.place, ..Self::new(e.what, e.help) }
     }
 }
 
@@ -88,6 +108,7 @@ impl Voice {
 
     pub fn error(&self, problem: &Problem) {
         self.line("31;1", "error", &problem.to_string());
+        let _ = io::stderr().lock().write_all(problem.excerpt.as_bytes());
         if !problem.help.is_empty() {
             self.line("36;1", "help", &printable(&problem.help));
         }

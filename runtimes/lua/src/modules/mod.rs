@@ -26,7 +26,7 @@ pub(crate) enum Made {
 }
 
 /// All there are, in groups.
-fn all() -> impl Iterator<Item = &'static Module> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Module> {
     [tasks::MODULES, net::MODULES, http::MODULES, data::MODULES, compat::MODULES].into_iter().flatten()
 }
 

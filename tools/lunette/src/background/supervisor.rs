@@ -138,6 +138,7 @@ fn run(
         limit: run::limit(spec.timeout),
         streams: Streams::To { out: log.stream(Stream::Stdout), err: log.stream(Stream::Stderr) },
         manners: Some(Manners { drains: spec.drains, patience }),
+        watch: None,
         started: Some(Box::new(runs)),
     };
     let outcome = running::run(&qemu, &vm, options)?;

@@ -8,6 +8,7 @@ mod net;
 mod poller;
 mod signals;
 mod stdio;
+mod versions;
 
 use std::{
     io,
@@ -17,23 +18,24 @@ use std::{
 };
 
 use lunette_app::Services;
-use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, farewell::Farewell, task::Host};
+use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, Versions, farewell::Farewell, task::Host};
 
 use net::HostNet;
 use poller::Poller;
 use signals::Asked;
 use stdio::ProcessStdio;
+use versions::ProcessVersions;
 
-use crate::{network::publish::Published, problem::Problem};
+use crate::{network::publish::Published, problem::Problem, watch::Watch};
 
 /// Linear memory that a guest may have whose manifest doesn't say: all that 32-bit wasm can address.
 const MEMORY: u64 = 4 << 30;
 /// Bytes that can be written to a directory of no given size.
 const MOUNT_SIZE: u64 = 1 << 30;
 
-/// Runs a payload in this process, with these ports of the guests' at addresses of this machine; the farewell
-/// that the VM would have said.
-pub fn run(payload: Vec<u8>, published: Vec<Published>) -> Result<Farewell, Problem> {
+/// Runs a payload in this process, with these ports of the guests' at addresses of this machine, and with its new
+/// versions if they are watched for; the farewell that the VM would have said.
+pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) -> Result<Farewell, Problem> {
     let no_poller = |e: io::Error| Problem::new(format!("the process can't wait: {e}"), "try again");
     let poller = Poller::new().map_err(no_poller)?;
     let reactor = poller.reactor().clone();
@@ -50,11 +52,16 @@ pub fn run(payload: Vec<u8>, published: Vec<Published>) -> Result<Farewell, Prob
     let services = Services {
         clock: clock.clone(),
         random: Arc::new(ProcessRandom),
-        stdio: Arc::new(ProcessStdio::new(reactor.clone())),
+        stdio: if watch.is_some() {
+            Arc::new(ProcessStdio::without_input(reactor.clone()))
+        } else {
+            Arc::new(ProcessStdio::new(reactor.clone()))
+        },
         log,
         network: Arc::new(network),
         memory: MEMORY,
         mount_size: MOUNT_SIZE,
+        versions: watch.map(|watch| ProcessVersions::new(watch, reactor.clone()) as Arc<dyn Versions>),
     };
     // Files are read in place, as from the VM's memory. One payload a process, so nothing leaks that matters.
     let app = match lunette_app::start(payload.leak(), &services) {

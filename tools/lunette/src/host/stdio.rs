@@ -79,6 +79,14 @@ impl ProcessStdio {
         Self { input: Arc::new(input), reader: Once::new() }
     }
 
+    /// One whose input has ended: as in a VM, whose way in is taken by new versions of its app.
+    pub(super) fn without_input(reactor: Arc<Reactor>) -> Self {
+        let stdio = Self::new(reactor);
+        stdio.reader.call_once(|| {});
+        stdio.input.change(|state| state.ended = true);
+        stdio
+    }
+
     fn reading(&self) -> MutexGuard<'_, State> {
         self.reader.call_once(|| {
             let input = self.input.clone();

@@ -34,6 +34,9 @@ pub(super) fn launch(args: &Run, rest: &[String], packed: &Packed) -> Result<Lau
         fuel: args.fuel,
         mounts: packed.mounts.iter().cloned().chain(tmpfs).collect(),
         grants: args.network.grants(&granted),
+        bytecode: args.allow_bytecode,
+        watch: args.watch,
+        repl: args.repl,
     })
 }
 

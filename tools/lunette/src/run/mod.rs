@@ -10,16 +10,17 @@ use std::{
     time::Duration,
 };
 
+use clap::Parser;
 use end::BACKSTOP;
 pub use end::{End, Ran, of_vm};
 pub use launch::environment;
-use lunette_bundle::{GuestPlan, Payload};
+use lunette_bundle::{GuestPlan, Launch, Manifest, Payload, Writer};
 
 use crate::{
     app::{App, Extras, Packed},
     background::{start::start, store::Store},
     cache::Cache,
-    cli::{AccelChoice, Run},
+    cli::{AccelChoice, Cli, Run, Verb},
     host,
     hypervisor::{
         Accel, Hypervisor, Machine, Vm, Wires, accel,
@@ -32,6 +33,8 @@ use crate::{
         publish::{Published, Reserved},
     },
     problem::{Problem, Voice},
+    script,
+    watch::{Made, Watch},
 };
 
 /// What the VM has, beside the app's size, unless `-m` says otherwise.
@@ -78,22 +81,20 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let words = args.command.iter().map(text).collect::<Result<Vec<_>, _>>()?;
     let (app, rest) =
         words.split_first().ok_or_else(|| Problem::new("there is no APP", "lunette run --help"))?;
-    let extras = Extras { dirs: args.dir.clone(), ..Extras::default() };
-    let packed = App::open(Path::new(app))?.pack(&extras, &us.voice).map_err(|e| named(e, app))?;
+    let packed = pack(args, app, &us.voice)?;
     check(&packed, &us.cache).map_err(|e| named(e, app))?;
-
-    let mut launch = launch::launch(args, rest, &packed)?;
-    if args.host {
-        launch.memory = args.memory;
-    }
-    let payload = [packed.bytes, launch.to_bytes()].concat();
+    let payload = payload(args, rest, &packed)?;
     let plan = Payload::parse(&payload)?.plan()?;
+    plan.allowed().map_err(|e| named(e.into(), app))?;
+    refuse_talk(args, &plan.app)?;
+    let watch =
+        args.watch.then(|| watch(args, &words, (payload.clone(), packed.sources), us.voice)).transpose()?;
     let needs = Needs::of(plan.all().map(|guest| &guest.grants));
     let timeout = plan.app.timeout;
 
     if args.host {
         let (published, _reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
-        let farewell = host::run(payload, published)?;
+        let farewell = host::run(payload, published, watch)?;
         let ran = Ran { app, timeout, memory: args.memory, host: true };
         return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
     }
@@ -106,8 +107,76 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     }
     match store {
         Some(store) if args.detach => start(ready, &store, args.name.as_deref(), &payload, us),
-        _ => foreground(ready, us, &payload),
+        _ => foreground(ready, us, &payload, watch),
     }
+}
+
+fn pack(args: &Run, app: &str, voice: &Voice) -> Result<Packed, Problem> {
+    let extras = Extras { dirs: args.dir.clone(), ..Extras::default() };
+    App::open(Path::new(app))?.pack(&extras, voice).map_err(|e| named(e, app))
+}
+
+/// The bundle, and what this run adds. `rest`: the app's arguments.
+fn payload(args: &Run, rest: &[String], packed: &Packed) -> Result<Vec<u8>, Problem> {
+    let mut launch = launch::launch(args, rest, packed)?;
+    if args.host {
+        launch.memory = args.memory;
+    }
+    Ok([&packed.bytes[..], &launch.to_bytes()].concat())
+}
+
+/// Only a script can be talked to.
+fn refuse_talk(args: &Run, app: &GuestPlan) -> Result<(), Problem> {
+    let flag = match (args.watch, args.repl) {
+        (true, _) => "--watch",
+        (_, true) => "--repl",
+        _ => return Ok(()),
+    };
+    if script::is_script(&app.main) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("{flag} is for Lua scripts, and {} is none", app.main),
+        format!("leave {flag} out"),
+    ))
+}
+
+/// `lunette repl`: a script's prompt, as a process of this machine. Without a script, one that does nothing.
+pub fn repl(command: &[OsString], us: &Us) -> Result<u8, Problem> {
+    if !command.is_empty() {
+        let flags = ["lunette", "run", "--host", "--repl"].map(OsString::from);
+        let cli = Cli::try_parse_from(flags.iter().chain(command))
+            .map_err(|e| Problem::new(e.to_string(), "lunette repl --help"))?;
+        return match cli.verb {
+            Verb::Run(args) => run(&args, us),
+            _ => unreachable!("it was told to run"),
+        };
+    }
+    use_all_descriptors();
+    let mut writer = Writer::new(Manifest::bare("repl.lua").to_toml().into_bytes());
+    writer.file("repl.lua", &b""[..])?;
+    // What one's own machine lets one do anyway.
+    let grants = "listen = [\"*\", \"*/udp\"]\nconnect = [\"*:*\", \"*:*/udp\"]\nresolve = [\"*\"]\n";
+    let launch = Launch { repl: true, ..Launch::parse(&format!("[network]\n{grants}"))? };
+    let farewell = host::run([writer.to_bytes(), launch.to_bytes()].concat(), Vec::new(), None)?;
+    let ran = Ran { app: "repl", timeout: None, memory: None, host: true };
+    Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice))
+}
+
+/// What becomes of the app's files when they change. `made`: what is run first.
+fn watch(args: &Run, words: &[String], made: Made, voice: Voice) -> Result<Watch, Problem> {
+    if made.1.is_empty() {
+        let help = "give the script, or the folder, that it was built from";
+        return Err(Problem::new("a bundle does not change", help).at("--watch"));
+    }
+    let (args, words) = (args.clone(), words.to_vec());
+    let make = move || {
+        let (app, rest) = words.split_first().map_or(("", &[][..]), |(app, rest)| (app.as_str(), rest));
+        let packed = pack(&args, app, &voice)?;
+        packed.check().map_err(|e| named(e, app))?;
+        Ok((payload(&args, rest, &packed)?, packed.sources))
+    };
+    Ok(Watch { make: Box::new(make), made, voice })
 }
 
 /// Finds and chooses all that a VM needs.
@@ -174,7 +243,7 @@ fn dry_run(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
     Ok(0)
 }
 
-fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
+fn foreground(mut ready: Ready, us: &Us, payload: &[u8], watch: Option<Watch>) -> Result<u8, Problem> {
     let file = tempfile::NamedTempFile::with_prefix(running::prefix()).and_then(|mut file| {
         std::io::Write::write_all(&mut file, payload)?;
         Ok(file)
@@ -194,6 +263,7 @@ fn foreground(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> 
         streams: Streams::Ours,
         manners: Some(Manners { drains: ready.drains, patience: Box::new(|| PATIENCE) }),
         started: None,
+        watch,
     };
     let outcome = running::run(&ready.qemu, &ready.vm, options)?;
     let ran = Ran { app: &ready.app, timeout: ready.timeout, memory: ready.memory, host: false };
@@ -215,7 +285,8 @@ fn told(end: &End, voice: &Voice) -> u8 {
     end.code
 }
 
-fn named(problem: Problem, app: &str) -> Problem {
+/// As of this app, unless that is said already.
+pub fn named(problem: Problem, app: &str) -> Problem {
     if problem.place.contains(app) { problem } else { problem.at(app) }
 }
 
@@ -244,7 +315,7 @@ fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
         return Ok(());
     }
     for guest in plan.all() {
-        module::check(payload.main(guest)?).map_err(|e| e.at(&guest.main))?;
+        module::check(&payload, guest)?;
     }
     if large {
         cache.put(&name, key, "");

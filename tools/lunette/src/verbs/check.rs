@@ -1,4 +1,4 @@
-//! `lunette check`: everything that would keep an app from running, at once.
+//! `lunette check`: everything that would keep an app from running, at once; and what else is wrong with a script.
 
 use lunette_bundle::Payload;
 use serde_json::json;
@@ -8,32 +8,41 @@ use crate::{
     cli::Look,
     exit, module,
     problem::{Problem, printable},
-    run::Us,
+    run::{self, Us},
+    script::Findings,
     verbs::inspect::{grants_json, grants_text},
 };
 
 /// 0 if it would run, 125 if not.
 pub fn check(args: &Look, us: &Us) -> Result<u8, Problem> {
     let shown = args.app.display();
-    let (manifest, problems) = match App::open(&args.app) {
+    let (manifest, problems, warnings) = match App::open(&args.app) {
         Ok(app) => {
             let manifest = app.manifest().ok();
-            (manifest, problems(app, us).into_iter().map(|p| p.at(&shown)).collect())
+            let found = look(app, us);
+            let named = |p: Problem| run::named(p, &shown.to_string());
+            let placed = |all: Vec<Problem>| all.into_iter().map(named).collect::<Vec<_>>();
+            (manifest, placed(found.errors), placed(found.warnings))
         }
-        Err(problem) => (None, vec![problem]),
+        Err(problem) => (None, vec![problem], Vec::new()),
     };
     let guests = manifest.iter().flat_map(|manifest| std::iter::once(&manifest.app).chain(&manifest.guests));
     if args.format.json() {
-        let list = problems.iter().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help }));
+        let list = |all: &[Problem]| {
+            let each = all.iter().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help }));
+            each.collect::<Vec<_>>()
+        };
         let guests = guests.map(|guest| json!({ "name": guest.name, "network": grants_json(&guest.grants) }));
         let value = json!({
             "ok": problems.is_empty(),
-            "problems": list.collect::<Vec<_>>(),
+            "problems": list(&problems),
+            "warnings": list(&warnings),
             "guests": guests.collect::<Vec<_>>(),
         });
         super::print_json(&value)?;
     } else {
         problems.iter().for_each(|problem| us.voice.error(problem));
+        warnings.iter().for_each(|warning| us.voice.warn(&warning.to_string()));
         if problems.is_empty() && !us.voice.quiet {
             let mut out = format!("{shown}: fine\n");
             // What it would be let do, which is more than nothing only if somebody says so.
@@ -48,27 +57,42 @@ pub fn check(args: &Look, us: &Us) -> Result<u8, Problem> {
     Ok(problems.first().map_or(0, |first| if problems.len() == 1 { first.code } else { exit::FAILURE }))
 }
 
-fn problems(app: App, us: &Us) -> Vec<Problem> {
+fn look(app: App, us: &Us) -> Findings {
+    let errors = |errors| Findings { errors, ..Findings::default() };
     if let Err(problems) = app.manifest() {
-        return problems;
+        return errors(problems);
     }
     let packed = match app.pack(&Extras::default(), &us.voice) {
         Ok(packed) => packed,
-        Err(problem) => return vec![problem],
+        Err(problem) => return errors(vec![problem]),
     };
     let payload = match Payload::parse(&packed.bytes) {
         Ok(payload) => payload,
-        Err(e) => return vec![e.into()],
+        Err(e) => return errors(vec![e.into()]),
     };
-    let mut problems = Vec::new();
-    let plan = payload.plan();
-    // Even if the plan is no good, for a mount perhaps, the module may be looked at.
-    if let lunette_bundle::Source::Bundle(bundle) = &payload.source {
-        for guest in std::iter::once(&payload.manifest.app).chain(&payload.manifest.guests) {
-            let problem = bundle.file(&guest.main).and_then(|main| module::check(main).err());
-            problems.extend(problem.map(|e| e.at(&guest.main)));
+    let mut found = Findings::default();
+    match (payload.plan(), &payload.source) {
+        (Ok(plan), _) => {
+            for guest in plan.all() {
+                match module::look(&payload, guest) {
+                    Ok(more) => {
+                        found.errors.extend(more.errors);
+                        found.warnings.extend(more.warnings);
+                    }
+                    Err(problem) => found.errors.push(problem),
+                }
+            }
         }
+        // Even if the plan is no good, for a mount perhaps, the programs may be looked at.
+        (Err(e), lunette_bundle::Source::Bundle(bundle)) => {
+            for guest in std::iter::once(&payload.manifest.app).chain(&payload.manifest.guests) {
+                let problem =
+                    bundle.file(&guest.main).and_then(|main| module::alone(&guest.main, main).err());
+                found.errors.extend(problem);
+            }
+            found.errors.push(e.into());
+        }
+        (Err(e), _) => found.errors.push(e.into()),
     }
-    problems.extend(plan.err().map(Problem::from));
-    problems
+    found
 }

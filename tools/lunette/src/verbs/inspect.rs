@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use lunette_bundle::{Bundle, GuestSpec, Kind, Manifest};
+use lunette_bundle::{Bundle, GuestSpec, Kind, Manifest, Payload};
 use lunette_hostcalls::Grants;
 use lunette_wasm::{Provided, Report};
 use serde_json::{Value, json};
@@ -11,17 +11,18 @@ use crate::{
     app::{App, Extras},
     background::store::Store,
     cli::{Inspect, Look},
-    exit,
+    exit, module,
     problem::{Problem, printable},
     run::Us,
+    script::{self, Findings},
     verbs::ps,
 };
 
 /// Prints contents, manifest, hash and imports. A module that can't be run is still shown, with the reason.
 pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     let thing = args.thing.to_string_lossy();
-    let looks_like_a_path =
-        thing.contains('/') || [".wasm", ".lunette", ".bundle"].iter().any(|end| thing.ends_with(end));
+    let looks_like_a_path = thing.contains('/')
+        || [".wasm", ".lua", ".lunette", ".bundle"].iter().any(|end| thing.ends_with(end));
     if !looks_like_a_path && !args.thing.exists() {
         let entry = Store::of_user()?.find(&thing).map_err(|mut problem| {
             if problem.what.starts_with("there is no VM") {
@@ -41,6 +42,7 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     let app = App::open(&args.app)?;
     let kind = match &app {
         App::Module(..) => "module",
+        App::Script(..) => "script",
         App::Bundle(_) => "bundle",
         App::Folder(..) => "folder",
     };
@@ -50,10 +52,7 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     bundle.verify_hash()?;
     let manifest =
         Manifest::parse(bundle.manifest()?).map_err(|e| Problem::from(e).at(args.app.display()))?;
-    let module = bundle.file(&manifest.app.main).map(lunette_wasm::examine);
-    let module = module
-        .transpose()
-        .map_err(|p| Problem::new(p.to_string(), p.help()).at(&manifest.app.main).at(args.app.display()));
+    let module = program(&packed.bytes, &bundle, &manifest).map_err(|e| e.at(args.app.display()));
     if args.format.json() {
         super::print_json(&as_json(kind, &bundle, &manifest, &module))?;
     } else {
@@ -68,7 +67,30 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     }
 }
 
-type Module = Result<Option<Report>, Problem>;
+/// What the app is, if it is there and can run.
+enum Program {
+    None,
+    Module(Box<Report>),
+    Script(Findings),
+}
+
+type Module = Result<Program, Problem>;
+
+fn program(bytes: &[u8], bundle: &Bundle<'_>, manifest: &Manifest) -> Module {
+    let main = &manifest.app.main;
+    let Some(file) = bundle.file(main) else { return Ok(Program::None) };
+    if script::is_script(main) {
+        let payload = Payload::parse(bytes)?;
+        let mut found = module::look(&payload, &payload.plan()?.app)?;
+        return if found.errors.is_empty() {
+            Ok(Program::Script(found))
+        } else {
+            Err(found.errors.swap_remove(0))
+        };
+    }
+    let report = lunette_wasm::examine(file).map_err(|p| Problem::new(p.to_string(), p.help()).at(main))?;
+    Ok(Program::Module(Box::new(report)))
+}
 
 fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module) -> Value {
     let entries = bundle.entries().iter().map(|entry| match entry.kind {
@@ -94,6 +116,7 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             "args": manifest.app.args,
         },
         "env": env.collect::<serde_json::Map<_, _>>(),
+        "lua": { "bytecode": manifest.app.bytecode },
         "resources": {
             "memory": manifest.app.memory,
             "timeout-ns": manifest.app.timeout.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
@@ -104,7 +127,8 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         "network": grants_json(&manifest.app.grants),
         "guests": manifest.guests.iter().map(guest_json).collect::<Vec<_>>(),
         "entries": entries.collect::<Vec<_>>(),
-        "module": module.as_ref().ok().and_then(Option::as_ref).map(module_json),
+        "module": if let Ok(Program::Module(report)) = module { module_json(report) } else { Value::Null },
+        "script": if let Ok(Program::Script(found)) = module { script_json(found) } else { Value::Null },
         "problem": module.as_ref().err().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help })),
     })
 }
@@ -139,6 +163,10 @@ pub fn grants_text(grants: &Grants) -> Vec<String> {
         list("may ask for the addresses of", &grants.resolve),
     ];
     lines.into_iter().flatten().collect()
+}
+
+fn script_json(found: &Findings) -> Value {
+    json!({ "files": found.files, "requires-built-in": found.built_in })
 }
 
 fn module_json(report: &Report) -> Value {
@@ -199,7 +227,21 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             Kind::Symlink(target) => writeln!(out, "{:>12}  {path} -> {}", "", printable(target)),
         };
     }
-    let Ok(Some(report)) = module else { return out };
+    let report = match module {
+        Ok(Program::Module(report)) => report,
+        Ok(Program::Script(found)) => {
+            let list =
+                |all: Vec<&str>| if all.is_empty() { "nothing".into() } else { printable(&all.join(", ")) };
+            let main = printable(&manifest.app.main);
+            let _ = writeln!(out, "\nscript {main}: Lua 5.4");
+            let required = found.files.iter().skip(1).map(String::as_str);
+            let _ = writeln!(out, "  requires of the bundle: {}", list(required.collect()));
+            let built_in = found.built_in.iter().map(String::as_str);
+            let _ = writeln!(out, "  requires of what is built in: {}", list(built_in.collect()));
+            return out;
+        }
+        _ => return out,
+    };
     let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.app.main), report.size);
     let _ = writeln!(out, "  {} functions of its own, {} bytes of data", report.functions, report.data.bytes);
     for memory in &report.memories {

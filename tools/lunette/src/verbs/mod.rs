@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod end;
 pub mod inspect;
 pub mod logs;
+pub mod new;
 pub mod ps;
 
 use std::io::Write;

@@ -26,16 +26,20 @@ pub use course::Ask;
 use course::{Act, Course};
 pub use folder::prefix;
 use folder::{Fifo, run_folder};
-use lunette_hostcalls::farewell::Farewell;
+use lunette_hostcalls::farewell::{Farewell, Version};
 pub use process::{GUARD, guard};
 use process::{Process, watch_end};
-use pumps::{start_input, start_pumps};
+use pumps::{start_input, start_pumps, start_versions};
 
 use super::{
     Hypervisor, Vm, Wires,
     qemu::{REPORT, STDERR, STDIN},
 };
-use crate::{console::Tail, problem::Problem};
+use crate::{
+    console::Tail,
+    problem::Problem,
+    watch::{Line, Watch},
+};
 
 /// How long an app that listens may take to finish, unless somebody says otherwise. As docker.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -52,6 +56,8 @@ pub struct Options {
     pub manners: Option<Manners>,
     /// Told when the kernel says that the guest runs (with `lunette.marks` on its command line).
     pub started: Option<Box<dyn FnOnce()>>,
+    /// New versions of the app take the place of its input.
+    pub watch: Option<Watch>,
 }
 
 /// Where the guest's streams end.
@@ -130,9 +136,19 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: Options) -> Result<Out
         .keep
         .try_clone()
         .map_err(|e| Problem::new(format!("a pipe can't be kept: {e}"), "try again"))?;
-    start_input(to, matches!(options.streams, Streams::Ours));
+    let versions = match options.watch {
+        Some(watch) => {
+            let (tell, answers) = mpsc::channel();
+            watch.start(Line { send: start_versions(to), answers });
+            Some(tell)
+        }
+        None => {
+            start_input(to, matches!(options.streams, Streams::Ours));
+            None
+        }
+    };
     let pumps = start_pumps(&mut process.child, stderr.reader, options.streams, &events, &tail);
-    let said = read_report(report.reader, events.clone());
+    let said = read_report(report.reader, events.clone(), versions);
     watch_end(process.pid, move || drop(events.send(Event::Ended)));
 
     let patience = options.manners.as_ref().map(|manners| &*manners.patience);
@@ -159,14 +175,31 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: Options) -> Result<Out
 }
 
 /// The kernel's report, of which only the last is kept: words come at the end.
-fn read_report(mut from: fs::File, events: mpsc::Sender<Event>) -> JoinHandle<Vec<u8>> {
+fn read_report(
+    mut from: fs::File,
+    events: mpsc::Sender<Event>,
+    versions: Option<mpsc::Sender<Version>>,
+) -> JoinHandle<Vec<u8>> {
     const LIMIT: usize = 64 * 1024;
     std::thread::spawn(move || {
         let (mut said, mut buffer, mut told) = (Vec::new(), [0; 4096], false);
+        let mut line = Vec::new();
         loop {
             match from.read(&mut buffer) {
                 Ok(0) => return said,
-                Ok(n) => said.extend_from_slice(&buffer[..n]),
+                Ok(n) => {
+                    said.extend_from_slice(&buffer[..n]);
+                    if let Some(versions) = &versions {
+                        for byte in &buffer[..n] {
+                            line.push(*byte);
+                            if *byte == b'\n' {
+                                let version = Version::parse(&String::from_utf8_lossy(&line));
+                                version.into_iter().for_each(|version| drop(versions.send(version)));
+                                line.clear();
+                            }
+                        }
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return said,
             }

@@ -78,6 +78,13 @@ pub(super) fn start_input(mut to: fs::File, streams: bool) {
     });
 }
 
+/// The way of new versions of the app into the VM, whose input has ended.
+pub(super) fn start_versions(mut to: fs::File) -> Box<dyn FnMut(Vec<u8>) -> bool + Send> {
+    // An error means that the VM is gone.
+    let _ = to.write_all(&console::END);
+    Box::new(move |payload| console::send_version(&payload, &mut to).is_ok())
+}
+
 /// A standard stream without its buffer: what was taken is out.
 struct Raw<T>(T);
 
