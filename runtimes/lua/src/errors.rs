@@ -17,6 +17,13 @@ pub(crate) fn words(errno: Errno) -> String {
         Errno::Netunreach => "Network is unreachable",
         Errno::Addrnotavail => "Cannot assign requested address",
         Errno::Notconn => "Transport endpoint is not connected",
+        Errno::Already => "Operation already in progress",
+        Errno::Inval => "Invalid argument",
+        Errno::Mfile => "Too many open files",
+        Errno::Msgsize => "Message too long",
+        Errno::Netdown => "Network is down",
+        Errno::Nobufs => "No buffer space available",
+        Errno::Nomem => "Cannot allocate memory",
         other => return other.to_string(),
     }
     .to_owned()

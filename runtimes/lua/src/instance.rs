@@ -123,7 +123,7 @@ impl Instance {
             Poll::Pending
         })
         .await;
-        let lua = self.shared.serving.borrow().lua.clone();
+        let lua = self.shared.serving.borrow_mut().end();
         stdlib::finish(&lua).await;
         ending
     }
@@ -157,7 +157,8 @@ impl Reloader {
     /// [`start`]). An error is told and leaves the old code serving: here, if the text has no meaning; on the guest's
     /// standard error, if its main chunk fails.
     ///
-    /// May be called at any time, but from inside of the script.
+    /// Until the old code is gone there are two states, each with the memory of its [`Limits`]. A port that the script opened
+    /// by itself is not handed over: the new code finds it taken. [`Instance::run`] has to be under way for any of this.
     pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
         self.shared.reload(name, text, ctx)
     }

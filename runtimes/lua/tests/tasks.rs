@@ -111,7 +111,7 @@ fn cancelled_a_task_closes_what_it_has_and_ends() {
          local own = task.spawn(function() task.self():cancel() print('until it waits') task.sleep(0) print('no') end)
          print(own:join())
          local never = task.spawn(print, 'no') never:cancel() print(never:join())",
-        "closed a\nnil\tcancelled\nuntil it waits\nnil\tcancelled\nnil\tcancelled\n",
+        "closed b\nclosed a\nnil\tcancelled\nuntil it waits\nnil\tcancelled\nnil\tcancelled\n",
     );
 }
 

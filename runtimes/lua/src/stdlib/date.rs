@@ -14,7 +14,6 @@ pub(super) struct Date {
     /// Sunday is 0.
     pub(super) weekday: i64,
     pub(super) day_of_year: i64,
-    seconds: i64,
 }
 
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
@@ -60,7 +59,6 @@ impl Date {
             second: rest % 60,
             weekday: (days + 4).rem_euclid(7),
             day_of_year: days - days_before(year, 1) + 1,
-            seconds,
         })
     }
 
@@ -125,7 +123,6 @@ impl Date {
                 out.write_str(if self.hour < 12 { " AM" } else { " PM" })
             }
             b'R' => self.all(b"HM", ":", out),
-            b's' => write!(out, "{}", self.seconds),
             b'S' => write!(out, "{:02}", self.second),
             b't' => out.write_char('\t'),
             b'T' | b'X' => self.all(b"HMS", ":", out),

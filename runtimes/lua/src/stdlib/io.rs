@@ -319,6 +319,30 @@ pub(super) fn put(library: &Library<'_>) -> mlua::Result<Function> {
     })
 }
 
+/// `warn`, as the program `lua` has it: off until `@on`.
+pub(super) fn warn(lua: &Lua, world: &Rc<World>) {
+    let (world, on) = (world.clone(), Cell::new(false));
+    let line = RefCell::new(String::new());
+    lua.set_warning_function(move |_, words, more| {
+        let mut line = line.borrow_mut();
+        match words {
+            "@on" if line.is_empty() && !more => on.set(true),
+            "@off" if line.is_empty() && !more => on.set(false),
+            _ if line.is_empty() && !more && words.starts_with('@') => {}
+            _ => {
+                line.push_str(words);
+                if !more {
+                    let line = std::mem::take(&mut *line);
+                    if on.get() {
+                        world.say(&format!("Lua warning: {line}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
 fn is_mode(mode: &[u8]) -> bool {
     let [b'r' | b'w' | b'a', rest @ ..] = mode else { return false };
     let rest = rest.strip_prefix(b"+").unwrap_or(rest);

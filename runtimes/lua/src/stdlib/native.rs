@@ -82,10 +82,31 @@ impl Library<'_> {
         table.raw_set(name, self.function(name, function)?)
     }
 
+    /// One that does not raise: it returns `false` and a message, or `true` and its values.
+    pub(super) fn raw(
+        &self,
+        name: &'static str,
+        function: impl Fn(&Args<'_>) -> Outcome + 'static,
+    ) -> mlua::Result<Function> {
+        let function: Rc<Body> = Rc::new(function);
+        let world = self.world.clone();
+        self.lua.create_function(move |lua, values: MultiValue| {
+            if world.closed.get() {
+                return Ok(MultiValue::new());
+            }
+            call(lua, name, false, &function, values)
+        })
+    }
+
     fn make(&self, name: &'static str, method: bool, function: Rc<Body>) -> mlua::Result<Function> {
-        let raw = self
-            .lua
-            .create_function(move |lua, values: MultiValue| call(lua, name, method, &function, values))?;
+        let world = self.world.clone();
+        let raw = self.lua.create_function(move |lua, values: MultiValue| {
+            // Called by a finalizer while the state is closed: mlua's own data are gone by then.
+            if world.closed.get() {
+                return Ok(MultiValue::new());
+            }
+            call(lua, name, method, &function, values)
+        })?;
         self.settle.call(raw)
     }
 }

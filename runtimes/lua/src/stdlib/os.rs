@@ -1,6 +1,9 @@
 //! `os`: time, the environment, names of files, and the end of the script.
 //!
 //! There is one zone, UTC, one locale, `C`, and no shell: `os.execute` says so as PUC does where there is none.
+//!
+//! `os.exit` never returns: its task waits for ever, and the script ends as soon as the host has control. Where a task
+//! can't wait (below a C function), it raises, and the script ends when that one has returned.
 
 use lunette_hostcalls::{Ctx, Ending, Errno, FileKind};
 use mlua::Value;
@@ -146,7 +149,9 @@ fn exit(args: &Args<'_>) -> Outcome {
         Value::Boolean(well) => i64::from(!well),
         _ => args.opt_integer(1)?.unwrap_or(0),
     };
-    World::of(args.lua).ending.replace(Some(Ending::Exited(code as u8 as u32)));
+    let world = World::of(args.lua);
+    world.closes.set(args.truth(2));
+    world.ending.replace(Some(Ending::Exited(code as u8 as u32)));
     Ok(Answer::Wait(Wait::End))
 }
 

@@ -2,12 +2,15 @@
 local wait, bytecode, memory = ...
 local error, type, select, tostring, rawget, rawlen = error, type, select, tostring, rawget, rawlen
 local integer, ult = math.type, math.ult
+-- Scripts may replace what is in `string`: nothing here may be called by way of it.
+local find, byte, sub, format = string.find, string.byte, string.sub, string.format
 
 -- Makes a function of a Rust one: see `native.rs` for what that returns.
 local function settle(ok, ...)
   if ok == true then return ... end
   if ok == nil then
     local again, what = ...
+    if not again then error("the state is closed", 2) end
     wait(what)
     return settle(again())
   elseif ok then
@@ -42,10 +45,10 @@ local function rest(_G, natives)
     if mode == nil then
       mode = "t"
     elseif type(mode) == "string" then
-      if mode:find("b", 1, true) then
-        if mode:find("t", 1, true) then
+      if find(mode, "b", 1, true) then
+        if find(mode, "t", 1, true) then
           mode = "t"
-        elseif type(chunk) ~= "string" or chunk:byte() == 27 then
+        elseif type(chunk) ~= "string" or byte(chunk) == 27 then
           return nil, "attempt to load a binary chunk (mode is 't')"
         end
       end
@@ -89,7 +92,7 @@ local function rest(_G, natives)
     if not file then return tried end
     local chunk, words = loadfile(file)
     if not chunk then
-      error(("error loading module '%s' from file '%s':\n\t%s"):format(name, file, words), 0)
+      error(format("error loading module '%s' from file '%s':\n\t%s", name, file, words), 0)
     end
     return chunk, file
   end
@@ -99,7 +102,7 @@ local function rest(_G, natives)
     if type(cpath) ~= "string" then error("'package.cpath' must be a string", 0) end
     local file, tried = natives.native(name), nil
     if not file and cpath ~= "" then file, tried = searchpath(name, cpath) end
-    if file then return ("file '%s' is a native module, which can't be loaded"):format(file) end
+    if file then return format("file '%s' is a native module, which can't be loaded", file) end
     return tried
   end
 
@@ -125,7 +128,7 @@ local function rest(_G, natives)
     local tried = ""
     for i = 1, math.maxinteger do
       local searcher = rawget(searchers, i)
-      if searcher == nil then error(("module '%s' not found:%s"):format(name, tried), 2) end
+      if searcher == nil then error(format("module '%s' not found:%s", name, tried), 2) end
       local loader, extra = searcher(name)
       if type(loader) == "function" then
         local made = loader(name, extra)
@@ -143,9 +146,9 @@ local function rest(_G, natives)
 
   ---------------------------------------------------------------- string
   local string = _G.string
-  local find, match, gmatch, gsub, rep = string.find, string.match, string.gmatch, string.gsub, string.rep
+  local match, gmatch, gsub, rep = string.match, string.gmatch, string.gsub, string.rep
   local find_any, match_any, gsub_any = natives.find, natives.match, natives.gsub
-  local next_match, reach = natives.next, natives.reach
+  local next_match, gmatch_any, arguments, reach = natives.next, natives.gmatch, natives.arguments, natives.reach
   -- How long a subject may be for PUC's matcher, by pattern: for one match, for all.
   local once, all, known = {}, {}, 0
 
@@ -177,32 +180,17 @@ local function rest(_G, natives)
     return match_any(s, p, init)
   end
 
-  local function each(s, p, at, from, to, ...)
-    at[1], at[2] = to or #s + 2, to
-    return ...
-  end
-
   function string.gmatch(s, p, init)
     if type(s) == "string" and (init == nil or integer(init) == "integer") then
       local most = all[p] or learn(p) and all[p]
       if most and #s <= most then return gmatch(s, p, init) end
     end
-    -- Checks the arguments, and no more.
-    find_any(s, p, init, true)
-    s, p = tostring(s), tostring(p)
-    local from = init and init // 1 | 0 or 1
-    if from < 0 then from = #s + from + 1 end
-    if from < 1 then from = 1 end
-    local at = { from, nil }
-    return function()
-      if at[1] > #s + 1 then return nil end
-      return each(s, p, at, next_match(s, p, at[1], at[2]))
-    end
+    return gmatch_any(s, p, init)
   end
 
   local function replaced(s, from, to, value, out)
     if not value then
-      out[#out + 1] = s:sub(from, to - 1)
+      out[#out + 1] = sub(s, from, to - 1)
       return 0
     end
     local kind = type(value)
@@ -235,13 +223,11 @@ local function rest(_G, natives)
     if kind ~= "function" and kind ~= "table" then
       error("bad argument #3 to 'gsub' (string/function/table expected, got " .. kind .. ")", 2)
     end
-    gsub_any(s, "", "", max and 0)
-    gsub_any("", p, "", 0)
-    s, p = tostring(s), tostring(p)
-    if max ~= nil then gsub_any("", "", "", max) end
-    max = max and max // 1 | 0 or #s + 1
+    local ok
+    ok, s, p, max = arguments(s, p, repl, max)
+    if not ok then error(s, 2) end
     local replace = kind == "function" and called or indexed
-    local anchored = p:byte() == 94
+    local anchored = byte(p) == 94
     local out, n, at, last, changed = {}, 0, 1, nil, 0
     while n < max do
       local gap = #out + 1
@@ -249,19 +235,28 @@ local function rest(_G, natives)
       local to, change, from = replace(repl, s, out, next_match(s, p, at, last, true))
       if not to then break end
       n, changed = n + 1, changed + change
-      out[gap] = s:sub(at, from - 1)
+      out[gap] = sub(s, at, from - 1)
       at, last = to, to
       if anchored then break end
     end
     if changed == 0 then return s, n end
-    out[#out + 1] = s:sub(at)
+    out[#out + 1] = sub(s, at)
     return concat(out), n
+  end
+
+  -- As C takes a number where it wants an integer.
+  local tonumber, tointeger = tonumber, math.tointeger
+  local function whole(x)
+    if x == nil or integer(x) == "integer" then return x end
+    local number = tonumber(x)
+    return number and tointeger(number) or x
   end
 
   local LARGEST <const> = 0x7fffffff
 
   -- PUC's copies one by one, also what is empty.
   function string.rep(s, n, sep)
+    n = whole(n)
     if integer(n) == "integer" and n > 1000 and type(s) == "string" and (sep == nil or type(sep) == "string") then
       sep = sep or ""
       local one = #s + #sep
@@ -290,7 +285,17 @@ local function rest(_G, natives)
   local metatable = puc.getmetatable
   local LONG = 50000
 
+  -- PUC's would not know by which name they were called.
+  local function check(t, name)
+    local kind = type(t)
+    if kind ~= "table" and kind ~= "userdata" then
+      error(format("bad argument #1 to '%s' (table expected, got %s)", name, kind), 3)
+    end
+  end
+
   function table.concat(t, sep, i, j)
+    if type(t) ~= "table" then check(t, "concat") end
+    i, j = whole(i), whole(j)
     if type(t) == "table" and metatable(t) == nil or (type(i) == "number" or i == nil) and type(j) == "number"
       and j - (i or 1) < LONG or type(t) ~= "table" then
       return concat(t, sep, i, j)
@@ -300,7 +305,7 @@ local function rest(_G, natives)
     for at = i, j do
       local value = t[at]
       if type(value) ~= "string" and type(value) ~= "number" then
-        error(("invalid value (at index %d) in table for 'concat'"):format(at), 2)
+        error(format("invalid value (at index %d) in table for 'concat'", at), 2)
       end
       n = n + 1
       parts[n] = value
@@ -309,9 +314,17 @@ local function rest(_G, natives)
   end
 
   function table.insert(t, ...)
+    if type(t) ~= "table" then check(t, "insert") end
     local n = select("#", ...)
+    if n == 1 then
+      local e = #t
+      if integer(e) ~= "integer" then return insert(t, ...) end
+      t[e + 1] = ...
+      return
+    end
     if n == 2 and type(t) == "table" then
       local e, pos, value = #t, ...
+      pos = whole(pos)
       if integer(pos) == "integer" and integer(e) == "integer" and ult(pos - 1, e + 1) and e - pos > LONG then
         for i = e + 1, pos + 1, -1 do t[i] = t[i - 1] end
         t[pos] = value
@@ -322,9 +335,18 @@ local function rest(_G, natives)
   end
 
   function table.remove(t, ...)
+    if type(t) ~= "table" then check(t, "remove") end
     local pos = ...
+    if pos == nil and select("#", ...) == 0 then
+      local e = #t
+      if integer(e) ~= "integer" then return remove(t) end
+      local value = t[e]
+      t[e] = nil
+      return value
+    end
     if pos ~= nil and type(t) == "table" then
       local e = #t
+      pos = whole(pos)
       if integer(pos) == "integer" and integer(e) == "integer" and pos > 0 and e - pos > LONG then
         local value = t[pos]
         for i = pos, e - 1 do t[i] = t[i + 1] end
@@ -336,6 +358,8 @@ local function rest(_G, natives)
   end
 
   function table.move(a, f, e, t, b)
+    if type(a) ~= "table" then check(a, "move") end
+    f, e, t = whole(f), whole(e), whole(t)
     if integer(f) == "integer" and integer(e) == "integer" and integer(t) == "integer" and e >= f
       and (f <= 0 or e - f > LONG) and (f > 0 or e < math.maxinteger + f) and t <= math.maxinteger - (e - f)
       and e - f > LONG and type(a) == "table" and (b == nil or type(b) == "table") then
@@ -353,6 +377,7 @@ local function rest(_G, natives)
   local function less(a, b) return a < b end
 
   function table.sort(t, before)
+    if type(t) ~= "table" then check(t, "sort") end
     if type(t) == "table" and (before == nil or type(before) == "function") then
       local n = #t
       if integer(n) == "integer" and n > LONG then
@@ -368,116 +393,26 @@ local function rest(_G, natives)
   end
 
   ---------------------------------------------------------------- debug
-  local debug = {}
-  local getinfo, sub, yield = puc.getinfo, string.sub, coroutine.yield
+  -- What is guarded is made when it is first called: see `debug.lua`.
+  local debug = { traceback = puc.traceback, setcstacklimit = puc.setcstacklimit, upvalueid = puc.upvalueid }
+  local dump, yield, io, ipairs, pcall = string.dump, coroutine.yield, _G.io, ipairs, pcall
+  local guards
 
-  -- May nothing of it be looked into or changed? C functions have upvalues of the host's, these here have PUC's unbounded
-  -- functions, and those of mlua have what it polls.
-  local function hidden(source, what)
-    return what == "C" or source == "=[lua]" or sub(source, 1, 7) == "=__mlua"
+  local function make()
+    return natives.guards(puc, text_only, dump, error, type, integer, ipairs, pcall, tostring, sub, yield, io)
   end
 
-  local function closed(f)
-    if type(f) ~= "function" then return false end
-    local info = getinfo(f, "S")
-    return hidden(info.source, info.what)
-  end
-
-  -- The function at a level is told, but not given, if it is C: it could be one that is replaced here.
-  function debug.getinfo(thread, ...)
-    local info
-    if type(thread) == "thread" then
-      local level, what = ...
-      info = getinfo(thread, level, what)
-    else
-      if integer(thread) == "integer" and thread >= 0 then thread = thread + 1 end
-      info = getinfo(thread, ...)
-    end
-    if info and info.func and type(thread) ~= "function" and type((...)) ~= "function"
-      and info.func ~= yield and closed(info.func) then
-      info.func = nil
-    end
-    return info
-  end
-
-  -- Locals of a frame, unless it is hidden.
-  local function frame(f, thread, level, ...)
-    if type(thread) == "thread" then
-      if integer(level) == "integer" then
-        local info = getinfo(thread, level, "S")
-        if info and hidden(info.source, info.what) then return nil end
-      end
-      return f(thread, level, ...)
-    end
-    if type(thread) == "function" then return f(thread, level, ...) end
-    if integer(thread) == "integer" and thread >= 0 then
-      thread = thread + 2
-      local info = getinfo(thread, "S")
-      if info and hidden(info.source, info.what) then return nil end
-    end
-    return f(thread, level, ...)
-  end
-
-  local getlocal, setlocal = puc.getlocal, puc.setlocal
-  function debug.getlocal(...) local name, value = frame(getlocal, ...) return name, value end
-  function debug.setlocal(...) local name = frame(setlocal, ...) return name end
-
-  for _, name in ipairs { "getupvalue", "setupvalue" } do
-    local original = puc[name]
-    debug[name] = function(f, ...)
-      if closed(f) then return nil end
-      return original(f, ...)
+  local function guard(table, name)
+    table[name] = function(...)
+      if not guards then guards = make() end
+      return guards[name](...)
     end
   end
 
-  function debug.upvaluejoin(f, n, g, m)
-    if closed(f) or closed(g) then error("bad argument #1 to 'upvaluejoin' (Lua function expected)", 2) end
-    return puc.upvaluejoin(f, n, g, m)
+  for name in pairs(puc) do
+    if not debug[name] then guard(debug, name) end
   end
-
-  -- A userdata is known by its metatable: nobody may have it, or change it.
-  function debug.getmetatable(value)
-    if type(value) == "userdata" then return nil end
-    return metatable(value)
-  end
-  function debug.setmetatable(value, meta)
-    if type(value) == "userdata" then error("the metatable of a userdata can't be changed", 2) end
-    return puc.setmetatable(value, meta)
-  end
-
-  -- Hooks are how limits hold.
-  function debug.gethook() return nil end
-  function debug.sethook(thread, hook)
-    if type(thread) ~= "thread" then hook = thread end
-    if hook ~= nil then error("debug.sethook: hooks are not for scripts", 2) end
-  end
-
-  -- The registry and the values of userdata are the host's.
-  function debug.getregistry() return {} end
-  function debug.getuservalue() return nil, false end
-  function debug.setuservalue() error("the values of a userdata can't be changed", 2) end
-
-  debug.traceback, debug.setcstacklimit, debug.upvalueid = puc.traceback, puc.setcstacklimit, puc.upvalueid
-
-  local dump = string.dump
-  function string.dump(f, strip)
-    if closed(f) then error("unable to dump given function", 2) end
-    return dump(f, strip)
-  end
-
-  local io, pcall = _G.io, pcall
-  function debug.debug()
-    while true do
-      io.stderr:write("lua_debug> ")
-      local line = io.stdin:read()
-      if line == nil or line == "cont" then return end
-      local chunk, words = text_only(line, "=(debug command)")
-      local ok = chunk ~= nil
-      if ok then ok, words = pcall(chunk) end
-      if not ok then io.stderr:write(tostring(words), "\n") end
-    end
-  end
-
+  guard(string, "dump")
   _G.debug, loaded.debug = debug, debug
 end
 

@@ -358,7 +358,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `read_number`: the longest prefix that could be a numeral, which the caller then has to convert. `None`: too long.
+    /// `read_number`: the longest prefix that could be a numeral, if it is one.
     fn number(&mut self) -> Result<Option<Vec<u8>>, Stop> {
         while self.peek()?.is_some_and(|byte| matches!(byte, b' ' | 9..=13)) {
             self.at += 1;
@@ -375,9 +375,11 @@ impl Reader<'_> {
         }
         if count > 0 && self.one_of(&mut text, if hex { b"pP" } else { b"eE" })? {
             self.one_of(&mut text, b"+-")?;
-            self.digits(&mut text, false)?;
+            if self.digits(&mut text, false)? == 0 {
+                count = 0;
+            }
         }
-        Ok(Some(if text.len() > NUMERAL { Vec::new() } else { text }))
+        Ok((count > 0 && text.len() <= NUMERAL).then_some(text))
     }
 
     fn one_of(&mut self, text: &mut Vec<u8>, set: &[u8]) -> Result<bool, Stop> {

@@ -1,7 +1,9 @@
 //! The functions of `string` that match patterns, where PUC's own can't be let: for subjects that are too long to be
 //! matched without counting. `prelude.lua` chooses.
 
-use mlua::{LuaString, MultiValue, Table, Value};
+use std::cell::Cell;
+
+use mlua::{Function, LuaString, MultiValue, Table, Value};
 
 use super::{
     args::Args,
@@ -23,6 +25,17 @@ pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
     library.set(natives, "find", |args| find(args, true))?;
     library.set(natives, "match", |args| find(args, false))?;
     library.set(natives, "gsub", replace)?;
+    let settle = library.settle.clone();
+    library.set(natives, "gmatch", move |args| every(args, &settle))?;
+    // What `gsub` is called with, as it is to be understood.
+    natives.raw_set(
+        "arguments",
+        library.raw("gsub", |args| {
+            let (subject, pattern) = (args.string(1)?, args.string(2)?);
+            let most = args.opt_integer(4)?.unwrap_or(subject.as_bytes().len() as i64 + 1);
+            Ok(Answer::Values(values(args.lua, (subject, pattern, most))?))
+        })?,
+    )?;
     natives.raw_set("next", library.function("gsub", next)?)
 }
 
@@ -56,6 +69,36 @@ fn find(args: &Args<'_>, positions: bool) -> Outcome {
         results.push_front(Value::Integer(from as i64 + 1));
     }
     Ok(Answer::costing(matcher.steps, results))
+}
+
+/// `gmatch`: the iterator.
+fn every(args: &Args<'_>, settle: &Function) -> Outcome {
+    let (subject, pattern) = (args.string(1)?, args.string(2)?);
+    let from = start(args.opt_integer(3)?.unwrap_or(1), subject.as_bytes().len());
+    let (at, last) = (Cell::new(from), Cell::new(None));
+    let library = Library { lua: args.lua, world: &World::of(args.lua), settle: settle.clone() };
+    let next = library.function("for iterator", move |args| {
+        let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
+        if at.get() > subject.len() {
+            return Ok(Answer::Values(values(args.lua, ())?));
+        }
+        let mut matcher = Matcher::new(&subject, &pattern, false);
+        let found =
+            matcher.find(at.get(), last.get()).map_err(|problem| fault(problem, &pattern, &matcher))?;
+        let results = match found {
+            Some((from, to)) => {
+                at.set(to);
+                last.set(Some(to));
+                captures(args, &matcher, &subject, from, to, true)?
+            }
+            None => {
+                at.set(usize::MAX);
+                values(args.lua, ())?
+            }
+        };
+        Ok(Answer::costing(matcher.steps, results))
+    })?;
+    Ok(Answer::Values(values(args.lua, next)?))
 }
 
 /// `next(subject, pattern, from, except, anchors)`: where the next match begins and where to go on, and its captures.

@@ -72,17 +72,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// Text into Base64.
 #[derive(Default)]
-pub(super) struct Base64(Vec<u8>);
-
-impl Base64 {
-    /// All of it at once.
-    pub(super) fn whole(bytes: &[u8]) -> Vec<u8> {
-        let (mut coding, mut out) = (Self::default(), Vec::new());
-        bytes.iter().for_each(|byte| coding.take(*byte, &mut out));
-        coding.end(&mut out);
-        out
-    }
-}
+struct Base64(Vec<u8>);
 
 impl Coding for Base64 {
     fn take(&mut self, byte: u8, out: &mut Vec<u8>) {

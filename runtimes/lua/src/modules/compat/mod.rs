@@ -5,9 +5,11 @@ use super::{Made, Module};
 mod bit;
 mod cjson;
 mod lfs;
+mod lpeg;
 mod mime;
 mod raising;
 mod socket;
+mod ssl;
 mod zlib;
 
 pub(super) const MODULES: &[Module] = &[
@@ -19,6 +21,9 @@ pub(super) const MODULES: &[Module] = &[
     Module { name: "compat51", made: Made::Script(include_str!("compat51.lua")) },
     Module { name: "lfs", made: Made::Native(lfs::open) },
     Module { name: "zlib", made: Made::Native(zlib::open) },
+    // Patterns.
+    lpeg::LPEG,
+    lpeg::RE,
     // Sockets.
     Module { name: "ltn12", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/ltn12.lua")) },
     Module { name: "mime", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/mime.lua")) },
@@ -46,4 +51,6 @@ pub(super) const MODULES: &[Module] = &[
         name: "socket.url",
         made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/url.lua")),
     },
+    Module { name: "ssl", made: Made::Native(ssl::open) },
+    Module { name: "ssl.https", made: Made::Script(include_str!("ssl_https.lua")) },
 ];

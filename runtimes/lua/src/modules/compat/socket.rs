@@ -159,9 +159,8 @@ fn chosen(sockets: &Sockets, args: &Args<'_>, n: usize) -> mlua::Result<Vec<Chos
         let descriptor = match is_ours(&object) {
             true => descriptor_of(&object),
             false => called(&object, "getfd")?
-                .and_then(|number| number.as_f64())
-                .filter(|number| *number >= 0.0)
-                .and_then(|number| sockets.find(number as u32)),
+                .and_then(|number| number.as_i64().or(number.as_f64().map(|number| number as i64)))
+                .and_then(|number| sockets.find(u32::try_from(number).ok()?)),
         };
         if let Some(descriptor) = descriptor.filter(|descriptor| descriptor.is_open()) {
             if chosen.len() == SETSIZE {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use lunette_hostcalls::{Errno, Interest, Source, TcpListener, TcpStream, UdpSocket, task::Time};
-use lunette_http::Stream;
+use lunette_http::{Stream, tls};
 use mlua::{Lua, Value};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -118,6 +118,9 @@ impl Sockets {
     }
 }
 
+/// A handshake that is gone on with as it is polled.
+pub(crate) type Handshake = Pin<Box<dyn Future<Output = Result<Stream, tls::Error>>>>;
+
 /// What one is, as the host knows it.
 pub(crate) enum Kind {
     Closed,
@@ -127,6 +130,8 @@ pub(crate) enum Kind {
     Bound(SocketAddr),
     /// Made or being made.
     Stream(Arc<dyn TcpStream>),
+    /// With a handshake to be made.
+    Shaking(Arc<dyn TcpStream>, RefCell<Handshake>),
     Tls(RefCell<Box<Stream>>),
     Listener(Arc<dyn TcpListener>),
     Udp(Arc<dyn UdpSocket>),
@@ -215,8 +220,27 @@ impl Descriptor {
         }
     }
 
-    pub(crate) fn wake_when_closed(&self, cx: &Context<'_>) {
-        self.bells[Interest::Read as usize].add(cx.waker());
+    /// Goes on with the handshake, if there is one to be made. One that failed closes the connection.
+    pub(crate) fn poll_handshake(&self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let made = match &*self.kind.borrow() {
+            Kind::Shaking(_, handshake) => {
+                // For who closes it meanwhile.
+                self.bells[Interest::Read as usize].add(cx.waker());
+                handshake.borrow_mut().as_mut().poll(cx)
+            }
+            Kind::Closed => return Poll::Ready(Err(Fault::Closed)),
+            _ => return Poll::Ready(Ok(())),
+        };
+        made.map(|made| match made {
+            Ok(stream) => {
+                self.become_(Kind::Tls(RefCell::new(Box::new(stream))));
+                Ok(())
+            }
+            Err(error) => {
+                self.close();
+                Err(Fault::Said(format!("tls: {error}")))
+            }
+        })
     }
 
     /// Asks the host, and waits for `source` if it can't be told now.
@@ -297,7 +321,7 @@ impl Descriptor {
             ready
         };
         match &*self.kind.borrow() {
-            Kind::Stream(stream) => at(&**stream),
+            Kind::Stream(stream) | Kind::Shaking(stream, _) => at(&**stream),
             Kind::Tls(stream) => at(&**stream.borrow().socket()),
             Kind::Listener(listener) => at(&**listener),
             Kind::Udp(socket) => at(&**socket),

@@ -32,7 +32,7 @@ use address::Family;
 use args::Args;
 use descriptor::Sockets;
 use fault::Fault;
-use tcp::{Class, Tcp};
+use tcp::{Class, Side, Tcp};
 use udp::Udp;
 use wait::Patience;
 
@@ -102,7 +102,7 @@ async fn dial(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
     let client = match protocol {
         Protocol::Tls => {
             let sni: Option<String> = options.get("sni")?;
-            Some((tls_options::client(lua, &options)?, sni.unwrap_or_else(|| host.to_owned())))
+            Some((tls_options::client(lua, &options)?, sni))
         }
         _ => None,
     };
@@ -127,10 +127,13 @@ async fn dial(lua: &Lua, values: MultiValue) -> mlua::Result<MultiValue> {
     sock.set_host(host);
     let dialled = async {
         // First, so that nobody is dialled for nothing.
-        let client = client.map(|(client, name)| client.map(|client| (client, name))).transpose()?;
+        let client = client.map(|(client, sni)| client.map(|client| (client, sni))).transpose()?;
         sock.connect_to(&addresses, || patience).await?;
-        if let Some((client, name)) = client {
-            sock.begin_tls_client(client, name)?;
+        if let Some((client, sni)) = client {
+            if let Some(sni) = sni {
+                sock.set_host(&sni);
+            }
+            sock.begin_tls(Side::Client(client))?;
             sock.handshake(patience).await?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use std::{
 };
 
 use lunette_hostcalls::{Errno, Interest, Shutdown};
-use lunette_http::{Plain, Stream, tls};
+use lunette_http::{Plain, tls};
 use mlua::{
     AnyUserData, IntoLuaMulti, Lua, LuaString, MetaMethod, MultiValue, UserData, UserDataFields,
     UserDataMethods, UserDataRef, Value,
@@ -24,7 +24,7 @@ use super::{
     address::{self, Family},
     args::{Args, bad_self},
     buffer::Buffer,
-    descriptor::{Descriptor, Kind, Sockets},
+    descriptor::{Descriptor, Handshake, Kind, Sockets},
     fault::Fault,
     sockopt, tls_options,
     wait::{Patience, Timeouts, Turns},
@@ -51,7 +51,12 @@ impl Class {
 /// How much one read may gather of what a peer sends, where the script does not say: lines, and all of it.
 pub(crate) const MAX_READ: usize = 1 << 20;
 
-type Handshake = Pin<Box<dyn Future<Output = Result<Stream, tls::Error>>>>;
+/// Which side of TLS one is.
+#[derive(Clone)]
+pub(crate) enum Side {
+    Server(tls::Server),
+    Client(tls::Client),
+}
 
 #[derive(Clone)]
 pub(crate) struct Tcp(Rc<Inner>);
@@ -73,7 +78,8 @@ struct Inner {
     max_read: Cell<usize>,
     /// A listener's: what it accepts is to begin with a handshake.
     server: RefCell<Option<tls::Server>>,
-    handshake: RefCell<Option<Handshake>>,
+    /// To begin with when it is first used (LuaSec's `wrap`).
+    wrapped: RefCell<Option<Side>>,
     shaking: Turns,
 }
 
@@ -100,7 +106,7 @@ impl Tcp {
             birthday: Cell::new(seconds_now(&sockets.world)),
             max_read: Cell::new(most.max(MAX_READ)),
             server: RefCell::default(),
-            handshake: RefCell::default(),
+            wrapped: RefCell::default(),
             shaking: Turns::default(),
         }))
     }
@@ -355,83 +361,71 @@ impl Tcp {
         accepted.0.connected.set(true);
         if let Some(server) = &*self.0.server.borrow() {
             // Done by whoever reads from it first: a slow client keeps nobody from being accepted.
-            accepted.begin_tls_server(server.clone())?;
+            accepted.begin_tls(Side::Server(server.clone()))?;
         }
         Ok(accepted)
     }
 
     // TLS.
 
-    fn plain(&self) -> Result<Plain, Fault> {
+    /// Begins with TLS: the handshake is made by whoever first uses the connection.
+    pub(crate) fn begin_tls(&self, side: Side) -> Result<(), Fault> {
         let descriptor = self.open()?;
-        if self.buffered() > 0 || self.0.handshake.borrow().is_some() {
+        if self.buffered() > 0 {
             // What was read in the clear must not be taken for something that came inside.
             return Err(Fault::Said("tls: there is unread data before the handshake".into()));
         }
-        descriptor.with(|kind| match kind {
-            Kind::Stream(stream) => Ok(Plain(stream.clone())),
-            Kind::Tls(_) => Err(Fault::Said("tls: the connection has TLS already".into())),
+        let stream = descriptor.with(|kind| match kind {
+            Kind::Stream(stream) => Ok(stream.clone()),
+            Kind::Tls(_) | Kind::Shaking(..) => {
+                Err(Fault::Said("tls: the connection has TLS already".into()))
+            }
             _ => Err(Errno::Notconn.into()),
-        })
-    }
-
-    pub(crate) fn begin_tls_server(&self, server: tls::Server) -> Result<(), Fault> {
-        let plain = self.plain()?;
-        self.0.handshake.replace(Some(Box::pin(async move { server.accept(plain).await })));
+        })?;
+        let plain = Plain(stream.clone());
+        let handshake: Handshake = match side {
+            Side::Server(server) => Box::pin(async move { server.accept(plain).await }),
+            Side::Client(client) => {
+                let name = self.host().unwrap_or_else(|| stream.peer().ip().to_string());
+                Box::pin(async move { client.connect(plain, &name).await })
+            }
+        };
+        descriptor.become_(Kind::Shaking(stream, RefCell::new(handshake)));
         Ok(())
     }
 
-    pub(crate) fn begin_tls_client(&self, client: tls::Client, name: String) -> Result<(), Fault> {
-        let plain = self.plain()?;
-        self.0.handshake.replace(Some(Box::pin(async move { client.connect(plain, &name).await })));
-        Ok(())
+    /// LuaSec's `wrap`: another object for the same socket, which this one has no more.
+    pub(crate) fn wrap(&self, side: Side) -> Self {
+        let wrapped = Self::new(&self.0.sockets, Class::Client, self.0.family.get());
+        wrapped.0.descriptor.replace(self.0.descriptor.take());
+        wrapped.0.connected.set(true);
+        wrapped.0.host.replace(self.host());
+        wrapped.0.max_read.set(self.0.max_read.get());
+        wrapped.0.timeouts.block.set(self.0.timeouts.block.get());
+        wrapped.0.timeouts.total.set(self.0.timeouts.total.get());
+        wrapped.0.wrapped.replace(Some(side));
+        wrapped
     }
 
-    /// Goes on with the handshake, if there is one to be made. One that takes too long can be gone on with.
+    /// Makes the handshake, if there is one to be made. One that takes too long can be gone on with.
     pub(crate) async fn handshake(&self, patience: Patience) -> Result<(), Fault> {
-        if self.0.handshake.borrow().is_none() {
+        if let Some(side) = self.0.wrapped.take() {
+            self.begin_tls(side)?;
+        }
+        let descriptor = self.open()?;
+        if !descriptor.with(|kind| matches!(kind, Kind::Shaking(..))) {
             return Ok(());
         }
         let time = self.0.sockets.time();
-        let descriptor = self.open()?;
         let turn = self.0.shaking.take();
         patience.turn(time, &turn).await?;
-        let made = patience
-            .wait(time, |cx| {
-                let mut handshake = self.0.handshake.borrow_mut();
-                if !descriptor.is_open() {
-                    return Poll::Ready(Err(Fault::Closed));
-                }
-                // Somebody else was first.
-                let Some(future) = &mut *handshake else { return Poll::Ready(Ok(None)) };
-                // For `close`.
-                descriptor.wake_when_closed(cx);
-                future.as_mut().poll(cx).map(|made| match made {
-                    Ok(stream) => Ok(Some(stream)),
-                    Err(error) => Err(Fault::Said(format!("tls: {error}"))),
-                })
-            })
-            .await;
-        match made {
-            Err(Fault::Timeout) => return Err(Fault::Timeout),
-            Ok(None) => return Ok(()),
-            Ok(Some(stream)) => {
-                descriptor.become_(Kind::Tls(RefCell::new(Box::new(stream))));
-            }
-            Err(fault) => {
-                self.0.handshake.take();
-                descriptor.close();
-                return Err(fault);
-            }
-        }
-        self.0.handshake.take();
-        Ok(())
+        patience.wait(time, |cx| descriptor.poll_handshake(cx)).await
     }
 
     /// What became of TLS, if there is any.
-    pub(crate) fn tls<T>(&self, ask: impl FnOnce(&Stream) -> T) -> Option<T> {
+    pub(crate) fn agreed(&self) -> Option<tls::Agreed> {
         self.descriptor()?.with(|kind| match kind {
-            Kind::Tls(stream) => Some(ask(&stream.borrow())),
+            Kind::Tls(stream) => stream.borrow().agreed(),
             _ => None,
         })
     }
@@ -507,11 +501,10 @@ impl Tcp {
             }
             Pattern::Line => {
                 let end = self.0.buffer.borrow().rest().iter().position(|byte| *byte == b'\n');
+                let whole = end.filter(|end| *end <= room);
                 let start = out.len();
-                let n = end.map_or(here, |end| end + 1).min(room.saturating_add(1));
-                self.take(n, out);
-                let whole = out.last() == Some(&b'\n') && end.is_some_and(|end| n == end + 1);
-                if whole {
+                self.take(whole.map_or(here.min(room), |end| end + 1), out);
+                if whole.is_some() {
                     out.pop();
                 }
                 // As LuaSocket does: every CR goes, wherever it is.
@@ -520,7 +513,7 @@ impl Tcp {
                     at += 1;
                     at <= start || *byte != b'\r'
                 });
-                if !whole && n > room { Err(Fault::TooLarge) } else { Ok(whole) }
+                if whole.is_none() && here > room { Err(Fault::TooLarge) } else { Ok(whole.is_some()) }
             }
             Pattern::Until(end, _) => {
                 // The pattern may have begun in what was taken before.
@@ -571,7 +564,7 @@ impl Tcp {
     pub(crate) fn shutdown(&self, how: Shutdown) {
         let Some(descriptor) = self.descriptor() else { return };
         descriptor.with(|kind| match kind {
-            Kind::Stream(stream) => drop(stream.shutdown(how)),
+            Kind::Stream(stream) | Kind::Shaking(stream, _) => drop(stream.shutdown(how)),
             Kind::Tls(stream) => {
                 let stream = &mut **stream.borrow_mut();
                 if how != Shutdown::Read {
@@ -591,7 +584,6 @@ impl Tcp {
             descriptor.close();
         }
         self.0.buffer.take();
-        self.0.handshake.take();
     }
 }
 
@@ -848,6 +840,7 @@ impl UserData for Tcp {
         });
         telling_methods(methods);
         own_methods(methods);
+        tls_methods(methods);
     }
 }
 
@@ -893,6 +886,7 @@ fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
             Err(_) => return errors::failure(NO_DESCRIPTOR).into_lua_multi(lua),
             Ok(descriptor) => descriptor.with(|kind| match kind {
                 Kind::Stream(stream) if stream.connected().is_ok() => Some(stream.peer()),
+                Kind::Shaking(stream, _) => Some(stream.peer()),
                 Kind::Tls(stream) => Some(stream.borrow().peer()),
                 _ => None,
             }),
@@ -906,7 +900,7 @@ fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
         let local = match this.open() {
             Err(_) => return errors::failure(NO_DESCRIPTOR).into_lua_multi(lua),
             Ok(descriptor) => descriptor.with(|kind| match kind {
-                Kind::Stream(stream) => stream.local(),
+                Kind::Stream(stream) | Kind::Shaking(stream, _) => stream.local(),
                 Kind::Tls(stream) => stream.borrow().socket().local(),
                 Kind::Listener(listener) => listener.local(),
                 Kind::Bound(at) => *at,
@@ -1012,4 +1006,46 @@ fn own_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
             }
         },
     );
+}
+
+/// What LuaSec's objects have besides.
+fn tls_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
+    methods.add_async_method("dohandshake", |lua, this: UserDataRef<Tcp>, ()| async move {
+        let patience = this.begin();
+        match this.handshake(patience).await {
+            Ok(()) => true.into_lua_multi(&lua),
+            Err(Fault::Timeout) if patience.is_none() => (false, "wantread").into_lua_multi(&lua),
+            Err(fault) => (false, fault.words()).into_lua_multi(&lua),
+        }
+    });
+    methods.add_method("sni", |lua, this, values| {
+        this.set_host(&Args::new(lua, "sni", values).text(1)?);
+        Ok(())
+    });
+    methods.add_method("info", |lua, this, values| {
+        let field = Args::new(lua, "info", values).opt_text(1)?;
+        let Some(agreed) = this.agreed() else { return Ok(Value::Nil) };
+        let info = lua.create_table()?;
+        info.raw_set("protocol", agreed.version)?;
+        info.raw_set("cipher", agreed.cipher)?;
+        match field {
+            Some(field) => info.raw_get(field),
+            None => Ok(Value::Table(info)),
+        }
+    });
+    methods.add_method("getalpn", |lua, this, ()| {
+        let alpn = this.agreed().and_then(|agreed| agreed.alpn);
+        alpn.map(|alpn| lua.create_string(alpn)).transpose()
+    });
+    methods.add_method("getsniname", |_, this, ()| Ok(this.agreed().and_then(|agreed| agreed.name)));
+    methods.add_method("getpeercertificate", |lua, this, number: Option<usize>| {
+        let certificates = this.agreed().map(|agreed| agreed.certificates).unwrap_or_default();
+        let Some(der) = certificates.get(number.unwrap_or(1).saturating_sub(1)) else {
+            return Ok(None);
+        };
+        let pem = tls_options::to_pem(der);
+        let certificate = lua.create_table()?;
+        certificate.raw_set("pem", lua.create_function(move |_, _: MultiValue| Ok(pem.clone()))?)?;
+        Ok(Some(certificate))
+    });
 }

@@ -3,7 +3,10 @@
 use lunette_http::tls;
 use mlua::{Function, Lua, LuaString, Table, Value};
 
-use super::{fault::Fault, tcp::Tcp};
+use super::{
+    fault::Fault,
+    tcp::{Side, Tcp},
+};
 use crate::{options::Options, world::World};
 
 /// Of a side that serves: `None` if there is no certificate among the options.
@@ -54,7 +57,7 @@ pub(crate) fn make_client(
 }
 
 /// PEM, or the file of this name.
-fn pem(lua: &Lua, text: &LuaString) -> Result<Vec<u8>, Fault> {
+pub(crate) fn pem(lua: &Lua, text: &LuaString) -> Result<Vec<u8>, Fault> {
     let bytes = text.as_bytes();
     if bytes.windows(11).any(|window| window == b"-----BEGIN ") {
         return Ok(bytes.to_vec());
@@ -81,13 +84,23 @@ pub(crate) fn begin(lua: &Lua, sock: &Tcp, table: Option<Table>) -> mlua::Result
     let options = Options::new(lua, "sock:tls", table);
     if let Some(server) = server(lua, &options)? {
         options.finish()?;
-        return Ok(server.and_then(|server| sock.begin_tls_server(server)));
+        return Ok(server.and_then(|server| sock.begin_tls(Side::Server(server))));
     }
     let name: Option<String> = options.get("sni")?;
     let client = client(lua, &options)?;
-    let Some(name) = name.or_else(|| sock.host()) else {
+    if let Some(name) = name {
+        sock.set_host(&name);
+    } else if sock.host().is_none() {
         return Err(options.fault(format_args!("sni is needed: the name that the other side must have")));
-    };
+    }
     options.finish()?;
-    Ok(client.and_then(|client| sock.begin_tls_client(client, name)))
+    Ok(client.and_then(|client| sock.begin_tls(Side::Client(client))))
+}
+
+/// A certificate as text.
+pub(crate) fn to_pem(der: &[u8]) -> String {
+    let text = base64::engine::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }

@@ -85,7 +85,9 @@ impl Udp {
             Some(old) => drop(old.become_(kind)),
             None => drop(self.descriptor.replace(Some(self.sockets.open(kind)))),
         }
-        self.family.set(Family::of(at.ip()));
+        // All addresses of IPv6 are those of IPv4 as well, unless it was made for IPv6 alone.
+        let both = self.family.get() == Family::Any && at.is_ipv6() && at.ip().is_unspecified();
+        self.family.set(if both { Family::Any } else { Family::of(at.ip()) });
         Ok(())
     }
 

@@ -112,7 +112,7 @@ impl Timeouts {
 
 fn nanos(seconds: f64) -> Option<Nanos> {
     // Saturating: what is too long is for ever.
-    (seconds >= 0.0).then(|| (seconds * 1e9) as Nanos)
+    (seconds >= 0.0).then_some((seconds * 1e9) as Nanos)
 }
 
 /// How long one call may wait.

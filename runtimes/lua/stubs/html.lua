@@ -1,0 +1,10 @@
+---@meta html
+
+local html = {}
+
+--- As text in HTML.
+---@param value any
+---@return string
+function html.escape(value) end
+
+return html

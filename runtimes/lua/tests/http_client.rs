@@ -1,0 +1,219 @@
+//! `http.request`, its shorthands, and `http.proxy`: against a server of the same script.
+
+mod peers;
+mod world;
+
+use lunette_hostcalls::Ending;
+use peers::talked;
+use world::Stage;
+
+/// A script that is granted a server on port 81, and asks it.
+fn stage() -> Stage {
+    let mut stage = Stage::new();
+    stage.listen = vec!["80", "81"];
+    for peer in ["127.0.0.1:81", "127.0.0.1:82", "10.0.0.66:80"] {
+        stage.grants.connect.push(peer.parse().expect("a peer"));
+    }
+    stage
+}
+
+const BEHIND: &str = r#"
+    local http, task = require "http", require "task"
+    local behind = http.router()
+    behind:any("/echo", function(req)
+        return 200, req.method .. ":" .. assert(req:body()), { ["x-got"] = req.headers["x-sent"] }
+    end)
+    behind:any("/show/*path", function(req)
+        local names = {}
+        for name, value in pairs(req.headers) do names[#names + 1] = name .. "=" .. value end
+        table.sort(names)
+        return req.target .. "\n" .. table.concat(names, "\n")
+    end)
+    behind:get("/redirect/:n", function(req)
+        local n = tonumber(req.params.n)
+        return 302, "", { location = n > 0 and "/redirect/" .. (n - 1) or "/echo" }
+    end)
+    behind:get("/slow", function() task.sleep(10) return "late" end)
+    behind:get("/json", function() return { json = { a = 1 } } end)
+    behind:get("/stream", function(req)
+        local stream = req:respond(200, { connection = "x-hop", ["x-hop"] = "1", ["x-end"] = "2" })
+        for i = 1, 3 do stream:write("piece" .. i) task.sleep(0.1) end
+    end)
+    behind:get("/breaks", function(req)
+        local stream = req:respond(200)
+        stream:write("some")
+        task.sleep(0.1)
+        error("in the middle")
+    end)
+    local server = assert(http.serve { listen = ":81", handler = behind })
+    local base = "http://127.0.0.1:81"
+"#;
+
+#[track_caller]
+fn asked(script: &str) -> String {
+    let ran = stage().run(&format!("{BEHIND}{script}\nserver:stop(0)"));
+    assert_eq!(ran.ending, Ending::Exited(0), "{}{}", ran.out, ran.err);
+    ran.out
+}
+
+#[test]
+fn requests_and_their_answers() {
+    let said = asked(
+        r#"
+        local res = assert(http.get(base .. "/echo", { headers = { ["X-Sent"] = "yes" } }))
+        print(res.status, res.body, res.headers["X-Got"], res.headers:all("content-type")[1])
+        print(assert(http.post(base .. "/echo", { body = "text" })).body)
+        local n = 0
+        print(assert(http.put(base .. "/echo", { body = function() n = n + 1 return n < 4 and "p" .. n or nil end })).body)
+        print(assert(http.post(base .. "/echo", { json = { 1, 2 } })).body)
+        print(assert(http.request { url = base .. "/echo", method = "PATCH" }).body)
+        print(assert(http.get(base .. "/json")):json().a)
+        print(assert(http.get(base .. "/redirect/2")).body)
+        print(assert(http.get(base .. "/redirect/2", { redirect = false })).status)
+        print(http.get(base .. "/redirect/9"))
+        local res = assert(http.get(base .. "/stream", { stream = true }))
+        print(res.body)
+        for piece in res:chunks() do print(piece) end
+        local all = {}
+        for piece in assert(http.get(base .. "/stream")):chunks() do all[#all + 1] = piece end
+        print(table.concat(all, "|"))
+        print(http.escape("a b/é?") , http.unescape("a%20b%2F%zz"))
+        "#,
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "200\tGET:\tyes\ttext/plain; charset=utf-8",
+            "POST:text",
+            "PUT:p1p2p3",
+            "POST:[1,2]",
+            "PATCH:",
+            "1",
+            "GET:",
+            "302",
+            "nil\thttp: too many redirects",
+            "nil",
+            "piece1",
+            "piece2",
+            "piece3",
+            "piece1piece2piece3",
+            "a%20b%2F%C3%A9%3F\ta b/%zz",
+        ]
+    );
+}
+
+#[test]
+fn what_fails_says_how() {
+    let said = asked(
+        r#"
+        print(http.get(base .. "/slow", { timeout = 0.5 }))
+        print(http.get("http://127.0.0.1:82/"))
+        print(http.get("http://10.9.9.9/"))
+        print(http.get("no url"))
+        print(http.get("ftp://127.0.0.1/"))
+        print(http.get(base .. "/stream", { max = 4 }))
+        print(http.get(base .. "/breaks"))
+        print(http.get("https://127.0.0.1:81/", { timeout = 2 }))
+        print(select(2, pcall(http.get, base, { boddy = 1 })))
+        print(select(2, pcall(http.request, {})))
+        print(select(2, pcall(http.post, base, { body = {} })))
+        print(select(2, pcall(http.get, base, { headers = { ["a b"] = 1 } })))
+        "#,
+    );
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('\t')).collect();
+    for (i, words) in [
+        "nil\ttimeout",
+        "nil\tconnection refused",
+        "nil\t",
+        "nil\thttp: ",
+        "nil\thttp: ",
+        "nil\ttoo large",
+        "nil\t",
+        "nil\ttls: ",
+        "http.get: there is no option boddy",
+        "http.request: there is no url",
+        "http.post: body can't be a table",
+        "\"a b\" can't be a header's name",
+    ]
+    .iter()
+    .enumerate()
+    {
+        assert!(lines.get(i).is_some_and(|line| line.contains(words)), "{i} {words}: {said}");
+    }
+}
+
+#[test]
+fn a_proxy_passes_on_what_is_not_between_neighbours() {
+    let script = format!(
+        "{BEHIND}\nassert(http.serve {{ listen = ':80', handler = http.proxy(base .. '/show', {{ timeout = 5 }}) }}):wait()"
+    );
+    talked(&stage(), &script, |peer| async move {
+        let answer = peer
+            .ask(
+                "GET /a%20b?q=1 HTTP/1.1\r\nhost: front.example\r\nconnection: keep-alive, x-mine\r\nx-mine: 1\r\n\
+                 te: trailers\r\nx-forwarded-for: 1.2.3.4\r\nx-kept: 2\r\n\r\n",
+            )
+            .await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.text(),
+            "/show/a%20b?q=1\nhost=127.0.0.1:81\nx-forwarded-for=1.2.3.4, 10.0.0.9\n\
+             x-forwarded-host=front.example\nx-forwarded-proto=http\nx-kept=2"
+        );
+    });
+    let script = format!(
+        "{BEHIND}\nassert(http.serve {{ listen = ':80', handler = http.proxy(base, {{ timeout = 1 }}) }}):wait()"
+    );
+    let ran = talked(&stage(), &script, |peer| async move {
+        let post =
+            peer.ask("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nx-sent: y\r\n\r\nhello").await;
+        assert_eq!((post.text(), post.header("x-got")), ("POST:hello".into(), Some("y")));
+        let chunked =
+            "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+        assert_eq!(peer.ask(chunked).await.text(), "POST:hi");
+        let stream = peer.ask("GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(stream.text(), "piece1piece2piece3");
+        assert_eq!(stream.header("x-end"), Some("2"));
+        let redirect = peer.ask("GET /redirect/1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!((redirect.status, redirect.header("location")), (302, Some("/redirect/0")));
+        let head = peer.ask("HEAD /echo HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!((head.status, head.header("content-length")), (200, Some("5")));
+        assert_eq!(peer.ask("GET /slow HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 504);
+        // Broken off behind, it is broken off here.
+        let peer = peer.again().await;
+        peer.write(b"GET /breaks HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        let all = String::from_utf8(peer.read_all().await).expect("text");
+        assert!(!all.ends_with("0\r\n\r\n"), "{all}");
+    });
+    assert!(ran.err.contains("the server behind did not answer"), "{}", ran.err);
+    let script = "local http = require 'http'\n\
+                  assert(http.serve { listen = ':80', handler = http.proxy('http://127.0.0.1:82') }):wait()";
+    talked(&stage(), script, |peer| async move {
+        assert_eq!(peer.ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.status, 502);
+    });
+}
+
+#[test]
+fn a_handler_can_pass_a_request_on_itself() {
+    let script = format!(
+        "{BEHIND}{}",
+        r#"
+        assert(http.serve { listen = ":80", handler = function(req)
+            local res, err = http.request {
+                url = base .. req.target, method = req.method, headers = req.headers,
+                body = req:chunks(), stream = true,
+            }
+            if not res then return 502, err end
+            return { status = res.status, headers = res.headers, body = res:chunks() }
+        end }):wait()
+        "#
+    );
+    let ran = talked(&stage(), &script, |peer| async move {
+        let post =
+            peer.ask("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nx-sent: y\r\n\r\nhello").await;
+        assert_eq!((post.text(), post.header("x-got")), ("POST:hello".into(), Some("y")));
+        assert_eq!(peer.ask("GET /stream HTTP/1.1\r\nhost: a\r\n\r\n").await.text(), "piece1piece2piece3");
+    });
+    assert_eq!(ran.err, "");
+}

@@ -1,0 +1,54 @@
+//! Well-known Lua modules pass the tests that they were released with (`tests/lua`).
+
+mod world;
+
+use std::{fs, path::Path};
+
+use lunette_hostcalls::{Ending, ramfs::MountId};
+use world::Stage;
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/lua");
+
+/// Those that are always here, and how many of their tests pass.
+const VENDORED: [(&str, u32); 7] = [
+    ("say", 8),
+    ("mediator", 26),
+    ("luassert", 208),
+    ("inspect", 46),
+    ("binaryheap", 60),
+    ("dkjson", 1),
+    ("cjson", 109),
+];
+
+#[test]
+fn well_known_modules_pass_their_own_tests() {
+    // As in a booted image: a stack of 8 MiB.
+    let run = std::thread::Builder::new().stack_size(8 << 20).spawn(|| {
+        let mut stage = Stage::new();
+        stage.limits.memory = 512 << 20;
+        stage.args = vec!["main.lua"];
+        put(&stage, Path::new(FOLDER), "");
+        stage.run(&fs::read_to_string(format!("{FOLDER}/main.lua")).unwrap())
+    });
+    let ran = run.unwrap().join().unwrap();
+    print!("{}", ran.out);
+    assert_eq!(ran.ending, Ending::Exited(0), "{}{}", ran.out, ran.err);
+    for (name, passed) in VENDORED {
+        let line = format!("{name}: {passed} passed, 0 failed");
+        assert!(ran.out.lines().any(|told| told == line), "no {line:?} in\n{}", ran.out);
+    }
+}
+
+/// Puts what is in a folder into the script's world.
+fn put(stage: &Stage, folder: &Path, below: &str) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = format!("{below}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            put(stage, &entry.path(), &path);
+        } else {
+            let bytes: &'static [u8] = fs::read(entry.path()).unwrap().leak();
+            let path = path.trim_start_matches('/');
+            stage.world.files.insert_file(MountId::ROOT, path, bytes, 0).expect("a place");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+return {
+  standalone = true,
+  output = nil,
+}
