@@ -160,7 +160,7 @@ impl Maker<'_> {
                 let follower = Follower::new(services, &plan.main, &ctx);
                 (Program::Lua(self.script(plan, module, ctx)?), follower)
             }
-            false => (Program::Wasm(self.module(plan, module, ctx)?), None),
+            false => (Program::Wasm(Box::new(self.module(plan, module, ctx)?)), None),
         };
         Ok(Runner { guest, name: plan.name.clone(), stdio, listens, follower })
     }

@@ -24,7 +24,7 @@ pub struct App {
 
 /// A guest in its runtime.
 pub(crate) enum Program {
-    Wasm(lunette_wasm::Instance),
+    Wasm(Box<lunette_wasm::Instance>),
     Lua(lunette_lua::Instance),
 }
 

@@ -47,7 +47,7 @@ impl Follower {
                 }
                 Err(Refusal(why)) => Err(why),
             };
-            self.versions.tell(outcome.as_ref().map(|()| ()).map_err(String::as_str));
+            self.versions.tell(outcome.as_ref().copied().map_err(String::as_str));
         }
     }
 
