@@ -219,7 +219,6 @@ impl World {
 
 impl Kept {
     /// The service's value of this type; made when it is first asked for.
-    #[allow(dead_code, reason = "for modules whose data is the service's")]
     pub(crate) fn get<T: Default + 'static>(&self) -> Rc<T> {
         let mut kept = self.0.borrow_mut();
         let value = kept.entry(TypeId::of::<T>()).or_insert_with(|| Rc::new(T::default()));

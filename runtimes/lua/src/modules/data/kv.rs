@@ -12,7 +12,7 @@
 //! Values are strings, numbers and booleans. Every call is atomic, and so is whatever a task does without waiting.
 //!
 //! Promises: a store never takes more than its `max`, and nothing is thrown out to make room but what has expired. All that
-//! scripts need of a store is in [`Stores`], which no Lua state owns: whoever swaps the script hands it on.
+//! scripts need of a store is in [`Stores`], which no Lua state owns: it outlives a reload ([`crate::world::Kept`]).
 
 use std::{
     cell::RefCell,
@@ -40,20 +40,14 @@ const OVERHEAD: u64 = 96;
 /// What an element of a list costs besides its bytes.
 const ELEMENT: u64 = 24;
 
-/// All stores by their names. A Lua state finds them in its app data, as `Rc<Stores>`; the first `require` makes them
-/// if nobody did.
+/// All stores by their names.
 #[derive(Default)]
-pub(crate) struct Stores {
+struct Stores {
     by_name: RefCell<BTreeMap<Vec<u8>, Rc<RefCell<Store>>>>,
 }
 
 pub(super) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<Value> {
-    let known = lua.app_data_ref::<Rc<Stores>>().map(|stores| stores.clone());
-    let stores = known.unwrap_or_else(|| {
-        let stores = Rc::new(Stores::default());
-        lua.set_app_data(stores.clone());
-        stores
-    });
+    let stores = world.kept.get::<Stores>();
     let world = world.clone();
     let module = lua.create_table()?;
     let open = move |lua: &Lua, (name, options): (LuaString, Option<Table>)| {
@@ -475,7 +469,7 @@ mod tests {
 
     use mlua::Lua;
 
-    use super::{Held, NO_MEMORY, OVERHEAD, Scalar, Store, Stores};
+    use super::{Held, NO_MEMORY, OVERHEAD, Scalar, Store};
 
     #[test]
     fn what_is_used_is_what_is_there() {
@@ -504,24 +498,5 @@ mod tests {
         assert_eq!(store.entries.keys().map(|key| &**key).collect::<Vec<_>>(), [b"a"]);
         store.expire(3);
         assert_eq!(store.used, 0);
-    }
-
-    /// What whoever swaps a script does: the stores go from one state to the next.
-    #[test]
-    fn stores_outlive_a_state() {
-        let stores = Rc::new(Stores::default());
-        let first = Lua::new();
-        first.set_app_data(stores.clone());
-        let store = stores.by_name.borrow_mut().entry(b"s".to_vec()).or_default().clone();
-        assert_eq!(
-            store.borrow_mut().incr(b"n", &Scalar::Integer(1), Some(Scalar::Integer(0))),
-            Ok(Scalar::Integer(1))
-        );
-        drop(first);
-        let next = Lua::new();
-        next.set_app_data(stores);
-        let stores = next.app_data_ref::<Rc<Stores>>().expect("handed on").clone();
-        let store = stores.by_name.borrow()[&b"s"[..]].clone();
-        assert_eq!(store.borrow_mut().incr(b"n", &Scalar::Integer(1), None), Ok(Scalar::Integer(2)));
     }
 }

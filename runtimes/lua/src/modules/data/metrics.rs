@@ -21,9 +21,9 @@ const LONGEST: usize = 256;
 /// Seconds, as Prometheus' own libraries have them.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-pub(super) fn open(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
+pub(super) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<Value> {
     let module = lua.create_table()?;
-    let registry = Rc::new(Registry::default());
+    let registry = world.kept.get::<Registry>();
     for (name, kind) in [("counter", Kind::Counter), ("gauge", Kind::Gauge), ("histogram", Kind::Histogram)] {
         let registry = registry.clone();
         let make = move |_: &Lua, (metric, help, labels, buckets): Wanted| {
