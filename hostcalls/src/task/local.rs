@@ -18,6 +18,15 @@ pub struct Local {
     spawner: Spawner,
 }
 
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.tasks = Set::default();
+        // What a task spawns when it is dropped: it may have a spawner itself, and they would keep each other for ever.
+        let never_run = core::mem::take(&mut *self.spawner.0.borrow_mut());
+        drop(never_run);
+    }
+}
+
 /// Adds tasks to a [`Local`], also from within one.
 #[derive(Clone, Default)]
 pub struct Spawner(Rc<RefCell<Vec<Boxed<'static, ()>>>>);

@@ -489,3 +489,25 @@ fn a_task_that_is_many_spawns_sleeps_and_times_out() {
     assert_eq!(bench.now() - begun, 30_000_000_000);
     assert_eq!(bench.timers.next(), None, "a wait that was dropped leaves nothing behind");
 }
+
+#[test]
+fn what_dropped_tasks_spawn_is_dropped_too() {
+    struct Spawns(Spawner, Rc<()>);
+
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            let held = (self.0.clone(), self.1.clone());
+            self.0.spawn(async move { drop(held) });
+        }
+    }
+
+    let (mut local, held) = (Local::default(), Rc::new(()));
+    let spawns = Spawns(local.spawner().clone(), held.clone());
+    local.spawner().spawn(async move {
+        let _spawns = spawns;
+        core::future::pending::<()>().await;
+    });
+    assert!(local.poll(&Context::from_waker(Waker::noop())).is_pending());
+    drop(local);
+    assert_eq!(Rc::strong_count(&held), 1);
+}

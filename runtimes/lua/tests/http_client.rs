@@ -217,3 +217,60 @@ fn a_handler_can_pass_a_request_on_itself() {
     });
     assert_eq!(ran.err, "");
 }
+
+/// Somebody to trust, a certificate of theirs, and its key.
+fn certificate(name: &str) -> [String; 3] {
+    let made = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = rcgen::CertificateParams::new(names).expect("names");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+        (params, rcgen::KeyPair::generate().expect("a key"))
+    };
+    let ((mut above, above_key), (params, key)) = (made(&[]), made(&[name]));
+    above.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    above.distinguished_name.push(rcgen::DnType::CommonName, format!("who knows {name}"));
+    let issuer = rcgen::Issuer::from_params(&above, &above_key);
+    let chain = params.signed_by(&key, &issuer).expect("a certificate").pem();
+    [above.self_signed(&above_key).expect("a certificate").pem(), chain, key.serialize_pem()]
+}
+
+#[test]
+fn tls_serves_and_asks() {
+    let stage = stage();
+    let ([ca, cert, key], [other_ca, other, other_key]) =
+        (certificate("127.0.0.1"), certificate("other.example"));
+    stage.file("ca.pem", &ca).file("cert.pem", &cert).file("key.pem", &key);
+    stage.file("other-ca.pem", &other_ca).file("other.pem", &other).file("other-key.pem", &other_key);
+    let script = r#"
+        local http = require "http"
+        local app = http.router()
+        app:get("/", function(req) return req.version .. " " .. tostring(req.tls) end)
+        app:ws("/ws", function(ws) for message in ws:messages() do ws:send(message) end end)
+        local server = assert(http.serve {
+            listen = ":81", tls = { cert = "/cert.pem", key = "/key.pem" }, handler = app,
+        })
+        local url = "https://127.0.0.1:81/"
+        print(assert(http.get(url, { ca = "/ca.pem" })).body)
+        print(assert(http.get(url, { verify = false })).body)
+        print(http.get(url))
+        print(http.get(url, { ca = "/other-ca.pem" }))
+        print(http.get(url, { ca = "/none.pem" }))
+        local ws = assert(http.ws_connect("wss://127.0.0.1:81/ws", { ca = "/ca.pem" }))
+        ws:send("secret")
+        print(ws:recv())
+        ws:close()
+        print(server:tls { cert = "/other.pem", key = "/key.pem" })
+        print(server:tls { cert = "/other.pem", key = "/other-key.pem" })
+        server:stop(0)
+    "#;
+    let ran = stage.run(script);
+    assert_eq!((ran.ending, &*ran.err), (Ending::Exited(0), ""), "{}", ran.out);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!(lines[..2], ["2 true", "2 true"]);
+    assert!(lines[2].starts_with("nil\ttls: ") && lines[3].starts_with("nil\ttls: "), "{}", ran.out);
+    assert_eq!(lines[4], "nil\ttls: /none.pem: no such file or directory");
+    assert_eq!(lines[5], "secret\ttext");
+    assert!(lines[6].starts_with("nil\ttls: "), "{}", ran.out);
+    assert!(lines[7].starts_with("true"), "{}", ran.out);
+}

@@ -1,5 +1,5 @@
 //! Clients of a script's server, on another host of the fake network: what they send is theirs to say, to the byte.
-#![allow(dead_code, reason = "each test file uses its part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
