@@ -30,6 +30,9 @@ use crate::inflate::Inflater;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// How much of a whole body is handed over at once: a connection joins it with what else it has to send.
+const PIECE: usize = 16 * 1024;
+
 /// What is sent.
 pub struct Body(Kind);
 
@@ -107,7 +110,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Kind::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes.split_to(bytes.len().min(PIECE)))))),
             Kind::Channel(channel) => Pin::new(channel).poll_frame(cx),
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Gzip(gzip) => gzip.poll_frame(cx),
@@ -223,12 +226,18 @@ impl From<hyper::Error> for Fault {
 /// What comes.
 pub struct Incoming {
     inner: hyper::body::Incoming,
-    inflater: Option<Box<Inflater>>,
+    ended: bool,
+    /// What most requests have no need of: they have no body.
+    more: Option<Box<More>>,
+}
+
+#[derive(Default)]
+struct More {
+    inflater: Option<Inflater>,
     /// How long nothing may come while somebody waits for it.
     idle: Option<(Time, Duration)>,
     sleep: Option<Sleep>,
     trailers: Option<HeaderMap>,
-    ended: bool,
 }
 
 /// What a whole body is.
@@ -239,20 +248,36 @@ pub struct Whole {
 }
 
 impl Incoming {
-    pub(crate) fn new(inner: hyper::body::Incoming, idle: Option<(Time, Duration)>) -> Self {
-        Self { inner, inflater: None, idle, sleep: None, trailers: None, ended: false }
+    /// `idle` is asked for only if there is anything to wait for.
+    pub(crate) fn new(inner: hyper::body::Incoming, idle: impl FnOnce() -> (Time, Duration)) -> Self {
+        let more = (!inner.is_end_stream()).then(|| Box::new(More { idle: Some(idle()), ..More::default() }));
+        Self { inner, ended: false, more }
     }
 
     /// Undoes a `content-encoding`; `false`: it is one that we do not know.
     pub(crate) fn decode(&mut self, encoding: &[u8]) -> bool {
-        self.inflater = Inflater::new(encoding).map(Box::new);
-        self.inflater.is_some()
+        let Some(inflater) = Inflater::new(encoding) else { return false };
+        self.more().inflater = Some(inflater);
+        true
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn is_inflated(&self) -> bool {
+        self.more.as_ref().is_some_and(|more| more.inflater.is_some())
+    }
+
+    fn inflater(&mut self) -> Option<&mut Inflater> {
+        self.more.as_mut()?.inflater.as_mut()
     }
 
     /// From now on, how long nothing may come while somebody waits for it.
     pub fn set_idle(&mut self, time: &Time, limit: Duration) {
-        self.sleep = None;
-        self.idle = Some((time.clone(), limit));
+        let more = self.more();
+        more.sleep = None;
+        more.idle = Some((time.clone(), limit));
     }
 
     /// The next piece, never an empty one; `None` at the end. Trailers are kept for [`Incoming::trailers`].
@@ -267,7 +292,7 @@ impl Incoming {
                 match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => return Poll::Ready(Some(Ok(data))),
-                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                    Err(frame) => self.more().trailers = frame.into_trailers().ok(),
                 }
             }
         })
@@ -276,7 +301,7 @@ impl Incoming {
 
     /// What came after it, if [`Incoming::next`] came to its end and there was something.
     pub fn trailers(&mut self) -> Option<HeaderMap> {
-        self.trailers.take()
+        self.more.as_mut()?.trailers.take()
     }
 
     /// All of it, if that is at most `limit` bytes. One that says that it is more is not read at all.
@@ -285,7 +310,7 @@ impl Incoming {
             return Err(Fault::TooLarge);
         }
         let Some(first) = self.next().await.transpose()? else {
-            return Ok(Whole { bytes: Bytes::new(), trailers: self.trailers });
+            return Ok(Whole { bytes: Bytes::new(), trailers: self.trailers() });
         };
         let mut bytes = first;
         let mut more = Vec::new();
@@ -303,18 +328,22 @@ impl Incoming {
         }
         match bytes.len() > limit {
             true => Err(Fault::TooLarge),
-            false => Ok(Whole { bytes, trailers: self.trailers }),
+            false => Ok(Whole { bytes, trailers: self.trailers() }),
         }
     }
 
     /// What comes from below, or the end of the time it has.
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) {
-            self.sleep = None;
+            if let Some(more) = &mut self.more {
+                more.sleep = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Fault::from)));
         }
-        let Some((time, limit)) = &self.idle else { return Poll::Pending };
-        let sleep = self.sleep.get_or_insert_with(|| time.sleep(*limit));
+        let Some(More { idle: Some((time, limit)), sleep, .. }) = self.more.as_deref_mut() else {
+            return Poll::Pending;
+        };
+        let sleep = sleep.get_or_insert_with(|| time.sleep(*limit));
         ready!(Pin::new(sleep).poll(cx));
         Poll::Ready(Some(Err(Fault::Timeout)))
     }
@@ -333,7 +362,7 @@ impl http_body::Body for Incoming {
             return Poll::Ready(None);
         }
         loop {
-            if let Some(inflater) = &mut this.inflater {
+            if let Some(inflater) = this.inflater() {
                 match inflater.more() {
                     Ok(out) if out.is_empty() => {}
                     out => {
@@ -343,7 +372,7 @@ impl http_body::Body for Incoming {
                 }
             }
             let frame = ready!(this.poll_inner(cx));
-            let Some(inflater) = &mut this.inflater else {
+            let Some(inflater) = this.inflater() else {
                 this.ended = !matches!(frame, Some(Ok(_)));
                 return Poll::Ready(frame);
             };
@@ -357,8 +386,8 @@ impl http_body::Body for Incoming {
                     Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                 },
                 Ok(None) => {
-                    this.ended = true;
                     let last = inflater.end();
+                    this.ended = true;
                     return Poll::Ready(match last {
                         Ok(out) if out.is_empty() => None,
                         out => Some(out.map(Frame::data)),
@@ -369,13 +398,10 @@ impl http_body::Body for Incoming {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended || (self.inflater.is_none() && self.inner.is_end_stream())
+        self.ended || (!self.is_inflated() && self.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self.inflater {
-            None => self.inner.size_hint(),
-            Some(_) => SizeHint::default(),
-        }
+        if self.is_inflated() { SizeHint::default() } else { self.inner.size_hint() }
     }
 }

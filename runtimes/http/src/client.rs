@@ -291,7 +291,7 @@ impl Shared {
         if !closes && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             Pool::put(&self.pool, key, connection, &self.time, &self.spawner);
         }
-        answer.map(|body| Incoming::new(body, Some((self.time.clone(), options.idle))))
+        answer.map(|body| Incoming::new(body, || (self.time.clone(), options.idle)))
     }
 
     async fn connect(&self, key: &Key) -> Result<Pooled, Error> {

@@ -3,7 +3,16 @@
 //! Promises: what is taken out was asked nothing that is not answered, and nothing came on it since; nothing is kept
 //! longer, and no more is kept, than the limits say. Whoever is the last to have the client closes them all.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::Pin,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
 
 use http::Uri;
 use hyper::client::conn::{http1, http2};
@@ -95,21 +104,24 @@ struct Kept {
     since: Nanos,
 }
 
-#[derive(Default)]
 pub(crate) struct Pool {
     kept: BTreeMap<Key, Vec<Kept>>,
     limits: Limits,
-    /// Is there a task that looks after it?
-    watched: bool,
+    /// The task that looks after it, if there is one.
+    watcher: Option<Waker>,
 }
 
 impl Pool {
     pub(crate) fn new(limits: Limits) -> Rc<RefCell<Self>> {
-        Rc::new(RefCell::new(Self { limits, ..Self::default() }))
+        Rc::new(RefCell::new(Self { kept: BTreeMap::new(), limits, watcher: None }))
     }
 
     pub(crate) fn clear(&mut self) {
         self.kept.clear();
+        // It has nothing to look after any more, and need not outstay a guest that has ended.
+        if let Some(watcher) = &self.watcher {
+            watcher.wake_by_ref();
+        }
     }
 
     /// One that can be asked at once. Others of its host that can't any more are let go.
@@ -156,8 +168,9 @@ impl Pool {
         if this.kept.values().map(Vec::len).sum::<usize>() > this.limits.all {
             this.drop_oldest();
         }
-        if !this.watched && !this.kept.is_empty() {
-            this.watched = true;
+        if this.watcher.is_none() && !this.kept.is_empty() {
+            // Until it had its first go.
+            this.watcher = Some(Waker::noop().clone());
             spawner.spawn(watch(Rc::downgrade(pool), time.clone(), this.limits.idle));
         }
     }
@@ -193,7 +206,6 @@ impl Pool {
             });
             !kept.is_empty()
         });
-        self.watched = next.is_some();
         next
     }
 }
@@ -203,14 +215,31 @@ fn nanos(duration: Duration) -> Nanos {
 }
 
 /// Closes what nobody wants any more, as long as there is something.
-async fn watch(pool: std::rc::Weak<RefCell<Pool>>, time: Time, idle: Duration) {
-    let mut until = time.now().saturating_add(nanos(idle));
-    loop {
-        time.sleep_until(until).await;
-        let Some(pool) = pool.upgrade() else { return };
-        match pool.borrow_mut().sweep(time.now()) {
-            Some(next) => until = next,
-            None => return,
+async fn watch(pool: Weak<RefCell<Pool>>, time: Time, idle: Duration) {
+    let mut sleep = time.sleep(idle);
+    poll_fn(|cx| {
+        loop {
+            // The last client is gone, and all of its connections.
+            let Some(pool) = pool.upgrade() else { return Poll::Ready(()) };
+            let pool = &mut *pool.borrow_mut();
+            if pool.kept.is_empty() {
+                pool.watcher = None;
+                return Poll::Ready(());
+            }
+            if Pin::new(&mut sleep).poll(cx).is_pending() {
+                pool.watcher = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            if let Some(next) = pool.sweep(time.now()) {
+                sleep.reset(next);
+            }
         }
+    })
+    .await;
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.clear();
     }
 }

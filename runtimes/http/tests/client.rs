@@ -5,7 +5,7 @@ mod stage;
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use http::{Method, Request};
-use lunette_hostcalls::{Errno, Grants, Interest, Net, Network, TcpStream, task::Spawner, task::until};
+use lunette_hostcalls::{Errno, Grants, Interest, Network, TcpStream, task::Spawner, task::until};
 use lunette_http::{
     Body,
     client::{Client, Kind, Limits, Options},
@@ -76,7 +76,7 @@ fn get(url: &str) -> Request<Body> {
 }
 
 /// Status and body, or the error's words.
-async fn ask(client: &Client, request: Request<Body>, options: &Options) -> Result<(u16, String), String> {
+async fn ask(client: &Client, request: Request<Body>, options: &Options) -> Got {
     let answer =
         client.request(request, options).await.map_err(|error| format!("{:?}: {error}", error.kind))?;
     let status = answer.status().as_u16();
@@ -84,13 +84,16 @@ async fn ask(client: &Client, request: Request<Body>, options: &Options) -> Resu
     Ok((status, String::from_utf8_lossy(&whole.bytes).into_owned()))
 }
 
+/// A status and a body, or what failed.
+type Got = Result<(u16, String), String>;
+
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
 
 /// One client, one server: what became of requests that are made one after the other.
 fn exchange(
     script: &'static [&'static str],
-    requests: impl AsyncFnOnce(Client) -> Vec<Result<(u16, String), String>> + 'static,
-) -> (Vec<Result<(u16, String), String>>, Vec<(usize, String)>) {
+    requests: impl AsyncFnOnce(Client) -> Vec<Got> + 'static,
+) -> (Vec<Got>, Vec<(usize, String)>) {
     let stage = Rc::new(Stage::new());
     stage.world.net.name("host.example", 0, Ok(vec!["10.0.2.15".parse().unwrap()]));
     stage.world.net.name("other.example", 0, Ok(vec!["10.0.2.15".parse().unwrap()]));
@@ -102,7 +105,7 @@ fn exchange(
     })
 }
 
-fn ok(text: &str) -> Result<(u16, String), String> {
+fn ok(text: &str) -> Got {
     Ok((200, text.into()))
 }
 
@@ -195,6 +198,32 @@ fn idle_connections_are_closed_in_time_and_few_are_kept() {
     assert_eq!(open, (1 + 2 * 2, 1), "a listener, and both ends of each");
 }
 
+/// A guest is over when its tasks are: kept connections are none of its business then.
+#[test]
+fn with_the_last_client_all_ends_at_once() {
+    for drops in [true, false] {
+        let stage = Rc::new(Stage::new());
+        let inner = stage.clone();
+        stage.run(async move |outer| {
+            let _heard = answers(&inner, &outer, AT, &[OK]);
+            let mut local = lunette_hostcalls::task::Local::default();
+            let (spawner, stage) = (local.spawner().clone(), inner.clone());
+            local.spawner().spawn(async move {
+                let client = client(&stage, &spawner);
+                assert_eq!(ask(&client, get("http://10.0.2.15/"), &Options::default()).await, ok("hello"));
+                if !drops {
+                    client.close_idle();
+                    // Held by somebody who does not end.
+                    std::mem::forget(client);
+                }
+            });
+            let before = inner.now();
+            std::future::poll_fn(|cx| local.poll(cx)).await;
+            assert!(inner.now() - before < 1_000_000_000);
+        });
+    }
+}
+
 #[test]
 fn redirects_are_followed_as_their_status_says() {
     const SEE: &str = "HTTP/1.1 303 See Other\r\nlocation: /seen?x=1#part\r\ncontent-length: 3\r\n\r\nsee";
@@ -284,7 +313,7 @@ fn bodies_go_bit_by_bit_and_come_compressed() {
             send(&stream, &gzip[..20]).await.unwrap();
             send(&stream, &gzip[20..]).await.unwrap();
             let _ = request(&stream).await;
-            let cut = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n");
+            let cut = "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 20\r\n\r\n";
             send(&stream, cut.as_bytes()).await.unwrap();
             send(&stream, &gzip[..20]).await.unwrap();
             let _ = some(&stream).await;

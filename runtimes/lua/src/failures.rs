@@ -46,10 +46,7 @@ impl Failure {
     }
 
     pub(crate) fn of(error: &mlua::Error) -> Self {
-        if let Some(failure) = error.downcast_ref::<Self>() {
-            return failure.clone();
-        }
-        if let Some(Stop(failure)) = error.downcast_ref::<Stop>() {
+        if let Some(Stop(failure)) = error.downcast_ref() {
             return failure.clone();
         }
         let (mut error, mut traceback) = (error, "");
@@ -124,7 +121,8 @@ pub(crate) fn raised(lua: &Lua, error: Value) -> mlua::Error {
 
 /// Raises [`Stop`], with the place where the script is.
 pub(crate) fn stop(lua: &Lua, words: &str) -> Stop {
-    let traceback = lua.traceback(None, 0).map(|words| tidy(&words.to_string_lossy())).unwrap_or_default();
+    // Without the function that raises it.
+    let traceback = lua.traceback(None, 1).map(|words| tidy(&words.to_string_lossy())).unwrap_or_default();
     Stop(Failure { message: words.to_owned(), traceback })
 }
 

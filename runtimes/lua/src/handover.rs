@@ -65,3 +65,49 @@ impl TcpListener for Lent {
         self.socket.local()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::AtomicUsize,
+        task::{Context, Wake},
+    };
+
+    use lunette_hostcalls::{Net, fake::FakeWorld, task::poll_until};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn given_up_it_says_so_and_the_socket_goes_on() {
+        let world = FakeWorld::new(1);
+        let socket = world.net.listen(SocketAddr::from(([127, 0, 0, 1], 80)), 8).expect("a free port");
+        let (old, new) = (Lent::new(socket.clone()), Lent::new(socket));
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(count.clone());
+        let cx = Context::from_waker(&waker);
+        assert!(poll_until(&*old, Interest::Read, &cx, || old.accept()).is_pending());
+        old.give_up();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        assert!(old.ready(Interest::Read).hangup);
+        assert_eq!(old.accept().map(|_| ()), Err(Errno::Canceled));
+        old.register(Interest::Read, &waker);
+        assert_eq!(count.0.load(Ordering::Relaxed), 2, "who asks again is told at once");
+        let client = world.net.connect(new.local()).expect("it still listens");
+        let accepted = (0..10).any(|_| {
+            world.clock.advance(1_000_000_000);
+            world.net.poll();
+            new.accept().is_ok()
+        });
+        assert!(accepted);
+        drop(client);
+    }
+}

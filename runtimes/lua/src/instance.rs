@@ -15,7 +15,7 @@ use lunette_hostcalls::{
     task::{Sleep, Time},
 };
 
-use crate::{limits::Limits, state::State, world::Kept};
+use crate::{limits::Limits, state::State, stdlib, world::Kept};
 
 /// A started script.
 pub struct Instance {
@@ -97,7 +97,7 @@ impl Instance {
     /// Runs it until it ends: its main chunk has returned and no task is left, or it asked to. Dropped in the middle, it
     /// can be called again.
     pub async fn run(&mut self) -> Ending {
-        poll_fn(|cx| {
+        let ending = poll_fn(|cx| {
             self.shared.waker.replace(Some(cx.waker().clone()));
             if let Some(ending) = self.shared.poll(cx) {
                 return Poll::Ready(ending);
@@ -117,7 +117,10 @@ impl Instance {
             }
             Poll::Pending
         })
-        .await
+        .await;
+        let lua = self.shared.serving.borrow_mut().end();
+        stdlib::finish(&lua).await;
+        ending
     }
 
     /// See [`Reloader::reload`].
@@ -149,7 +152,8 @@ impl Reloader {
     /// [`start`]). An error is told and leaves the old code serving: here, if the text has no meaning; on the guest's
     /// standard error, if its main chunk fails.
     ///
-    /// May be called at any time, but from inside of the script.
+    /// Until the old code is gone there are two states, each with the memory of its [`Limits`]. A port that the script opened
+    /// by itself is not handed over: the new code finds it taken. [`Instance::run`] has to be under way for any of this.
     pub fn reload(&self, name: &str, text: &[u8], ctx: Ctx) -> Result<(), Problem> {
         self.shared.reload(name, text, ctx)
     }

@@ -13,12 +13,9 @@
 use std::{rc::Rc, time::Duration};
 
 use lunette_hostcalls::{Ending, Limit, Nanos};
-use mlua::{HookTriggers, Lua, VmState};
+use mlua::Lua;
 
-use crate::{
-    failures::{self, Stop},
-    world::World,
-};
+use crate::{failures, protected, world::World};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -36,55 +33,84 @@ pub struct Limits {
 pub(crate) const TICK: u32 = 10_000;
 /// How long a task may keep all others waiting.
 pub(crate) const BURST: Duration = Duration::from_secs(10);
-/// Tasks, and timers, at a time.
-pub(crate) const MAX_TASKS: usize = 200_000;
-pub(crate) const MAX_TIMERS: usize = 10_000;
+/// Tasks, and timers, at a time. A task takes 1.5 KiB of the state's memory, and 1.2 KiB of the host's, which is not
+/// counted there: so that it stays below half of the state's, there may be one for each [`TASK`] bytes.
+const MAX_TASKS: u64 = 200_000;
+const MAX_TIMERS: u64 = 10_000;
+const TASK: u64 = 2_400;
+const TIMER: u64 = 10 * TASK;
+
+impl Limits {
+    pub(crate) fn tasks(&self) -> usize {
+        (self.memory / TASK).min(MAX_TASKS) as usize
+    }
+
+    pub(crate) fn timers(&self) -> usize {
+        (self.memory / TIMER).min(MAX_TIMERS) as usize
+    }
+}
+
+/// What is over.
+#[derive(Clone, Copy)]
+pub(crate) enum Over {
+    Guest(Limit),
+    Task,
+}
 
 /// Sets the hook. To be called before there is any coroutine: they inherit it.
 pub(crate) fn watch(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     world.usage.deadline.set(world.limits.time.map(|time| world.time.now().saturating_add(time)));
-    let world = world.clone();
-    lua.set_global_hook(HookTriggers::new().every_nth_instruction(TICK), move |lua, _| {
-        world.spend(lua, u64::from(TICK))?;
-        world.usage.gave_way.set(true);
-        Ok(VmState::Yield)
-    })
+    let stop = {
+        let world = world.clone();
+        lua.create_function(move |lua, ()| match world.spend(0) {
+            Ok(()) => Ok(()),
+            Err(over) => Err(world.stop_script(lua, over)),
+        })?
+    };
+    protected::watch(lua, world, TICK, stop)
 }
 
 /// To be called by a function that has done the work of so many instructions: an error, if that was too much.
 pub(crate) fn charge(lua: &Lua, instructions: u64) -> mlua::Result<()> {
-    World::of(lua).spend(lua, instructions)
+    let world = World::of(lua);
+    world.spend(instructions).map_err(|over| world.stop_script(lua, over))
 }
 
 impl World {
-    fn spend(&self, lua: &Lua, instructions: u64) -> mlua::Result<()> {
+    /// Notes the work of so many instructions. What is over stays over.
+    pub(crate) fn spend(&self, instructions: u64) -> Result<(), Over> {
         let usage = &self.usage;
         usage.fuel.set(usage.fuel.get().saturating_add(instructions));
         if self.limits.fuel.is_some_and(|fuel| usage.fuel.get() >= fuel) {
-            return Err(self.end(lua, Limit::Fuel));
+            return Err(Over::Guest(Limit::Fuel));
         }
         let now = self.time.now();
         if usage.deadline.get().is_some_and(|deadline| deadline <= now) {
-            return Err(self.end(lua, Limit::Time));
+            return Err(Over::Guest(Limit::Time));
         }
         let since = usage.since.get().unwrap_or(now);
         usage.since.set(Some(since));
         let burst = u64::try_from(BURST.as_nanos()).unwrap_or(u64::MAX);
         let over = self.current.borrow().as_ref().is_some_and(|task| task.is_over_budget(now));
         if over || now.saturating_sub(since) > burst {
-            return Err(mlua::Error::external(failures::stop(lua, "limit: cpu")));
+            return Err(Over::Task);
         }
         Ok(())
     }
 
-    /// The guest is to end.
-    fn end(&self, lua: &Lua, limit: Limit) -> mlua::Error {
-        let words = match limit {
-            Limit::Time => "limit: time",
-            Limit::Fuel => "limit: fuel",
-        };
-        let stop @ Stop(_) = failures::stop(lua, words);
-        if self.ending.borrow().is_none() {
+    /// The error that nothing in the script catches; it says where the script is.
+    fn stop_script(&self, lua: &Lua, over: Over) -> mlua::Error {
+        let stop = failures::stop(
+            lua,
+            match over {
+                Over::Guest(Limit::Time) => "limit: time",
+                Over::Guest(Limit::Fuel) => "limit: fuel",
+                Over::Task => "limit: cpu",
+            },
+        );
+        if let Over::Guest(limit) = over
+            && self.ending.borrow().is_none()
+        {
             self.say(&stop.0.traceback);
             self.ending.replace(Some(Ending::Stopped(limit)));
         }

@@ -6,6 +6,8 @@
 //! - A coroutine in which something waits (mlua's sentinel), or that gave way to others (the hook), makes whoever
 //!   resumed it wait too, up to the task's own coroutine; the script sees none of it. One that does neither costs what it
 //!   costs in PUC.
+//! - The hook is here, over the C API as well: mlua's own, when it raises an error, clears the registers of the Lua function
+//!   that it interrupts, and calls its `<close>` variables in there.
 //! - Finalizers run in a coroutine of their own, since Lua turns hooks off in them: one that does not end is ended.
 //!
 //! In C's manner, over the C API, because Lua lets nothing else yield in the middle of a protected call or a resume and
@@ -13,14 +15,17 @@
 //! that would have to be dropped, and what needs Rust's values is called as a Lua function.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::{
+    ffi::{CStr, c_int},
+    rc::Rc,
+};
 
 use mlua::{
-    Function, Lua, Table, Value,
+    Function, LightUserData, Lua, Table, Value,
     ffi::{self, lua_KContext, lua_State},
 };
 
-use crate::failures;
+use crate::{failures, limits, world::World};
 
 /// Upvalues of all functions here that catch errors: the metatable of mlua's errors, and what makes a string of one.
 const METATABLE: c_int = 1;
@@ -32,10 +37,11 @@ const WAITING: c_int = 3;
 const FINALIZER_TURNS: u32 = 100;
 
 /// Puts them in their places.
-pub(crate) fn open(lua: &Lua) -> mlua::Result<()> {
+pub(crate) fn open(lua: &Lua, world: &World) -> mlua::Result<()> {
     let describe = lua.create_function(|_, error: Value| Ok(failures::caught(error)))?;
     let waiting = lua.create_table()?;
     waiting.set_metatable(Some(lua.create_table_from([("__mode", "k")])?))?;
+    world.waiting.replace(Some(waiting.clone()));
     let globals = lua.globals();
     let coroutine: Table = globals.get("coroutine")?;
     let catching = |function: ffi::lua_CFunction, last: Value| {
@@ -62,17 +68,68 @@ pub(crate) fn open(lua: &Lua) -> mlua::Result<()> {
     globals.set("setmetatable", setmetatable)
 }
 
+/// The keys of the hook's things in the registry: the world, and the function that raises the error.
+static WORLD: u8 = 0;
+static STOP: u8 = 0;
+
+/// Has [`World::spend`] asked every so many instructions of each coroutine: of those that are made from now on. `stop` is
+/// called to raise the error, where there is to be one.
+pub(crate) fn watch(lua: &Lua, world: &Rc<World>, every: u32, stop: Function) -> mlua::Result<()> {
+    // SAFETY: the world is the state's own (its app data), so it is there as long as the state is. The one value on the
+    // stack is the function.
+    unsafe {
+        lua.exec_raw(stop, |l| {
+            ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const STOP).cast());
+            ffi::lua_pushlightuserdata(l, Rc::as_ptr(world).cast_mut().cast());
+            ffi::lua_rawsetp(l, ffi::LUA_REGISTRYINDEX, (&raw const WORLD).cast());
+            ffi::lua_sethook(l, Some(hook), ffi::LUA_MASKCOUNT, every.cast_signed());
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn hook(l: *mut lua_State, frame: *mut ffi::lua_Debug) {
+    // SAFETY: called by Lua, which has made room on the stack; the world is as long as the state (`watch`). Nothing here
+    // has a destructor when Lua is asked to yield or to raise an error.
+    unsafe {
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const WORLD).cast());
+        let world: *const World = ffi::lua_touserdata(l, -1).cast();
+        ffi::lua_pop(l, 1);
+        if (*world).spend(u64::from(limits::TICK)).is_err() {
+            ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const STOP).cast());
+            ffi::lua_call(l, 0, 0);
+        } else if ffi::lua_isyieldable(l) != 0 && !in_wait(l, frame) {
+            (*world).usage.gave_way.set(true);
+            ffi::lua_yield(l, 0);
+        }
+    }
+}
+
+/// Is it mlua's function that waits for a future? Between its asking and its waiting, the waker may have been called
+/// already: whoever waits elsewhere first, would wait for ever.
+unsafe fn in_wait(l: *mut lua_State, frame: *mut ffi::lua_Debug) -> bool {
+    // SAFETY: called by the hook with its own record, which Lua fills in before it is read.
+    unsafe {
+        ffi::lua_getinfo(l, c"S".as_ptr(), frame) == 0
+            || CStr::from_ptr((*frame).source) == c"=__mlua_async_poll"
+    }
+}
+
 /// A function that calls its first argument with the others; an error passes `handler` where it is raised, and is
 /// raised on once `<close>` has run. What a task begins with: an error that a hook raised leaves hooks off in its
 /// coroutine, until it is caught once.
-pub(crate) fn entry(lua: &Lua, handler: Function) -> mlua::Result<Function> {
-    // SAFETY: the one value on the stack is the upvalue.
-    unsafe { lua.exec_raw(handler, |l| ffi::lua_pushcclosure(l, enter, 1)) }
+pub(crate) fn entry(lua: &Lua, world: &Rc<World>, handler: Function) -> mlua::Result<Function> {
+    let world = LightUserData(Rc::as_ptr(world).cast_mut().cast());
+    // SAFETY: the two values on the stack are the upvalues.
+    unsafe { lua.exec_raw((handler, world), |l| ffi::lua_pushcclosure(l, enter, 2)) }
 }
 
 unsafe extern "C-unwind" fn enter(l: *mut lua_State) -> c_int {
-    // SAFETY: called by Lua, with `LUA_MINSTACK` places on the stack.
+    // SAFETY: called by Lua, with `LUA_MINSTACK` places on the stack; the world is as long as the state.
     unsafe {
+        let world: *const World = ffi::lua_touserdata(l, ffi::lua_upvalueindex(2)).cast();
+        if (*world).usage.entered.get().is_null() {
+            (*world).usage.entered.set(l);
+        }
         ffi::lua_pushvalue(l, ffi::lua_upvalueindex(1));
         ffi::lua_insert(l, 1);
         let status = ffi::lua_pcallk(l, ffi::lua_gettop(l) - 2, ffi::LUA_MULTRET, 1, 0, Some(entered));
@@ -267,8 +324,43 @@ unsafe fn wait(l: *mut lua_State, co: c_int, then: ffi::lua_KFunction) -> c_int 
         ffi::lua_pushthread(l);
         ffi::lua_insert(l, -2);
         ffi::lua_rawset(l, ffi::lua_upvalueindex(WAITING));
+        ffi::lua_rawgetp(l, ffi::LUA_REGISTRYINDEX, (&raw const WORLD).cast());
+        let world: *const World = ffi::lua_touserdata(l, -1).cast();
+        // The last one to say so is the outermost.
+        (*world).usage.waits_in.set(l);
+        ffi::lua_pop(l, 1);
         ffi::lua_pushlightuserdata(l, Lua::poll_pending().0);
         ffi::lua_yieldk(l, 1, 0, Some(then))
+    }
+}
+
+/// Closes the coroutines in which a task waits, the innermost first: it will not go on. `outermost` is the task's own, which is
+/// suspended and is not closed.
+pub(crate) fn abandon(lua: &Lua, waiting: &Table, outermost: *mut lua_State) -> mlua::Result<()> {
+    // SAFETY: the task holds its own coroutine, and the table (at 1) those within.
+    unsafe { lua.exec_raw(waiting, |l| abandon_within(l, outermost)) }
+}
+
+unsafe fn abandon_within(l: *mut lua_State, co: *mut lua_State) {
+    // SAFETY: `co` is suspended; what it waits for is taken out of the table, so that it is met once.
+    unsafe {
+        if ffi::lua_checkstack(co, 1) == 0 || ffi::lua_checkstack(l, 4) == 0 {
+            return;
+        }
+        let top = ffi::lua_gettop(l);
+        ffi::lua_pushthread(co);
+        ffi::lua_xmove(co, l, 1);
+        ffi::lua_pushvalue(l, -1);
+        ffi::lua_rawget(l, 1);
+        ffi::lua_insert(l, -2);
+        ffi::lua_pushnil(l);
+        ffi::lua_rawset(l, 1);
+        let inner = ffi::lua_tothread(l, -1);
+        if !inner.is_null() && ffi::lua_status(inner) == ffi::LUA_YIELD {
+            abandon_within(l, inner);
+            ffi::lua_closethread(inner, l);
+        }
+        ffi::lua_settop(l, top);
     }
 }
 

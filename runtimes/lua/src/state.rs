@@ -22,14 +22,13 @@ use crate::{
     globals,
     handover::Lent,
     limits, modules, protected, repl, stdlib, tasks,
-    world::{Kept, World},
+    world::{Closing, Kept, World},
 };
 
 /// How many coroutines are kept for the next tasks.
 const POOL: usize = 256;
-/// Of the seed that `lua_newstate` takes from its surroundings: bytes of memory, frames of the stack.
-const SHIFT: usize = 1 << 16;
-const FRAMES: usize = 1 << 8;
+/// About what `lua_newstate` asks for.
+const STATE: usize = 1_500;
 
 pub(crate) struct State {
     local: Local,
@@ -38,7 +37,16 @@ pub(crate) struct State {
     main: Rc<Cell<Option<bool>>>,
     told_stop: bool,
     /// Kept until the tasks are gone.
-    lua: Lua,
+    pub(crate) lua: Lua,
+    /// Dropped last.
+    _closing: Closing,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.world.closed.set(true);
+        Closing::begin();
+    }
 }
 
 impl State {
@@ -82,11 +90,12 @@ impl State {
                 }
             }
         });
-        Ok(Self { local, world, main, told_stop: false, lua })
+        Ok(Self { local, world, main, told_stop: false, lua, _closing: Closing })
     }
 
     /// Runs what can run. Ready when it has ended.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ending> {
+        self.world.usage.since.set(None);
         let poll = self.local.poll(cx);
         if let Some(ending) = self.world.ending.take() {
             return Poll::Ready(ending);
@@ -96,6 +105,14 @@ impl State {
             self.world.tell_stop();
         }
         poll.map(|()| Ending::Exited(0))
+    }
+
+    /// It runs no more. Its tasks' variables are closed if that was asked for; what it wrote is still to go out.
+    pub(crate) fn end(&mut self) -> Lua {
+        if self.world.closes.get() {
+            self.local = Local::default();
+        }
+        self.lua.clone()
     }
 
     /// How its main chunk ended (well?); `None`: it runs.
@@ -121,20 +138,24 @@ impl State {
     }
 }
 
-/// A state with its string hash seeded, as well as PUC lets it be: `lua_newstate` hashes the address of the state, that of
-/// a local variable, and the time. In a machine without address space randomisation, all of these are the same at
-/// each boot. So what was allocated before, and how deep the stack is, are drawn from the host's randomness.
+/// A state with its string hash seeded, as well as unmodified PUC lets it be: `lua_newstate` hashes the address of the
+/// state, that of a local variable, and the time in seconds. In a machine without address space randomisation the first
+/// two are the same at each boot, and the third is known. So where the state comes to lie, and how deep the stack is, are
+/// drawn from the host's randomness: some 2^25 seeds, of which an attacker does not know which. That is less than a keyed
+/// hash: what comes from the network in great numbers is bounded where it comes in (headers, arguments, JSON).
 fn new_lua(ctx: &Ctx) -> mlua::Result<Lua> {
     let mut random = [0; 4];
-    // Unseeded as yet: what there is must do.
-    let _ = ctx.random.fill(&mut random);
+    if ctx.random.fill(&mut random).is_err() {
+        // Unseeded as yet: what the clock says is better than nothing.
+        random = (ctx.clock.monotonic() as u32).to_le_bytes();
+    }
     let [a, b, c, d] = random.map(usize::from);
-    let shift = vec![0u8; (a << 8 | b) % SHIFT + 1];
-    let state = deeper((c << 8 | d) % FRAMES, &|| {
-        Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(POOL))
-    });
-    drop(std::hint::black_box(shift));
-    state
+    // Of any size, and of the state's: an allocator may keep sizes apart.
+    let gap = Vec::<u8>::with_capacity(a << 7 | b >> 1);
+    let states: Vec<_> = (0..c).map(|_| Vec::<u8>::with_capacity(STATE)).collect();
+    let lua = deeper(d, &|| Lua::new_with(StdLib::ALL_SAFE, LuaOptions::new().thread_pool_size(POOL)));
+    drop(std::hint::black_box((gap, states)));
+    lua
 }
 
 #[inline(never)]
@@ -152,8 +173,8 @@ fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     limits::watch(lua, world)?;
     let raised =
         lua.create_function(|lua, error| Ok(mlua::Value::Error(failures::raised(lua, error).into())))?;
-    world.entry.replace(Some(protected::entry(lua, raised)?));
-    protected::open(lua)?;
+    world.entry.replace(Some(protected::entry(lua, world, raised)?));
+    protected::open(lua, world)?;
     stdlib::open(lua, world)?;
     modules::open(lua, world)?;
     globals::open(lua, world)

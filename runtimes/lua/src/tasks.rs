@@ -6,18 +6,20 @@
 use std::{
     cell::{Cell, RefCell},
     pin::Pin,
+    ptr,
     rc::{Rc, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use lunette_hostcalls::Nanos;
-use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture};
+use mlua::{
+    AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture, lua_State,
+};
 
 use crate::{
     failures::Failure,
-    globals,
-    limits::MAX_TASKS,
+    globals, protected,
     world::{Resource, World},
 };
 
@@ -54,6 +56,10 @@ pub(crate) struct Task {
     budget: Cell<Option<Nanos>>,
     /// Since when it runs, if it has a budget.
     since: Cell<Nanos>,
+    /// Its coroutine, once it has begun: there while [`Running`] has it.
+    coroutine: Cell<*mut lua_State>,
+    /// Does it wait in another one inside of that?
+    waits_within: Cell<bool>,
 }
 
 /// How a task ended.
@@ -83,6 +89,8 @@ impl Task {
             handle: RefCell::default(),
             budget: Cell::default(),
             since: Cell::default(),
+            coroutine: Cell::new(ptr::null_mut()),
+            waits_within: Cell::default(),
         })
     }
 
@@ -170,7 +178,7 @@ impl Drop for Join {
 pub(crate) struct Handle(pub(crate) Rc<Task>);
 
 /// A task's coroutine, and its end: dropped, the task is cancelled.
-struct Running {
+pub(crate) struct Running {
     world: Rc<World>,
     task: Rc<Task>,
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
@@ -202,16 +210,24 @@ impl Running {
     }
 
     fn poll_coroutine(&mut self, cx: &mut Context<'_>) -> Option<mlua::Result<MultiValue>> {
-        self.world.usage.gave_way.set(false);
+        let usage = &self.world.usage;
+        usage.gave_way.set(false);
+        let entered = usage.entered.replace(self.task.coroutine.get());
+        let waits_in = usage.waits_in.replace(ptr::null_mut());
         let poll = self.within(|this| match &mut this.coroutine {
             Some(Ok(coroutine)) => Pin::new(coroutine).poll(cx),
             Some(Err(error)) => Poll::Ready(Err(error.clone())),
             None => Poll::Ready(Err(mlua::Error::CoroutineUnresumable)),
         });
+        let usage = &self.world.usage;
+        let own = usage.entered.replace(entered);
+        let waits_within = usage.waits_in.replace(waits_in) == own && !own.is_null();
+        self.task.coroutine.set(own);
+        self.task.waits_within.set(waits_within && poll.is_pending());
         match poll {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
-                if self.world.usage.gave_way.get() {
+                if usage.gave_way.get() {
                     cx.waker().wake_by_ref();
                 }
                 None
@@ -225,6 +241,11 @@ impl Running {
         }
         self.within(|this| {
             // What is `<close>` is first.
+            if let (true, Some(waiting)) = (this.task.waits_within.take(), &*this.world.waiting.borrow()) {
+                // An error of a `__close` is nobody's.
+                let coroutine = this.task.coroutine.get();
+                let _ = protected::abandon(&waiting.weak_lua().upgrade(), waiting, coroutine);
+            }
             this.coroutine = None;
             this.task.close();
         });
@@ -299,11 +320,7 @@ impl From<Failure> for mlua::Error {
 /// Calls `function` as a task of its own, and gives what it returned: to be awaited by a task of ours
 /// ([`World::spawner`]), or by nobody. Dropped, the task is cancelled. Its error is a [`Failure`]
 /// ([`Failure::of`]).
-pub(crate) fn call(
-    world: Rc<World>,
-    function: Function,
-    args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+pub(crate) fn call(world: Rc<World>, function: Function, args: impl IntoLuaMulti) -> Running {
     Running::new(world, Task::new(Kind::Handler, None), function, args)
 }
 
@@ -314,18 +331,14 @@ pub(crate) fn call_within(
     budget: Duration,
     function: Function,
     args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+) -> Running {
     let task = Task::new(Kind::Handler, None);
     task.budget.set(Some(u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX)));
     Running::new(world, task, function, args)
 }
 
 /// [`call`], for what may define globals.
-pub(crate) fn call_chunk(
-    world: Rc<World>,
-    function: Function,
-    args: impl IntoLuaMulti,
-) -> impl Future<Output = mlua::Result<MultiValue>> {
+pub(crate) fn call_chunk(world: Rc<World>, function: Function, args: impl IntoLuaMulti) -> Running {
     Running::new(world, Task::new(Kind::Chunk, None), function, args)
 }
 
@@ -342,8 +355,9 @@ pub(crate) fn spawn_for(
     args: MultiValue,
 ) -> mlua::Result<(Rc<Task>, AnyUserData)> {
     let world = World::of(lua);
-    if world.usage.tasks.get() >= MAX_TASKS {
-        return Err(mlua::Error::runtime(format!("too many tasks: there are {MAX_TASKS}")));
+    if world.usage.tasks.get() >= world.limits.tasks() {
+        let there = world.usage.tasks.get();
+        return Err(mlua::Error::runtime(format!("too many tasks: there are {there}")));
     }
     let task = Task::new(Kind::Handler, owner);
     let handle = task.handle(lua)?;
@@ -366,3 +380,6 @@ pub(crate) fn tell(world: &World, whose: &str, error: &mlua::Error) {
         world.say(&format!("lunette: error in a {whose}: {failure}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

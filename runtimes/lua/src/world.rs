@@ -14,7 +14,7 @@ use lunette_hostcalls::{
     Ctx, Ending, Nanos, Stream,
     task::{Spawner, Time},
 };
-use mlua::{Function, Lua};
+use mlua::{Function, Lua, Table, lua_State};
 
 use crate::{handover::Lent, limits::Limits, tasks::Task};
 
@@ -43,11 +43,16 @@ pub(crate) struct World {
     pub(crate) guarded: Cell<bool>,
     /// Called when new code takes over.
     pub(crate) on_reload: RefCell<Vec<Function>>,
+    /// Which coroutine waits for which ([`crate::protected`]).
+    pub(crate) waiting: RefCell<Option<Table>>,
     pub(crate) usage: Usage,
+    /// What ends the script wants its tasks' variables closed first.
+    pub(crate) closes: Cell<bool>,
+    /// The Lua state is being closed: a finalizer that runs then must find nothing of the host's.
+    pub(crate) closed: Cell<bool>,
 }
 
 /// What was used so far.
-#[derive(Default)]
 pub(crate) struct Usage {
     /// Instructions, in steps of the hook's.
     pub(crate) fuel: Cell<u64>,
@@ -57,6 +62,10 @@ pub(crate) struct Usage {
     pub(crate) since: Cell<Option<Nanos>>,
     /// Did the task that runs give way, in the middle of something?
     pub(crate) gave_way: Cell<bool>,
+    /// The own coroutine of the task that runs.
+    pub(crate) entered: Cell<*mut lua_State>,
+    /// The last one that began to wait in another, for comparing: it may be gone.
+    pub(crate) waits_in: Cell<*mut lua_State>,
     /// The script's tasks and timers that there are.
     pub(crate) tasks: Cell<usize>,
     pub(crate) timers: Cell<usize>,
@@ -96,6 +105,26 @@ impl Drop for Stopped {
     }
 }
 
+thread_local! {
+    /// A state is being closed on this thread.
+    static CLOSING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Set while a state is closed: what mlua keeps beside it is gone before the last finalizers run, and may not be asked.
+pub(crate) struct Closing;
+
+impl Closing {
+    pub(crate) fn begin() {
+        CLOSING.set(true);
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        CLOSING.set(false);
+    }
+}
+
 impl World {
     pub(crate) fn new(
         ctx: Ctx,
@@ -120,11 +149,25 @@ impl World {
             stops: Cell::default(),
             guarded: Cell::default(),
             on_reload: RefCell::default(),
-            usage: Usage::default(),
+            waiting: RefCell::default(),
+            closes: Cell::default(),
+            closed: Cell::default(),
+            usage: Usage {
+                fuel: Cell::default(),
+                deadline: Cell::default(),
+                since: Cell::default(),
+                gave_way: Cell::default(),
+                entered: Cell::new(std::ptr::null_mut()),
+                waits_in: Cell::new(std::ptr::null_mut()),
+                tasks: Cell::default(),
+                timers: Cell::default(),
+            },
         })
     }
 
+    /// Panics in a finalizer that runs when the state is closed; mlua makes an error of that, and Lua ignores it.
     pub(crate) fn of(lua: &Lua) -> Rc<Self> {
+        assert!(!CLOSING.get(), "the state is closed");
         lua.app_data_ref::<Rc<Self>>().expect("set when the state was made").clone()
     }
 

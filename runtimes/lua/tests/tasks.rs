@@ -111,7 +111,7 @@ fn cancelled_a_task_closes_what_it_has_and_ends() {
          local own = task.spawn(function() task.self():cancel() print('until it waits') task.sleep(0) print('no') end)
          print(own:join())
          local never = task.spawn(print, 'no') never:cancel() print(never:join())",
-        "closed a\nnil\tcancelled\nuntil it waits\nnil\tcancelled\nnil\tcancelled\n",
+        "closed b\nclosed a\nnil\tcancelled\nuntil it waits\nnil\tcancelled\nnil\tcancelled\n",
     );
 }
 
@@ -151,7 +151,7 @@ fn channels_hand_values_over_in_order() {
          print(two:recv(), two:recv(), two:recv(0.5))
          local none = task.channel() print(none:send('lost', 1)) print(#none, none:recv(1))",
         "got\t1\nsent\t1\ttrue\ngot\t2\nsent\t2\ttrue\ngot\t3\nsent\t3\ttrue\ngot\tnil\tclosed\n\
-         nil\tnil\tclosed\ntrue\ttrue\tnil\ttimeout\t2\na\tnil\tnil\ttimeout\nnil\ttimeout\n0\tnil\ttimeout\n",
+         nil\tnil\tclosed\ntrue\ttrue\tnil\t2\na\tnil\tnil\ttimeout\nnil\ttimeout\n0\tnil\ttimeout\n",
     );
 }
 
@@ -236,8 +236,8 @@ fn coroutines_are_as_in_puc() {
          local function deep(n) return n == 0 and 'bottom' or coroutine.wrap(deep)(n - 1) end
          print(deep(50)) print((select(2, pcall(deep, 1000)):gsub('^.*: ', '')))",
         "true\t2\nfalse\tcannot resume non-suspended coroutine\nfalse\ttest.lua:4: e\ntrue\n\
-         false\tbad argument #1 to 'resume' (thread expected, got number)\n\
-         false\tbad argument #1 to 'wrap' (function expected, got number)\n\
+         false\tbad argument #1 to 'coroutine.resume' (thread expected, got number)\n\
+         false\tbad argument #1 to 'coroutine.wrap' (function expected, got number)\n\
          false\tcannot close a running coroutine\n\
          false\tin close\ndead\n\n1\n\nfalse\tcannot resume dead coroutine\ntrue\tfalse\nbottom\nC stack overflow\n",
     );

@@ -67,7 +67,7 @@ impl Stage {
     /// The network of whoever asks: all is granted.
     pub fn network(&self) -> Network {
         let mut grants = Grants::default();
-        grants.connect.push("*".parse().unwrap());
+        grants.connect.push("*:*".parse().unwrap());
         grants.resolve.push("*".parse().unwrap());
         Network::new("test".into(), Arc::new(self.peers.clone()), grants, self.world.log.clone())
     }

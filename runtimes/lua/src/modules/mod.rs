@@ -30,6 +30,11 @@ fn all() -> impl Iterator<Item = &'static Module> {
     [tasks::MODULES, net::MODULES, http::MODULES, data::MODULES, compat::MODULES].into_iter().flatten()
 }
 
+/// What there is, for messages.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    all().map(|module| module.name)
+}
+
 /// Puts a maker of each into `package.preload`.
 pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     let preload: Table = lua.globals().get::<Table>("package")?.get("preload")?;

@@ -11,8 +11,9 @@ pub(super) fn open_bit(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
     let module = lua.create_table()?;
     let add = |name: &str, call: fn(&Args) -> Result<u32, String>| {
         // The bits, as the signed number that they are.
-        let function =
-            raising::function(lua, move |_, args: MultiValue| call(&Args(args)).map(u32::cast_signed))?;
+        let function = raising::function(lua, move |lua, args: MultiValue| {
+            call(&Args { lua, args }).map(u32::cast_signed)
+        })?;
         module.raw_set(name, function)
     };
     add("tobit", |args| args.bits(1))?;
@@ -29,9 +30,9 @@ pub(super) fn open_bit(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
     add("ror", |args| Ok(args.bits(1)?.rotate_right(args.bits(2)? & 31)))?;
     module.raw_set(
         "tohex",
-        raising::function(lua, |_, args: MultiValue| {
-            let args = Args(args);
-            let digits = if args.0.len() > 1 { args.bits(2)?.cast_signed() } else { 8 };
+        raising::function(lua, |lua, args: MultiValue| {
+            let args = Args { lua, args };
+            let digits = if args.args.len() > 1 { args.bits(2)?.cast_signed() } else { 8 };
             let kept = digits.unsigned_abs().min(8) as usize;
             let text = format!("{:08x}", args.bits(1)?);
             let text = &text[8 - kept..];
@@ -44,7 +45,7 @@ pub(super) fn open_bit(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
 pub(super) fn open_bit32(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
     let module = lua.create_table()?;
     let add = |name: &str, call: fn(&Args) -> Result<u32, String>| {
-        module.raw_set(name, raising::function(lua, move |_, args: MultiValue| call(&Args(args)))?)
+        module.raw_set(name, raising::function(lua, move |lua, args: MultiValue| call(&Args { lua, args }))?)
     };
     add("band", |args| args.fold_from(u32::MAX, |a, b| a & b))?;
     add("bor", |args| args.fold_from(0, |a, b| a | b))?;
@@ -69,8 +70,8 @@ pub(super) fn open_bit32(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
         let (field, mask) = args.field(3)?;
         Ok(args.bits(1)? & !(mask << field) | (args.bits(2)? & mask) << field)
     })?;
-    let test = raising::function(lua, |_, args: MultiValue| {
-        Args(args).fold_from(u32::MAX, |a, b| a & b).map(|bits| bits != 0)
+    let test = raising::function(lua, |lua, args: MultiValue| {
+        Args { lua, args }.fold_from(u32::MAX, |a, b| a & b).map(|bits| bits != 0)
     })?;
     module.raw_set("btest", test)?;
     Ok(Value::Table(module))
@@ -82,15 +83,18 @@ fn shift(bits: u32, distance: i64) -> u32 {
     if distance < 0 { bits.checked_shr(by) } else { bits.checked_shl(by) }.unwrap_or(0)
 }
 
-struct Args(MultiValue);
+struct Args<'a> {
+    lua: &'a Lua,
+    args: MultiValue,
+}
 
-impl Args {
+impl Args<'_> {
     fn number(&self, position: usize) -> Result<f64, String> {
-        let value = self.0.get(position - 1);
+        let value = self.args.get(position - 1);
         let text = match value {
             Some(Value::Integer(integer)) => return Ok(*integer as f64),
             Some(Value::Number(number)) => return Ok(*number),
-            Some(Value::String(text)) => text.to_str().ok().and_then(|text| text.trim().parse().ok()),
+            Some(Value::String(text)) => self.lua.coerce_number(Value::String(text.clone())).ok().flatten(),
             _ => None,
         };
         let got = match value {
@@ -102,7 +106,7 @@ impl Args {
 
     /// The lower 32 bits of a number, rounded to the nearest integer.
     fn bits(&self, position: usize) -> Result<u32, String> {
-        if let Some(Value::Integer(integer)) = self.0.get(position - 1) {
+        if let Some(Value::Integer(integer)) = self.args.get(position - 1) {
             return Ok(*integer as u32);
         }
         let number = self.number(position)?.round_ties_even();
@@ -116,17 +120,17 @@ impl Args {
 
     fn fold(&self, op: fn(u32, u32) -> u32) -> Result<u32, String> {
         let first = self.bits(1)?;
-        (2..=self.0.len()).try_fold(first, |bits, position| Ok(op(bits, self.bits(position)?)))
+        (2..=self.args.len()).try_fold(first, |bits, position| Ok(op(bits, self.bits(position)?)))
     }
 
     fn fold_from(&self, first: u32, op: fn(u32, u32) -> u32) -> Result<u32, String> {
-        (1..=self.0.len()).try_fold(first, |bits, position| Ok(op(bits, self.bits(position)?)))
+        (1..=self.args.len()).try_fold(first, |bits, position| Ok(op(bits, self.bits(position)?)))
     }
 
     /// A field's place and the mask of its width, from that argument on.
     fn field(&self, position: usize) -> Result<(u32, u32), String> {
         let field = self.distance(position)?;
-        let width = if self.0.len() > position { self.distance(position + 1)? } else { 1 };
+        let width = if self.args.len() > position { self.distance(position + 1)? } else { 1 };
         if field < 0 {
             return Err(argument(position, "field cannot be negative"));
         }

@@ -158,7 +158,7 @@ fn encode(lua: &Lua, settings: &Settings, value: Value) -> Result<Value, String>
     };
     let rules = make().map_err(|error| error.to_string())?;
     let mut out = Vec::new();
-    match write::write(&mut out, &value, &rules) {
+    match write::write(lua, &mut out, &value, &rules) {
         Ok(()) => lua.create_string(out).map(Value::String).map_err(|error| error.to_string()),
         Err(write::Fault::Value(words, _)) => Err(words),
         Err(write::Fault::Lua(error)) => Err(error.to_string()),

@@ -35,10 +35,11 @@ where
     A: FromLuaMulti,
     R: IntoLuaMulti,
 {
-    move |lua, args| {
-        let result = match A::from_lua_multi(args, lua) {
+    move |lua, args: MultiValue| {
+        let given = args.len();
+        let result = match A::from_lua_args(args, 1, None, lua) {
             Ok(args) => call(lua, args),
-            Err(error) => Err(words(&error)),
+            Err(error) => Err(words(&error, given)),
         };
         match result {
             Ok(values) => {
@@ -71,13 +72,13 @@ fn wrapped(lua: &Lua, call: Function, level: u8) -> mlua::Result<Function> {
     wrap.call((call, level))
 }
 
-/// An argument of the wrong type, as Lua's own library says it.
-fn words(error: &mlua::Error) -> String {
+/// An argument of the wrong type, as Lua's own library says it, where that many were given.
+fn words(error: &mlua::Error, given: usize) -> String {
     match error {
         mlua::Error::BadArgument { pos, cause, .. } => match &**cause {
             mlua::Error::FromLuaConversionError { from, to, .. } => {
                 let from = match *from {
-                    "nil" => "no value",
+                    "nil" if *pos > given => "no value",
                     "integer" => "number",
                     other => other,
                 };

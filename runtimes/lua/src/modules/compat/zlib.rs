@@ -229,7 +229,7 @@ impl Inflate {
     fn step(&mut self, text: &[u8], out: &mut Vec<u8>, limit: u64) -> Result<(), String> {
         let invalid =
             || "InvalidInput: input string does not conform to zlib format or checksum failed".to_owned();
-        let mut held = Vec::new();
+        let mut held;
         let mut text = text;
         loop {
             match &mut self.stage {

@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use mlua::{AnyUserData, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, IntoLuaMulti, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use crate::{errors::failure, options, world::World};
 
@@ -235,11 +235,11 @@ impl UserData for Channel {
             |lua, (channel, value, timeout): (AnyUserData, Value, Option<f64>)| async move {
                 let (shared, values) = parts(&channel)?;
                 let sent = within(&World::of(&lua), "send", timeout, shared.send(&values, value)).await?;
-                Ok(match sent {
-                    Some(true) => (Value::Boolean(true), None),
-                    Some(false) => failure("closed"),
-                    None => failure("timeout"),
-                })
+                match sent {
+                    Some(true) => Ok(MultiValue::from_iter([Value::Boolean(true)])),
+                    Some(false) => failure("closed").into_lua_multi(&lua),
+                    None => failure("timeout").into_lua_multi(&lua),
+                }
             },
         );
         methods.add_async_function(
@@ -249,10 +249,8 @@ impl UserData for Channel {
                 let got = within(&World::of(&lua), "recv", timeout, shared.receive(&values)).await?;
                 match got {
                     Some(Some(value)) => Ok(MultiValue::from_iter([value])),
-                    other => {
-                        let words = if other.is_some() { "closed" } else { "timeout" };
-                        Ok(MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(words)?)]))
-                    }
+                    Some(None) => failure("closed").into_lua_multi(&lua),
+                    None => failure("timeout").into_lua_multi(&lua),
                 }
             },
         );

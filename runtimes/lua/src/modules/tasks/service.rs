@@ -27,9 +27,9 @@ pub(super) fn make(lua: &Lua, world: &Rc<World>) -> mlua::Result<Value> {
             limits.set("time", world.limits.time.map(|nanos| nanos as f64 / 1e9))?;
             limits.set("fuel", world.limits.fuel)?;
             limits.set("fuel_used", world.usage.fuel.get())?;
-            limits.set("tasks", crate::limits::MAX_TASKS)?;
+            limits.set("tasks", world.limits.tasks())?;
             limits.set("tasks_used", world.usage.tasks.get())?;
-            limits.set("timers", crate::limits::MAX_TIMERS)?;
+            limits.set("timers", world.limits.timers())?;
             limits.set("timers_used", world.usage.timers.get())?;
             Ok(limits)
         })?

@@ -3,10 +3,11 @@
 use std::{rc::Rc, time::Duration};
 
 use lunette_hostcalls::task::give_way;
-use mlua::{AnyUserData, Function, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use super::{channel, timer};
 use crate::{
+    errors::failure,
     options,
     tasks::{self, End, Handle, Task},
     world::World,
@@ -76,7 +77,7 @@ async fn timeout(
 }
 
 fn failed(lua: &Lua, words: &str) -> mlua::Result<MultiValue> {
-    Ok(MultiValue::from_iter([Value::Nil, Value::String(lua.create_string(words)?)]))
+    failure(words).into_lua_multi(lua)
 }
 
 /// What a task returned that has ended well.

@@ -14,7 +14,7 @@ use std::{
 
 use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataMethods};
 
-use crate::{limits::MAX_TIMERS, options, tasks, world::World};
+use crate::{options, tasks, world::World};
 
 /// The script's object for it.
 struct Timer(Rc<Shared>);
@@ -73,8 +73,9 @@ fn start(
         return Err(mlua::Error::runtime(format!("{call}: a time of {seconds}: it is to be {least}")));
     };
     let world = World::of(lua);
-    if world.usage.timers.get() >= MAX_TIMERS {
-        return Err(mlua::Error::runtime(format!("{call}: too many timers: there are {MAX_TIMERS}")));
+    if world.usage.timers.get() >= world.limits.timers() {
+        let there = world.usage.timers.get();
+        return Err(mlua::Error::runtime(format!("{call}: too many timers: there are {there}")));
     }
     world.usage.timers.update(|n| n + 1);
     let counted = Counted(world.clone());

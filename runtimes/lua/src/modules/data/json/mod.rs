@@ -14,10 +14,15 @@ use mlua::{Lua, LuaString, MultiValue, Table, Value};
 use crate::{options::Options, world::World};
 
 pub(crate) mod read;
+mod stack;
 pub(crate) mod write;
 
 /// How deep a text may be nested unless told otherwise: it comes from anybody.
 const DEPTH: usize = 128;
+
+/// How texts are read.
+pub(super) const STRICT: read::Rules =
+    read::Rules { max_depth: DEPTH, lax: false, odd_numbers: false, mark: read::Mark::Empty };
 
 const ARRAY: &str = "lunette.json.array";
 const EMPTY: &str = "lunette.json.empty";
@@ -58,15 +63,7 @@ pub(super) fn open(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {
 }
 
 fn encode(lua: &Lua, (value, options): (Value, Option<Table>)) -> mlua::Result<LuaString> {
-    let mut rules = write::Rules {
-        max_depth: DEPTH,
-        empty_array: false,
-        pretty: false,
-        max_length: World::of(lua).limits.memory,
-        lax: None,
-        array: array_mark(lua)?,
-        empty: empty_mark(lua)?,
-    };
+    let mut rules = rules(lua)?;
     if options.is_some() {
         let options = Options::new(lua, "json.encode", options);
         rules.pretty = options.get("pretty")?.unwrap_or(false);
@@ -75,7 +72,7 @@ fn encode(lua: &Lua, (value, options): (Value, Option<Table>)) -> mlua::Result<L
         options.finish()?;
     }
     let mut out = Vec::new();
-    match write::write(&mut out, &value, &rules) {
+    match write::write(lua, &mut out, &value, &rules) {
         Ok(()) => lua.create_string(out),
         Err(write::Fault::Lua(error)) => Err(error),
         Err(write::Fault::Value(why, path)) => {
@@ -102,4 +99,32 @@ fn decode(lua: &Lua, (text, options): (LuaString, Option<Table>)) -> mlua::Resul
             Value::Integer(at as i64),
         ])),
     }
+}
+
+/// A value as people are shown it: as JSON where it can be.
+pub(super) fn shown(lua: &Lua, value: &Value) -> mlua::Result<String> {
+    match text(lua, value) {
+        Ok(text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(write::Fault::Lua(error)) => Err(error),
+        Err(write::Fault::Value(..)) => value.to_string(),
+    }
+}
+
+/// A value as `encode` writes it.
+pub(super) fn text(lua: &Lua, value: &Value) -> Result<Vec<u8>, write::Fault> {
+    let mut out = Vec::new();
+    write::write(lua, &mut out, value, &rules(lua)?)?;
+    Ok(out)
+}
+
+fn rules(lua: &Lua) -> mlua::Result<write::Rules> {
+    Ok(write::Rules {
+        max_depth: DEPTH,
+        empty_array: false,
+        pretty: false,
+        max_length: World::of(lua).limits.memory,
+        lax: None,
+        array: array_mark(lua)?,
+        empty: empty_mark(lua)?,
+    })
 }

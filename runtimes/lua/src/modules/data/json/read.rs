@@ -7,6 +7,8 @@
 
 use mlua::{Lua, LuaString, Table, Value};
 
+use super::stack::{self, Key, Piece, Scalar, Text};
+
 /// How a text is read.
 #[derive(Clone, Copy)]
 pub(crate) struct Rules {
@@ -51,16 +53,8 @@ pub(crate) fn read(lua: &Lua, text: &[u8], rules: Rules) -> Result<Value, Fault>
         let at = error.valid_up_to() + 1;
         return Err(Fault::Text(format!("invalid UTF-8 at character {at}"), at));
     }
-    let mut reader = Reader {
-        lua,
-        text,
-        rules,
-        at: 0,
-        start: 0,
-        scratch: Vec::new(),
-        names: [const { None }; NAMES],
-        mark: None,
-    };
+    let mut reader =
+        Reader { lua, text, rules, at: 0, start: 0, scratch: Vec::new(), pieces: Vec::new(), mark: None };
     reader.document()
 }
 
@@ -80,15 +74,6 @@ enum Token {
     Comma,
     End,
     Bad(&'static str),
-}
-
-/// Where a string's bytes are.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Text {
-    /// In the text, as they are.
-    Plain(usize, usize),
-    /// In the scratch buffer: there were escapes.
-    Scratch,
 }
 
 impl Token {
@@ -111,14 +96,20 @@ impl Token {
     }
 }
 
-/// What is being filled.
+/// What is being filled, and where in it the next value goes.
 enum Open {
     Array(Table, i64),
-    Object(Table, LuaString),
+    Object(Table, Text),
 }
 
-/// Names of objects' members come again and again: this many are kept, each in the place its bytes choose.
-const NAMES: usize = 32;
+/// A value that is whole.
+enum Ended {
+    Scalar(Scalar),
+    Table(Table),
+}
+
+/// As many values are put into their table at once.
+const PIECES: usize = 128;
 
 struct Reader<'a> {
     lua: &'a Lua,
@@ -127,8 +118,10 @@ struct Reader<'a> {
     at: usize,
     /// Where the last token began (or, for a bad one, went bad).
     start: usize,
+    /// Strings that are not in the text as they are, one after the other.
     scratch: Vec<u8>,
-    names: [Option<(&'a [u8], LuaString)>; NAMES],
+    /// What goes into the innermost table that is open, and is not there yet.
+    pieces: Vec<Piece>,
     mark: Option<Table>,
 }
 
@@ -138,17 +131,16 @@ impl<'a> Reader<'a> {
         let mut token = self.token();
         loop {
             // A value begins here.
-            let mut value = match token {
-                Token::String(text) => Value::String(self.string(text)?),
-                Token::Integer(integer) => Value::Integer(integer),
-                Token::Number(number) => Value::Number(number),
-                Token::Boolean(boolean) => Value::Boolean(boolean),
-                Token::Null => Value::NULL,
+            let mut ended = match token {
+                Token::String(text) => Ended::Scalar(Scalar::String(text)),
+                Token::Integer(integer) => Ended::Scalar(Scalar::Integer(integer)),
+                Token::Number(number) => Ended::Scalar(Scalar::Number(number)),
+                Token::Boolean(boolean) => Ended::Scalar(Scalar::Boolean(boolean)),
+                Token::Null => Ended::Scalar(Scalar::Null),
                 Token::ObjectBegin => {
-                    self.descend(&open)?;
-                    let table = self.lua.create_table()?;
+                    let table = self.descend(&open)?;
                     match self.token() {
-                        Token::ObjectEnd => Value::Table(table),
+                        Token::ObjectEnd => Ended::Table(table),
                         first => {
                             let name = self.name(first)?;
                             open.push(Open::Object(table, name));
@@ -158,8 +150,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 Token::ArrayBegin => {
-                    self.descend(&open)?;
-                    let table = self.lua.create_table()?;
+                    let table = self.descend(&open)?;
                     if self.rules.mark == Mark::All {
                         table.set_metatable(Some(self.mark()?))?;
                     }
@@ -168,7 +159,7 @@ impl<'a> Reader<'a> {
                             if self.rules.mark == Mark::Empty {
                                 table.set_metatable(Some(self.mark()?))?;
                             }
-                            Value::Table(table)
+                            Ended::Table(table)
                         }
                         first => {
                             open.push(Open::Array(table, 1));
@@ -182,14 +173,30 @@ impl<'a> Reader<'a> {
             // It ends here, and with it maybe what it is the last of.
             token = loop {
                 let Some(outer) = open.last_mut() else {
+                    let value = match ended {
+                        Ended::Table(table) => Value::Table(table),
+                        Ended::Scalar(scalar) => self.scalar(scalar)?,
+                    };
                     return match self.token() {
                         Token::End => Ok(value),
                         more => Err(self.fault("the end", more)),
                     };
                 };
+                let (Open::Array(table, _) | Open::Object(table, _)) = &*outer;
+                let key = match &*outer {
+                    Open::Array(_, index) => Key::Index(*index),
+                    Open::Object(_, name) => Key::Name(*name),
+                };
+                match (ended, key) {
+                    (Ended::Scalar(value), key) => self.pieces.push(Piece { key, value }),
+                    (Ended::Table(inner), Key::Index(index)) => table.raw_set(index, inner)?,
+                    (Ended::Table(inner), Key::Name(name)) => table.raw_set(self.string(name)?, inner)?,
+                }
+                if self.pieces.len() == PIECES {
+                    self.fill(table)?;
+                }
                 match outer {
-                    Open::Array(table, index) => {
-                        table.raw_set(*index, value)?;
+                    Open::Array(_, index) => {
                         *index += 1;
                         match self.token() {
                             Token::Comma => break self.token(),
@@ -197,29 +204,31 @@ impl<'a> Reader<'a> {
                             bad => return Err(self.fault("comma or array end", bad)),
                         }
                     }
-                    Open::Object(table, name) => {
-                        table.raw_set(&*name, value)?;
-                        match self.token() {
-                            Token::Comma => {
-                                let next = self.token();
-                                *name = self.name(next)?;
-                                break self.token();
-                            }
-                            Token::ObjectEnd => {}
-                            bad => return Err(self.fault("comma or object end", bad)),
+                    Open::Object(_, name) => match self.token() {
+                        Token::Comma => {
+                            let next = self.token();
+                            *name = self.name(next)?;
+                            break self.token();
                         }
-                    }
+                        Token::ObjectEnd => {}
+                        bad => return Err(self.fault("comma or object end", bad)),
+                    },
                 }
                 let (Open::Array(table, _) | Open::Object(table, _)) = open.pop().expect("it was the last");
-                value = Value::Table(table);
+                self.fill(&table)?;
+                ended = Ended::Table(table);
             };
         }
     }
 
-    fn descend(&self, open: &[Open]) -> Result<(), Fault> {
+    /// A new table inside of what is open.
+    fn descend(&mut self, open: &[Open]) -> Result<Table, Fault> {
         let depth = open.len() + 1;
         if depth <= self.rules.max_depth {
-            return Ok(());
+            if let Some(Open::Array(table, _) | Open::Object(table, _)) = open.last() {
+                self.fill(table)?;
+            }
+            return Ok(self.lua.create_table()?);
         }
         let words = format!("Found too many nested data structures ({depth}) at character {}", self.at);
         Err(Fault::Text(words, self.at))
@@ -240,38 +249,35 @@ impl<'a> Reader<'a> {
     }
 
     /// A member's name, and the colon after it.
-    fn name(&mut self, token: Token) -> Result<LuaString, Fault> {
-        let Token::String(text) = token else { return Err(self.fault("object key string", token)) };
-        let name = match text {
-            Text::Plain(from, to) => {
-                let bytes = &self.text[from..to];
-                let place = match bytes {
-                    [] => 0,
-                    [first, .., last] => usize::from(first ^ last.rotate_left(3)) ^ bytes.len(),
-                    [only] => usize::from(*only),
-                } % NAMES;
-                match &self.names[place] {
-                    Some((known, name)) if *known == bytes => name.clone(),
-                    _ => {
-                        let name = self.lua.create_string(bytes)?;
-                        self.names[place] = Some((bytes, name.clone()));
-                        name
-                    }
-                }
-            }
-            Text::Scratch => self.lua.create_string(&self.scratch)?,
-        };
+    fn name(&mut self, token: Token) -> Result<Text, Fault> {
+        let Token::String(name) = token else { return Err(self.fault("object key string", token)) };
         match self.token() {
             Token::Colon => Ok(name),
             bad => Err(self.fault("colon", bad)),
         }
     }
 
-    fn string(&self, text: Text) -> mlua::Result<LuaString> {
-        match text {
-            Text::Plain(from, to) => self.lua.create_string(&self.text[from..to]),
-            Text::Scratch => self.lua.create_string(&self.scratch),
+    /// Puts what waits into its table.
+    fn fill(&mut self, table: &Table) -> mlua::Result<()> {
+        if !self.pieces.is_empty() {
+            stack::fill(self.lua, table, &self.pieces, self.text, &self.scratch)?;
+            self.pieces.clear();
         }
+        Ok(())
+    }
+
+    fn scalar(&self, scalar: Scalar) -> mlua::Result<Value> {
+        Ok(match scalar {
+            Scalar::Null => Value::NULL,
+            Scalar::Boolean(boolean) => Value::Boolean(boolean),
+            Scalar::Integer(integer) => Value::Integer(integer),
+            Scalar::Number(number) => Value::Number(number),
+            Scalar::String(text) => Value::String(self.string(text)?),
+        })
+    }
+
+    fn string(&self, text: Text) -> mlua::Result<LuaString> {
+        self.lua.create_string(text.of(self.text, &self.scratch))
     }
 
     /// The byte there, or a NUL after the end.
@@ -340,14 +346,14 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Token::String(Text::Plain(from, self.at - 1));
         }
-        self.scratch.clear();
+        let begin = self.scratch.len();
         let mut from = from;
         loop {
             self.scratch.extend_from_slice(&self.text[from..self.at]);
             match self.text.get(self.at) {
                 Some(b'"') => {
                     self.at += 1;
-                    return Token::String(Text::Scratch);
+                    return Token::String(Text::Scratch(begin, self.scratch.len()));
                 }
                 Some(b'\\') => {}
                 None | Some(0) if self.rules.lax => return self.bad("unexpected end of string"),
@@ -521,4 +527,38 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize)> {
     // Two steps: the power alone may be out of range where the product is not.
     let half = power / 2;
     Some((mantissa * 2_f64.powi(half) * 2_f64.powi(power - half), at))
+}
+
+#[cfg(test)]
+mod tests {
+    use mlua::Lua;
+
+    use super::{super::STRICT, Fault, read};
+
+    #[test]
+    fn a_text_that_makes_too_much_ends_without_memory() {
+        let lua = Lua::new();
+        lua.set_memory_limit(lua.used_memory() + (100 << 10)).expect("an own allocator");
+        for text in
+            ["[".to_owned() + &"{},".repeat(50_000) + "1]", "[".to_owned() + &"1.5,".repeat(50_000) + "1]"]
+        {
+            let found = read(&lua, text.as_bytes(), STRICT);
+            assert!(matches!(found, Err(Fault::Lua(mlua::Error::MemoryError(_)))), "{found:?}");
+        }
+        assert!(read(&lua, b"[1]", STRICT).is_ok());
+    }
+
+    /// Every beginning of a text that has everything, in both dialects: an answer, never a panic.
+    #[test]
+    fn a_text_can_end_anywhere() {
+        let lua = Lua::new();
+        let text =
+            br#" {"a\n\u00e9\ud83d\ude00":[-0.5e+10,0x1.8p-3,+Inf,nan,true,false,null,{"":[]}],"\\":"x"} "#;
+        let lax = super::Rules { lax: true, odd_numbers: true, mark: super::Mark::All, ..STRICT };
+        for end in 0..=text.len() {
+            let good = read(&lua, &text[..end], lax).is_ok();
+            assert_eq!(good, end + 1 >= text.len(), "{end}");
+            assert!(read(&lua, &text[..end], STRICT).is_err());
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //!
 //! Promises: a value inside of itself ends at the depth limit, as does what is nested deeper than the stack bears.
 
-use std::io::Write;
+use std::{ffi::c_void, io::Write};
 
-use mlua::{Table, Value};
+use mlua::{Lua, Table, Value};
+
+use super::stack::{Full, Seen, Top, reading};
 
 /// How deep tables can be in each other whatever the rules say: what the stack bears.
 pub(crate) const DEEPEST: usize = 2000;
@@ -54,6 +56,12 @@ pub(crate) enum Fault {
     Lua(mlua::Error),
 }
 
+impl From<Full> for Fault {
+    fn from(_: Full) -> Self {
+        Self::Lua(mlua::Error::StackError)
+    }
+}
+
 impl From<mlua::Error> for Fault {
     fn from(error: mlua::Error) -> Self {
         Self::Lua(error)
@@ -62,13 +70,17 @@ impl From<mlua::Error> for Fault {
 
 /// A light userdata that is written as `[]`: lua-cjson's `empty_array`.
 pub(crate) fn empty_array() -> Value {
+    Value::LightUserData(mlua::LightUserData(empty_pointer()))
+}
+
+fn empty_pointer() -> *mut c_void {
     static PLACE: u8 = 0;
-    Value::LightUserData(mlua::LightUserData((&raw const PLACE).cast_mut().cast()))
+    (&raw const PLACE).cast_mut().cast()
 }
 
 /// Appends `value` to `out`.
-pub(crate) fn write(out: &mut Vec<u8>, value: &Value, rules: &Rules) -> Result<(), Fault> {
-    Writer { out, rules }.value(value, 0)
+pub(crate) fn write(lua: &Lua, out: &mut Vec<u8>, value: &Value, rules: &Rules) -> Result<(), Fault> {
+    reading(lua, value, |top| Writer { out, rules }.value(top, 0))?
 }
 
 /// What a table is, by its keys.
@@ -84,31 +96,23 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, value: &Value, depth: usize) -> Result<(), Fault> {
+    /// Writes the value on top.
+    fn value(&mut self, top: &mut Top<'_>, depth: usize) -> Result<(), Fault> {
         if self.out.len() as u64 > self.rules.max_length {
             return Err(mlua::Error::MemoryError("not enough memory".into()).into());
         }
-        match value {
-            Value::Nil => self.out.extend_from_slice(b"null"),
-            Value::Boolean(boolean) => self.out.extend_from_slice(if *boolean { b"true" } else { b"false" }),
-            Value::Integer(integer) => self.integer(*integer),
-            Value::Number(number) => self.number(*number)?,
-            Value::String(string) => self.string(&string.as_bytes())?,
-            Value::Table(table) => self.table(table, depth + 1)?,
-            value if *value == Value::NULL => self.out.extend_from_slice(b"null"),
-            value if *value == empty_array() => self.out.extend_from_slice(b"[]"),
-            other => return Err(self.refused(other, "type not supported")),
+        match top.value() {
+            Seen::Nil => self.out.extend_from_slice(b"null"),
+            Seen::Boolean(boolean) => self.out.extend_from_slice(if boolean { b"true" } else { b"false" }),
+            Seen::Integer(integer) => self.integer(integer),
+            Seen::Number(number) => self.number(number)?,
+            Seen::String(bytes) => self.string(bytes)?,
+            Seen::Table => self.table(top, depth + 1)?,
+            Seen::Pointer(pointer) if pointer.is_null() => self.out.extend_from_slice(b"null"),
+            Seen::Pointer(pointer) if pointer == empty_pointer() => self.out.extend_from_slice(b"[]"),
+            other => return Err(refused(&other, "type not supported")),
         }
         Ok(())
-    }
-
-    fn refused(&self, value: &Value, why: &str) -> Fault {
-        let kind = match value.type_name() {
-            "integer" => "number",
-            "lightuserdata" => "userdata",
-            other => other,
-        };
-        fault(format!("Cannot serialise {kind}: {why}"))
     }
 
     fn integer(&mut self, integer: i64) {
@@ -170,55 +174,50 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn table(&mut self, table: &Table, depth: usize) -> Result<(), Fault> {
+    fn table(&mut self, top: &mut Top<'_>, depth: usize) -> Result<(), Fault> {
         if depth > self.rules.max_depth.min(DEEPEST) {
             return Err(fault(format!("Cannot serialise, excessive nesting ({depth})")));
         }
-        let meta = table.metatable();
-        let marked = meta.as_ref() == Some(&self.rules.array);
-        match self.shape(table, marked)? {
-            Shape::Array(length) => self.array(table, length, depth),
-            Shape::Object => self.object(table, depth),
+        let meta = top.metatable()?;
+        let marked = meta == self.rules.array.to_pointer();
+        match self.shape(top, marked)? {
+            Shape::Array(length) => self.array(top, length, depth),
+            Shape::Object => self.object(top, depth),
             Shape::Empty => {
-                let array = marked || self.rules.empty_array || meta.as_ref() == Some(&self.rules.empty);
+                let array = marked || self.rules.empty_array || meta == self.rules.empty.to_pointer();
                 self.out.extend_from_slice(if array { b"[]" } else { b"{}" });
                 Ok(())
             }
         }
     }
 
-    fn shape(&self, table: &Table, marked: bool) -> Result<Shape, Fault> {
+    fn shape(&self, top: &mut Top<'_>, marked: bool) -> Result<Shape, Fault> {
         if marked && self.rules.lax.is_some() {
-            let length = table.raw_len() as i64;
+            let length = top.length();
             return Ok(if length == 0 { Shape::Empty } else { Shape::Array(length) });
         }
         let (mut count, mut max, mut named) = (0_i64, 0_i64, false);
-        table
-            .for_each(|key: Value, _: bool| {
-                let index = match key {
-                    Value::Integer(index) => index,
-                    // Only a float that is no integer is a float here.
-                    _ => 0,
-                };
-                named |= index < 1;
-                max = max.max(index);
-                count += 1;
-                // The first name says that it is an object, unless that has to be checked.
-                if named && (self.rules.lax.is_some() || count == 1) {
-                    Err(mlua::Error::StackError)
-                } else {
-                    Ok(())
-                }
-            })
-            .or_else(|error| if named { Ok(()) } else { Err(error) })?;
+        // The first name says that it is an object, unless that has to be checked.
+        let known = top.each(|top| {
+            let index = match top.key() {
+                Seen::Integer(index) => index,
+                // Only a float that is no integer is a float here.
+                _ => 0,
+            };
+            named |= index < 1;
+            max = max.max(index);
+            count += 1;
+            if named && (self.rules.lax.is_some() || count == 1) { Err(Stop::Known) } else { Ok(()) }
+        });
+        if let Err(Stop::Full(full)) = known {
+            return Err(full.into());
+        }
         match (count, named, self.rules.lax) {
             (0, ..) => Ok(Shape::Empty),
             (_, true, None) if marked => {
                 Err(fault("Cannot serialise array: it has a key that is no index".into()))
             }
-            (_, true, None) if max > 0 => {
-                Err(fault("Cannot serialise table: it has both indexes and names".into()))
-            }
+            (_, true, None) if max > 0 => Err(fault(MIXED.into())),
             (_, true, _) => Ok(Shape::Object),
             (_, false, None) if max != count => {
                 Err(fault(format!("Cannot serialise sparse array: {count} of {max} elements are there")))
@@ -237,51 +236,49 @@ impl Writer<'_> {
         }
     }
 
-    fn array(&mut self, table: &Table, length: i64, depth: usize) -> Result<(), Fault> {
+    fn array(&mut self, top: &mut Top<'_>, length: i64, depth: usize) -> Result<(), Fault> {
         self.out.push(b'[');
         for index in 1..=length {
             if index > 1 {
                 self.out.push(b',');
             }
             self.line(depth);
-            let value: Value = table.raw_get(index)?;
-            self.value(&value, depth).map_err(|fault| fault.within(|| format!("[{index}]")))?;
+            top.element(index, |top| {
+                self.value(top, depth).map_err(|fault| fault.within(|| format!("[{index}]")))
+            })?;
         }
         self.line(depth - 1);
         self.out.push(b']');
         Ok(())
     }
 
-    fn object(&mut self, table: &Table, depth: usize) -> Result<(), Fault> {
+    fn object(&mut self, top: &mut Top<'_>, depth: usize) -> Result<(), Fault> {
         self.out.push(b'{');
         let mut first = true;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair?;
+        top.each(|top| {
             if !std::mem::take(&mut first) {
                 self.out.push(b',');
             }
             self.line(depth);
-            match (&key, self.rules.lax) {
-                (Value::String(name), _) => self.string(&name.as_bytes())?,
-                (Value::Integer(index), Some(_)) => {
+            match (top.key(), self.rules.lax) {
+                (Seen::String(name), _) => self.string(name)?,
+                (Seen::Integer(index), Some(_)) => {
                     self.out.push(b'"');
-                    self.integer(*index);
-                    self.out.push(b'"');
-                }
-                (Value::Number(number), Some(_)) => {
-                    self.out.push(b'"');
-                    self.number(*number)?;
+                    self.integer(index);
                     self.out.push(b'"');
                 }
-                (other, Some(_)) => return Err(self.refused(other, "table key must be a number or string")),
-                (Value::Integer(_), None) => {
-                    return Err(fault("Cannot serialise table: it has both indexes and names".into()));
+                (Seen::Number(number), Some(_)) => {
+                    self.out.push(b'"');
+                    self.number(number)?;
+                    self.out.push(b'"');
                 }
-                (other, None) => return Err(self.refused(other, "table key must be a string")),
+                (other, Some(_)) => return Err(refused(&other, "table key must be a number or string")),
+                (Seen::Integer(_), None) => return Err(fault(MIXED.into())),
+                (other, None) => return Err(refused(&other, "table key must be a string")),
             }
             self.out.extend_from_slice(if self.rules.pretty { b": " } else { b":" });
-            self.value(&value, depth).map_err(|fault| fault.within(|| named(&key)))?;
-        }
+            self.value(top, depth).map_err(|fault| fault.within(|| named(&top.key())))
+        })?;
         self.line(depth - 1);
         self.out.push(b'}');
         Ok(())
@@ -300,10 +297,39 @@ fn fault(why: String) -> Fault {
     Fault::Value(why, Vec::new())
 }
 
-fn named(key: &Value) -> String {
+const MIXED: &str = "Cannot serialise table: it has both indexes and names";
+
+fn refused(value: &Seen<'_>, why: &str) -> Fault {
+    let kind = match value {
+        Seen::Nil => "nil",
+        Seen::Boolean(_) => "boolean",
+        Seen::Integer(_) | Seen::Number(_) => "number",
+        Seen::String(_) => "string",
+        Seen::Table => "table",
+        Seen::Pointer(_) => "userdata",
+        Seen::Other(kind) => kind,
+    };
+    fault(format!("Cannot serialise {kind}: {why}"))
+}
+
+fn named(key: &Seen<'_>) -> String {
     match key {
-        Value::String(name) => format!(".{}", name.to_string_lossy()),
-        other => format!("[{}]", other.to_string().unwrap_or_default()),
+        Seen::String(name) => format!(".{}", String::from_utf8_lossy(name)),
+        Seen::Integer(index) => format!("[{index}]"),
+        Seen::Number(number) => format!("[{number}]"),
+        _ => "[?]".into(),
+    }
+}
+
+/// Why a walk through a table ended before its end.
+enum Stop {
+    Known,
+    Full(Full),
+}
+
+impl From<Full> for Stop {
+    fn from(full: Full) -> Self {
+        Self::Full(full)
     }
 }
 
