@@ -12,29 +12,29 @@ use lunette_hostcalls::{
 use lunette_lua::{Limits, Problem};
 
 /// A world with one script in it.
-pub struct Stage {
-    pub world: FakeWorld,
-    pub limits: Limits,
-    pub args: Vec<&'static str>,
-    pub env: Vec<(&'static str, &'static str)>,
+pub(crate) struct Stage {
+    pub(crate) world: FakeWorld,
+    pub(crate) limits: Limits,
+    pub(crate) args: Vec<&'static str>,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
     /// What listens before the script starts, and what it is granted besides.
-    pub listen: Vec<&'static str>,
-    pub grants: Grants,
-    pub timers: Arc<Timers>,
+    pub(crate) listen: Vec<&'static str>,
+    pub(crate) grants: Grants,
+    pub(crate) timers: Arc<Timers>,
 }
 
 /// What became of it.
 #[derive(Debug, PartialEq)]
-pub struct Ran {
-    pub ending: Ending,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Ran {
+    pub(crate) ending: Ending,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
-pub const LIMITS: Limits = Limits { memory: 64 << 20, time: None, fuel: None, bytecode: false };
+pub(crate) const LIMITS: Limits = Limits { memory: 64 << 20, time: None, fuel: None, bytecode: false };
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             world: FakeWorld::new(1),
             limits: LIMITS,
@@ -47,13 +47,13 @@ impl Stage {
     }
 
     /// A file that the script finds at `/`-something.
-    pub fn file(&self, path: &str, text: &str) -> &Self {
+    pub(crate) fn file(&self, path: &str, text: &str) -> &Self {
         let text: &'static [u8] = Vec::leak(text.as_bytes().to_vec());
         self.world.files.insert_file(MountId::ROOT, path.trim_start_matches('/'), text, 0).expect("a place");
         self
     }
 
-    pub fn ctx(&self) -> Ctx {
+    pub(crate) fn ctx(&self) -> Ctx {
         let mut ctx = self.world.ctx(&self.args, &self.env);
         let mut grants = self.grants.clone();
         for name in &self.listen {
@@ -66,21 +66,21 @@ impl Stage {
         ctx
     }
 
-    pub fn time(&self) -> Time {
+    pub(crate) fn time(&self) -> Time {
         Time::new(self.world.clock.clone(), self.timers.clone())
     }
 
     /// Runs a script to its end.
-    pub fn run(&self, text: &str) -> Ran {
+    pub(crate) fn run(&self, text: &str) -> Ran {
         self.try_run(text).unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    pub fn try_run(&self, text: &str) -> Result<Ran, Problem> {
+    pub(crate) fn try_run(&self, text: &str) -> Result<Ran, Problem> {
         self.run_beside(text, |_| {})
     }
 
     /// Runs a script to its end, beside tasks of ours: peers, say. One that ends with `Some` ends the run.
-    pub fn run_beside<'a>(
+    pub(crate) fn run_beside<'a>(
         &'a self,
         text: &str,
         peers: impl FnOnce(&mut Executor<'a, Option<Ending>>),
@@ -109,14 +109,14 @@ impl Stage {
         String::from_utf8_lossy(&self.world.stdio.stderr()).into_owned()
     }
 
-    pub fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.world.clock.monotonic()
     }
 }
 
 /// Runs a script that must end well, and gives what it printed.
 #[track_caller]
-pub fn prints(text: &str) -> String {
+pub(crate) fn prints(text: &str) -> String {
     let ran = Stage::new().run(text);
     assert_eq!(ran.ending, Ending::Exited(0), "{}\n{}", ran.out, ran.err);
     ran.out

@@ -465,10 +465,6 @@ impl UserData for Handle {
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
-    use mlua::Lua;
-
     use super::{Held, NO_MEMORY, OVERHEAD, Scalar, Store};
 
     #[test]
