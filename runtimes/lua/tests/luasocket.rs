@@ -160,7 +160,7 @@ fn objects_are_of_its_classes() {
          print(socket.skip(2, 1, 2, 'c'), socket._DATAGRAMSIZE, socket.BLOCKSIZE, require 'mime'._VERSION)",
         "tcp{master}\ttcp{server}\ttcp{client}\tudp{unconnected}\nudp{connected}\n\
          tcp{master}: P\ttcp{server}: P\tuserdata\n127.0.0.1\t7\tinet\n127.0.0.1\t7\tinet\ninet4\t-1\ttrue\n\
-         -1\t-1\n1\t1\n2.5\t4\nc\t8192\t2048\tMIME 1.0.3\n",
+         -1.0\t-1.0\n1\t1\n2.5\t4.0\nc\t8192\t2048\tMIME 1.0.3\n",
     );
 }
 

@@ -1,10 +1,10 @@
 //! `cjson` and `cjson.safe`: lua-cjson 2.1's interface and error texts over our [`json`](crate::modules::data::json).
 //!
-//! As in its releases since 2.1.0.7 integers are integers; and of OpenResty's additions there are `empty_array`,
-//! `array_mt`, `empty_array_mt`, `encode_empty_table_as_object`, `encode_escape_forward_slash` and
-//! `decode_array_with_array_mt`. `encode_keep_buffer` is taken and has nothing to do.
+//! Of OpenResty's additions there are `empty_array`, `array_mt`, `empty_array_mt`, `encode_empty_table_as_object`,
+//! `encode_escape_forward_slash` and `decode_array_with_array_mt`. `encode_keep_buffer` is taken and has nothing to do.
 //!
-//! Not as there: nesting over [`DEEPEST`](write::DEEPEST) is excessive whatever the limit is set to.
+//! Not as in 2.1.0: what JSON writes as an integer is one (only `0x10` and its like are floats, as all numbers are
+//! there), and nesting over [`DEEPEST`](write::DEEPEST) is excessive whatever the limit is set to.
 
 use std::{cell::RefCell, rc::Rc};
 
