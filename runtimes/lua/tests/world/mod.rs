@@ -1,13 +1,17 @@
 //! Scripts in the fake world: what they print, how they end, with peers on a network in memory.
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
-use std::sync::Arc;
+use std::{
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lunette_hostcalls::{
     Clock, Ctx, Ending, Grants, Listening, Nanos, Net,
-    fake::{FakeHost, FakeWorld},
+    fake::{FakeClock, FakeHost, FakeWorld},
     ramfs::MountId,
-    task::{Executor, Time, Timers},
+    task::{Executor, Host, Time, Timers},
 };
 use lunette_lua::{Limits, Problem};
 
@@ -21,6 +25,36 @@ pub(crate) struct Stage {
     pub(crate) listen: Vec<&'static str>,
     pub(crate) grants: Grants,
     pub(crate) timers: Arc<Timers>,
+    /// How much time passes while the script runs and does not wait: none, unless it asks again and again for what
+    /// only time can bring.
+    pub(crate) pace: Nanos,
+}
+
+/// A run that takes so long will not end.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// The host of the fake world, with a pace and an end.
+struct Paced {
+    host: FakeHost,
+    clock: Arc<FakeClock>,
+    pace: Nanos,
+    begun: Instant,
+}
+
+impl Host for Paced {
+    fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
+        if self.begun.elapsed() > PATIENCE {
+            return ControlFlow::Break(());
+        }
+        if !idle {
+            self.clock.advance(self.pace);
+        }
+        self.host.park(idle, until)
+    }
+
+    fn stopping(&self) -> bool {
+        self.host.stopping()
+    }
 }
 
 /// What became of it.
@@ -43,6 +77,7 @@ impl Stage {
             listen: Vec::new(),
             grants: Grants::default(),
             timers: Arc::default(),
+            pace: 0,
         }
     }
 
@@ -90,12 +125,17 @@ impl Stage {
         let mut executor = Executor::new(self.timers.clone());
         executor.spawn(async move { Some(script.run().await) });
         peers(&mut executor);
-        let mut host = FakeHost::new(&self.world);
+        let mut host = Paced {
+            host: FakeHost::new(&self.world),
+            clock: self.world.clock.clone(),
+            pace: self.pace,
+            begun: Instant::now(),
+        };
         let ending = loop {
             match executor.next(&*self.world.clock, &mut host) {
                 Some(Some(ending)) => break ending,
                 Some(None) => {}
-                None => panic!("it waits for ever; so far:\n{}", self.out()),
+                None => panic!("it waits, or goes on, for ever; so far:\n{}", self.out()),
             }
         };
         Ok(Ran { ending, out: self.out(), err: self.err() })

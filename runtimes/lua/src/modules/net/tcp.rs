@@ -507,12 +507,18 @@ impl Tcp {
                 if whole.is_some() {
                     out.pop();
                 }
-                // As LuaSocket does: every CR goes, wherever it is.
-                let mut at = 0;
-                out.retain(|byte| {
-                    at += 1;
-                    at <= start || *byte != b'\r'
-                });
+                // As LuaSocket does: every CR goes, wherever it is. What was there before is not looked at again, or a
+                // long line would cost the square of its length.
+                if let Some(first) = memchr::memchr(b'\r', &out[start..]) {
+                    let mut kept = start + first;
+                    for at in kept..out.len() {
+                        if out[at] != b'\r' {
+                            out[kept] = out[at];
+                            kept += 1;
+                        }
+                    }
+                    out.truncate(kept);
+                }
                 if whole.is_none() && here > room { Err(Fault::TooLarge) } else { Ok(whole.is_some()) }
             }
             Pattern::Until(end, _) => {
