@@ -1,9 +1,8 @@
 //! The client before servers that say what a test has them say.
 
-mod stage;
-
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
+use crate::stage::{AT, SECOND, Stage, accept, send, some};
 use http::{Method, Request};
 use lunette_hostcalls::{Errno, Grants, Interest, Network, TcpStream, task::Spawner, task::until};
 use lunette_http::{
@@ -11,7 +10,6 @@ use lunette_http::{
     client::{Client, Kind, Limits, Options},
     tls,
 };
-use stage::{AT, SECOND, Stage, accept, send, some};
 
 /// What a server was asked: connection by connection, head by head.
 type Heard = Rc<RefCell<Vec<(usize, String)>>>;

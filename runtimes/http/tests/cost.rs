@@ -1,6 +1,4 @@
-//! What a request costs beside its handler: `cargo test --release -p lunette-http --test cost -- --ignored --nocapture`.
-
-mod stage;
+//! What a request costs beside its handler: `cargo test --release -p lunette-http --test tests cost -- --ignored --nocapture`.
 
 use std::{
     cell::Cell,
@@ -14,6 +12,7 @@ use std::{
     time::Instant,
 };
 
+use crate::stage::Stage;
 use http::Response;
 use lunette_hostcalls::{
     Errno, Interest, Nanos, Ready, Shutdown, Source, TcpStream,
@@ -23,7 +22,6 @@ use lunette_http::{
     Body, Stream,
     server::{Settings, serve},
 };
-use stage::Stage;
 
 /// A client that sends its next request once it has the answer to the last.
 struct Asker {

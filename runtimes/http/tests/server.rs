@@ -1,7 +1,5 @@
 //! The server before peers who send and read as they like.
 
-mod stage;
-
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use http::{Request, Response};
@@ -18,7 +16,7 @@ use lunette_http::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use stage::{AT, Issuer, SECOND, Stage, accept, all, connect, read_until, send, some};
+use crate::stage::{AT, Issuer, SECOND, Stage, accept, all, connect, read_until, send, some};
 
 /// What became of connections, in the order of their ends.
 type Faults = Rc<RefCell<Vec<Option<String>>>>;

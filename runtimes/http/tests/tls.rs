@@ -1,14 +1,12 @@
 //! Handshakes, good and bad, by a clock that is ours.
 
-mod stage;
-
 use std::rc::Rc;
 
+use crate::stage::{AT, Issued, Issuer, SECOND, Stage, accept, connect, send};
 use lunette_http::{
     Plain, Stream,
     tls::{Agreed, Client, Clients, Identity, Server, Trust},
 };
-use stage::{AT, Issued, Issuer, SECOND, Stage, accept, connect, send};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// One handshake: what the client makes of it, and what the server does.

@@ -1,7 +1,5 @@
 //! Scripts that ask for too much (`tests/lua/limits`) end as they say, in the fake world.
 
-mod world;
-
 use std::{
     fs,
     path::Path,
@@ -9,8 +7,8 @@ use std::{
     time::Duration,
 };
 
+use crate::world::{Ran, Stage};
 use lunette_hostcalls::{Ending, Limit, fake::FakeHost, task::Executor};
-use world::{Ran, Stage};
 
 /// What a script says of itself.
 struct Told {

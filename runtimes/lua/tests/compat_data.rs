@@ -1,9 +1,7 @@
 //! `cjson`, `bit`, `zlib`, `lfs`, `compat51`: what existing code asks for answers as the original does.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 #[test]
 fn cjson_speaks_as_lua_cjson_does() {

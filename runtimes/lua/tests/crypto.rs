@@ -1,8 +1,6 @@
 //! `crypto`, `base64`, `hex` and `url`, against the vectors of their standards.
 
-mod world;
-
-use world::{Stage, prints};
+use crate::world::{Stage, prints};
 
 #[test]
 fn hashes_are_those_of_their_standards() {

@@ -1,9 +1,6 @@
 //! `http.serve`: what handlers get, what they give back, and what becomes of it.
 
-mod peers;
-mod world;
-
-use peers::{Peer, served};
+use crate::peers::{Peer, served};
 
 const HELLO: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

@@ -1,11 +1,8 @@
 //! `http.request`, its shorthands, and `http.proxy`: against a server of the same script.
 
-mod peers;
-mod world;
-
+use crate::peers::talked;
+use crate::world::Stage;
 use lunette_hostcalls::Ending;
-use peers::talked;
-use world::Stage;
 
 /// A script that is granted a server on port 81, and asks it.
 fn stage() -> Stage {

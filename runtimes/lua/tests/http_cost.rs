@@ -1,7 +1,5 @@
-//! What a request costs: `cargo test --release -p lunette-lua --test http_cost -- --ignored --nocapture`, under
+//! What a request costs: `cargo test --release -p lunette-lua --test tests http_cost -- --ignored --nocapture`, under
 //! `perf stat -e instructions:u` for a number that is the same each time.
-
-mod world;
 
 use std::{
     net::SocketAddr,
@@ -13,10 +11,10 @@ use std::{
     time::Instant,
 };
 
+use crate::world::Stage;
 use lunette_hostcalls::{
     Errno, Interest, Listening, Nanos, Ready, Shutdown, Source, TcpListener, TcpStream, task::replace_waker,
 };
-use world::Stage;
 
 /// A client that sends its next request once it has the answer to the last.
 struct Asker {

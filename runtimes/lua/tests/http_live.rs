@@ -1,11 +1,8 @@
 //! Servers over time: limits, slow clients, WebSockets, events, and their end.
 
-mod peers;
-mod world;
-
+use crate::peers::{Peer, served, talked};
+use crate::world::Stage;
 use lunette_hostcalls::Ending;
-use peers::{Peer, served, talked};
-use world::Stage;
 
 const HELLO: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 

@@ -1,11 +1,8 @@
 //! `http.router()`, static files and templates.
 
-mod peers;
-mod world;
-
+use crate::peers::{Answer, Peer, talked};
+use crate::world::{Ran, Stage, prints};
 use lunette_hostcalls::ramfs::MountId;
-use peers::{Answer, Peer, talked};
-use world::{Ran, Stage, prints};
 
 /// A script that makes `app`, and serves it.
 #[track_caller]

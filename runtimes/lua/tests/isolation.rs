@@ -1,9 +1,7 @@
 //! What a handler can't do to the others, and how a service ends.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 #[test]
 fn a_handler_cannot_make_a_global() {

@@ -1,9 +1,7 @@
 //! `json`: what is text and what is not, there and back.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 #[test]
 fn values_are_text_and_back() {

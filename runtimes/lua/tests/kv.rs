@@ -1,8 +1,6 @@
 //! `kv`: stores outside of Lua's memory.
 
-mod world;
-
-use world::{Stage, prints};
+use crate::world::{Stage, prints};
 
 #[test]
 fn values_are_set_counted_and_deleted() {

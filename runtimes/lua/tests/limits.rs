@@ -1,9 +1,7 @@
 //! Limits that hold: memory, time, instructions, depth; and one task that computes does not stop the others.
 
-mod world;
-
+use crate::world::{Ran, Stage, prints};
 use lunette_hostcalls::{Ending, Limit};
-use world::{Ran, Stage, prints};
 
 const SECOND: u64 = 1_000_000_000;
 

@@ -1,8 +1,6 @@
 //! `log`: lines on standard error.
 
-mod world;
-
-use world::Stage;
+use crate::world::Stage;
 
 fn logs(env: &[(&'static str, &'static str)], script: &str) -> String {
     let mut stage = Stage::new();

@@ -1,9 +1,7 @@
 //! LPeg: its own test passes, and no pattern hangs or crashes its host.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::{Ending, Limit};
-use world::{Stage, prints};
 
 #[test]
 fn the_test_of_the_release_passes() {

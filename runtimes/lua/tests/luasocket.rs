@@ -1,18 +1,14 @@
 //! LuaSocket: its own test programs, unmodified, and what they do not look at.
 
-mod world;
-
+use crate::release;
+use crate::world::{LIMITS, Stage, prints};
 use lunette_hostcalls::{Ending, Grants};
 use lunette_lua::start;
-use world::{LIMITS, Stage, prints};
-
-#[path = "../../../tests/vendored.rs"]
-mod vendored;
 
 #[test]
 fn the_vendored_lua_is_the_release() {
     let vendor = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/luasocket");
-    vendored::check(&vendor, "3.1.0", "", &[]);
+    release::check(&vendor, "3.1.0", "", &[]);
 }
 
 /// A program of LuaSocket's.

@@ -1,8 +1,6 @@
 //! `metrics`: the text that Prometheus reads.
 
-mod world;
-
-use world::{Stage, prints};
+use crate::world::{Stage, prints};
 
 #[test]
 fn the_text_is_prometheus_own() {

@@ -1,11 +1,9 @@
 //! `net` and `dns`: sockets that block their task and nothing else, in all weathers.
 
-mod world;
-
 use std::time::Duration;
 
+use crate::world::{Ran, Stage};
 use lunette_hostcalls::{Ending, Grants, Interest, Net, fake::Weather, task::until};
-use world::{Ran, Stage};
 
 fn stage() -> Stage {
     let mut stage = Stage::new();

@@ -1,10 +1,8 @@
 //! For the developer: a prompt in the service, and code that is replaced while it serves.
 
-mod world;
-
+use crate::world::Stage;
 use lunette_hostcalls::{Ending, fake::FakeHost, task::Executor};
 use lunette_lua::{Instance, Problem, Reloader};
-use world::Stage;
 
 /// Runs a script beside what `drive` does with it.
 fn with(

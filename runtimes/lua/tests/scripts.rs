@@ -1,10 +1,8 @@
 //! Scripts begin and end.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
 use lunette_lua::Problem;
-use world::{Stage, prints};
 
 #[test]
 fn a_script_runs_and_prints() {

@@ -1,9 +1,7 @@
 //! TLS in scripts: `net`'s, LuaSec's shape, and LuaSocket's HTTP over it.
 
-mod world;
-
+use crate::world::{Ran, Stage};
 use lunette_hostcalls::Grants;
-use world::{Ran, Stage};
 
 /// Certificates by an issuer of their own, as globals of the script's: `ca`, `cert`, `key` (of `server.test` and
 /// 127.0.0.1), `oldcert`, `oldkey` (of the same, but expired).

@@ -1,11 +1,9 @@
 //! The standard library over host calls: `io`, `os`, `package`, `load`, `debug`, and what bounds patterns and loops.
 
-mod world;
-
 use std::time::{Duration, Instant};
 
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 /// Runs a script of assertions.
 #[track_caller]

@@ -1,9 +1,7 @@
 //! The official tests of Lua 5.4 ("testes" of its repository), as they are released: see `lua-suite/README.md`.
 
-mod world;
-
+use crate::world::Stage;
 use lunette_hostcalls::{Ending, ramfs::MountId};
-use world::Stage;
 
 /// Files that are left out, and why.
 const LEFT_OUT: &[(&str, &str)] = &[

@@ -1,11 +1,9 @@
 //! The annotations for editors (`stubs`) say what there is, and nothing else.
 
-mod world;
-
 use std::{collections::BTreeSet, fs, path::Path};
 
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 /// Modules that editors know from elsewhere, by the names of those that they stand in for.
 const OTHERS: [&str; 22] = [

@@ -1,11 +1,9 @@
 //! Well-known Lua modules pass the tests that they were released with (`tests/lua`).
 
-mod world;
-
 use std::{fs, path::Path};
 
+use crate::world::Stage;
 use lunette_hostcalls::{Ending, ramfs::MountId};
-use world::Stage;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/lua");
 

@@ -1,9 +1,7 @@
 //! Tasks: spawned, joined, cancelled; timers; channels; coroutines in which something waits.
 
-mod world;
-
+use crate::world::{Stage, prints};
 use lunette_hostcalls::Ending;
-use world::{Stage, prints};
 
 #[track_caller]
 fn is(text: &str, expected: &str) {

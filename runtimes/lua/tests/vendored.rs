@@ -5,15 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::release;
 use sha2::{Digest as _, Sha256};
-
-#[path = "../../../tests/vendored.rs"]
-mod vendored;
 
 #[test]
 fn the_vendored_tree_is_the_release_plus_the_patch() {
     let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor/lpeg");
-    vendored::check(&vendor, "1.1.0", "limits.patch", &[]);
+    release::check(&vendor, "1.1.0", "limits.patch", &[]);
 }
 
 #[test]

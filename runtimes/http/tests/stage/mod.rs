@@ -1,5 +1,4 @@
 //! Two hosts on a network in memory, and tasks on both: time passes when all of them wait.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::{cell::RefCell, future::poll_fn, net::SocketAddr, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
@@ -10,22 +9,22 @@ use lunette_hostcalls::{
 };
 use lunette_http::tls;
 
-pub const AT: &str = "10.0.2.15:80";
+pub(crate) const AT: &str = "10.0.2.15:80";
 
 /// A world, and the host that asks.
-pub struct Stage {
-    pub world: FakeWorld,
-    pub peers: FakeNet,
-    pub time: Time,
+pub(crate) struct Stage {
+    pub(crate) world: FakeWorld,
+    pub(crate) peers: FakeNet,
+    pub(crate) time: Time,
     timers: Arc<Timers>,
 }
 
 impl Stage {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::seeded(1)
     }
 
-    pub fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         let world = FakeWorld::new(seed);
         let peers = world.net.host("10.0.2.77".parse().unwrap());
         let timers = Arc::<Timers>::default();
@@ -34,7 +33,7 @@ impl Stage {
 
     /// Runs `main`, and whatever it spawns, until `main` ends.
     #[track_caller]
-    pub fn run<T: 'static>(&self, main: impl AsyncFnOnce(Spawner) -> T + 'static) -> T {
+    pub(crate) fn run<T: 'static>(&self, main: impl AsyncFnOnce(Spawner) -> T + 'static) -> T {
         let mut local = Local::default();
         let spawner = local.spawner().clone();
         let result = Rc::new(RefCell::new(None));
@@ -56,16 +55,16 @@ impl Stage {
         result.take().unwrap()
     }
 
-    pub fn now(&self) -> Nanos {
+    pub(crate) fn now(&self) -> Nanos {
         self.world.clock.monotonic()
     }
 
-    pub fn listen(&self, at: &str) -> Arc<dyn TcpListener> {
+    pub(crate) fn listen(&self, at: &str) -> Arc<dyn TcpListener> {
         self.world.net.listen(at.parse().unwrap(), 2000).unwrap()
     }
 
     /// The network of whoever asks: all is granted.
-    pub fn network(&self) -> Network {
+    pub(crate) fn network(&self) -> Network {
         let mut grants = Grants::default();
         grants.connect.push("*:*".parse().unwrap());
         grants.resolve.push("*".parse().unwrap());
@@ -73,17 +72,17 @@ impl Stage {
     }
 }
 
-pub async fn accept(listener: &Arc<dyn TcpListener>) -> Arc<dyn TcpStream> {
+pub(crate) async fn accept(listener: &Arc<dyn TcpListener>) -> Arc<dyn TcpStream> {
     until(&**listener, Interest::Read, || listener.accept()).await.unwrap().0
 }
 
-pub async fn connect(net: &FakeNet, at: &str) -> Arc<dyn TcpStream> {
+pub(crate) async fn connect(net: &FakeNet, at: &str) -> Arc<dyn TcpStream> {
     let stream = net.connect(at.parse::<SocketAddr>().unwrap()).unwrap();
     until(&*stream, Interest::Write, || stream.connected()).await.unwrap();
     stream
 }
 
-pub async fn send(stream: &Arc<dyn TcpStream>, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(crate) async fn send(stream: &Arc<dyn TcpStream>, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let sent = until(&**stream, Interest::Write, || stream.write(bytes)).await?;
         bytes = &bytes[sent..];
@@ -92,14 +91,14 @@ pub async fn send(stream: &Arc<dyn TcpStream>, mut bytes: &[u8]) -> Result<(), E
 }
 
 /// What comes next; empty at the end.
-pub async fn some(stream: &Arc<dyn TcpStream>) -> Result<Vec<u8>, Errno> {
+pub(crate) async fn some(stream: &Arc<dyn TcpStream>) -> Result<Vec<u8>, Errno> {
     let mut buf = [0; 4096];
     let took = until(&**stream, Interest::Read, || stream.read(&mut buf)).await?;
     Ok(buf[..took].to_vec())
 }
 
 /// All that comes, to the end.
-pub async fn all(stream: &Arc<dyn TcpStream>) -> Vec<u8> {
+pub(crate) async fn all(stream: &Arc<dyn TcpStream>) -> Vec<u8> {
     let mut got = Vec::new();
     while let Ok(piece) = some(stream).await {
         if piece.is_empty() {
@@ -111,7 +110,7 @@ pub async fn all(stream: &Arc<dyn TcpStream>) -> Vec<u8> {
 }
 
 /// Reads until what came ends in `end`.
-pub async fn read_until(stream: &Arc<dyn TcpStream>, end: &str) -> String {
+pub(crate) async fn read_until(stream: &Arc<dyn TcpStream>, end: &str) -> String {
     let mut got = Vec::new();
     let mut buf = [0; 1];
     while !got.ends_with(end.as_bytes()) {
@@ -124,29 +123,29 @@ pub async fn read_until(stream: &Arc<dyn TcpStream>, end: &str) -> String {
     String::from_utf8(got).unwrap()
 }
 
-pub const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
 /// Certificates for tests, by an issuer of their own.
-pub struct Issuer {
+pub(crate) struct Issuer {
     params: rcgen::CertificateParams,
     key: rcgen::KeyPair,
-    pub pem: String,
+    pub(crate) pem: String,
 }
 
 /// In PEM.
-pub struct Issued {
-    pub chain: String,
-    pub key: String,
+pub(crate) struct Issued {
+    pub(crate) chain: String,
+    pub(crate) key: String,
 }
 
 impl Issued {
-    pub fn identity(&self) -> tls::Identity<'_> {
+    pub(crate) fn identity(&self) -> tls::Identity<'_> {
         tls::Identity { chain: self.chain.as_bytes(), key: self.key.as_bytes() }
     }
 }
 
 impl Issuer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = rcgen::CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -158,11 +157,11 @@ impl Issuer {
         Self { params, key, pem }
     }
 
-    pub fn issue(&self, names: &[&str]) -> Issued {
+    pub(crate) fn issue(&self, names: &[&str]) -> Issued {
         self.issue_until(names, 2020, 2040)
     }
 
-    pub fn issue_until(&self, names: &[&str], from: i32, until: i32) -> Issued {
+    pub(crate) fn issue_until(&self, names: &[&str], from: i32, until: i32) -> Issued {
         let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
         let mut params = rcgen::CertificateParams::new(names).unwrap();
         params.not_before = rcgen::date_time_ymd(from, 1, 1);

@@ -1,5 +1,4 @@
 //! Clients of a script's server, on another host of the fake network: what they send is theirs to say, to the byte.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -12,7 +11,7 @@ use lunette_hostcalls::{
 use crate::world::{Ran, Stage};
 
 /// A connection to the script's port 80.
-pub struct Peer {
+pub(crate) struct Peer {
     net: FakeNet,
     time: Time,
     socket: Arc<dyn TcpStream>,
@@ -22,28 +21,28 @@ pub struct Peer {
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.all(name).first().copied()
     }
 
-    pub fn all(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers.iter().filter(|(known, _)| known == name).map(|(_, value)| &value[..]).collect()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).expect("text")
     }
 }
 
 impl Peer {
-    pub async fn connect(net: FakeNet, time: Time) -> Self {
+    pub(crate) async fn connect(net: FakeNet, time: Time) -> Self {
         let at: SocketAddr = "10.0.2.15:80".parse().expect("an address");
         let socket = loop {
             let socket = net.connect(at).expect("a way");
@@ -58,15 +57,15 @@ impl Peer {
     }
 
     /// Another connection.
-    pub async fn again(&self) -> Self {
+    pub(crate) async fn again(&self) -> Self {
         Self::connect(self.net.clone(), self.time.clone()).await
     }
 
-    pub async fn wait(&self, seconds: f64) {
+    pub(crate) async fn wait(&self, seconds: f64) {
         self.time.sleep(Duration::from_secs_f64(seconds)).await;
     }
 
-    pub async fn write(&self, mut bytes: &[u8]) {
+    pub(crate) async fn write(&self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             match until(&*self.socket, Interest::Write, || self.socket.write(bytes)).await {
                 Ok(took) => bytes = &bytes[took..],
@@ -76,16 +75,12 @@ impl Peer {
         }
     }
 
-    pub fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.socket.abort();
     }
 
-    pub fn end(&self) {
-        let _ = self.socket.shutdown(lunette_hostcalls::Shutdown::Write);
-    }
-
     /// Takes in more of what comes; `false`: there is no more.
-    pub async fn read_some(&self) -> bool {
+    pub(crate) async fn read_some(&self) -> bool {
         let mut buf = [0; 16 << 10];
         match until(&*self.socket, Interest::Read, || self.socket.read(&mut buf)).await {
             Ok(0) | Err(_) => false,
@@ -96,20 +91,20 @@ impl Peer {
         }
     }
 
-    pub async fn read_all(&self) -> Vec<u8> {
+    pub(crate) async fn read_all(&self) -> Vec<u8> {
         while self.read_some().await {}
         self.came.take()
     }
 
     /// So much of what comes, to the byte.
-    pub async fn exactly(&self, count: usize) -> Vec<u8> {
+    pub(crate) async fn exactly(&self, count: usize) -> Vec<u8> {
         while self.came.borrow().len() < count {
             assert!(self.read_some().await, "it ends early: {:?}", self.shown());
         }
         self.came.borrow_mut().drain(..count).collect()
     }
 
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         String::from_utf8_lossy(&self.came.borrow()).into_owned()
     }
 
@@ -123,13 +118,13 @@ impl Peer {
         }
     }
 
-    pub async fn ask(&self, request: &str) -> Answer {
+    pub(crate) async fn ask(&self, request: &str) -> Answer {
         self.write(request.as_bytes()).await;
         if request.starts_with("HEAD") { self.head().await } else { self.answer().await }
     }
 
     /// An answer's head, and no body.
-    pub async fn head(&self) -> Answer {
+    pub(crate) async fn head(&self) -> Answer {
         let head = String::from_utf8(self.up_to(b"\r\n\r\n").await).expect("text");
         let mut lines = head.trim_end().split("\r\n");
         let status = lines.next().expect("a status line");
@@ -139,7 +134,7 @@ impl Peer {
         Answer { status, headers: lines.filter_map(field).collect(), body: Vec::new() }
     }
 
-    pub async fn answer(&self) -> Answer {
+    pub(crate) async fn answer(&self) -> Answer {
         let mut answer = self.head().await;
         if matches!(answer.status, 101 | 204 | 304) {
             return answer;
@@ -166,7 +161,11 @@ impl Peer {
 
 /// Runs a script that serves port 80 until `talk` has ended.
 #[track_caller]
-pub fn talked<F: Future<Output = ()>>(stage: &Stage, script: &str, talk: impl FnOnce(Peer) -> F) -> Ran {
+pub(crate) fn talked<F: Future<Output = ()>>(
+    stage: &Stage,
+    script: &str,
+    talk: impl FnOnce(Peer) -> F,
+) -> Ran {
     let net = stage.world.net.host("10.0.0.9".parse().expect("an address"));
     let time = stage.time();
     let done = Rc::new(RefCell::new(false));
@@ -188,7 +187,7 @@ pub fn talked<F: Future<Output = ()>>(stage: &Stage, script: &str, talk: impl Fn
 
 /// The same with this as the handler.
 #[track_caller]
-pub fn served<F: Future<Output = ()>>(handler: &str, talk: impl FnOnce(Peer) -> F) -> Ran {
+pub(crate) fn served<F: Future<Output = ()>>(handler: &str, talk: impl FnOnce(Peer) -> F) -> Ran {
     let mut stage = Stage::new();
     stage.listen = vec!["80"];
     let script = format!("assert(require('http').serve{{ handler = function(req) {handler}\nend }}):wait()");

@@ -1,5 +1,4 @@
 //! Scripts in the fake world: what they print, how they end, with peers on a network in memory.
-#![allow(dead_code, reason = "each test file uses its part of it")]
 
 use std::{
     ops::ControlFlow,
