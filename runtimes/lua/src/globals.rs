@@ -76,7 +76,7 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
             Ok(())
         })?
     };
-    lua.load(REQUIRE).set_name("=require").call((loading, loaded, package))
+    lua.load(REQUIRE).set_name("=[lua]").call((loading, loaded, package))
 }
 
 /// Looks at assignments from now on.

@@ -69,6 +69,7 @@ fn a_script_that_computes_for_ever_runs_out_wherever_it_does() {
         "while true do coroutine.resume(coroutine.create(function() pcall(function() while true do end end) end)) end",
         "local co = coroutine.wrap(function() while true do coroutine.yield() end end) while true do co() end",
         "table.sort({ 3, 2, 1 }, function() while true do end end)",
+        "while true do load(function() while true do end end) end",
         "while true do pcall(table.sort, { 3, 2, 1 }, function() while true do end end) end",
         "local t = setmetatable({}, { __index = function() while true do end end }) print(t.x)",
         "local t = setmetatable({}, { __tostring = function() while true do end end }) print(tostring(t))",

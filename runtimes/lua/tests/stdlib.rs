@@ -361,6 +361,21 @@ fn debug_shows_what_is_the_scripts_and_guards_what_is_not() {
 }
 
 #[test]
+fn what_load_catches_is_as_it_was_raised() {
+    let out = prints(
+        "for _, call in ipairs { function(f, ...) return f(...) end, pcall } do
+           print((select(-1, call(load, function() error('reader') end))))
+           print((select(-1, call(load, function() return nil .. 'x' end))))
+           print((select(-1, call(load, 'local a = ' .. ('{'):rep(300)))))
+           print((select(-1, call(load, 'x =', '=chunk'))))
+         end",
+    );
+    let once = "test.lua:2: reader\ntest.lua:3: attempt to concatenate a nil value\nC stack overflow\n\
+                chunk:1: unexpected symbol near <eof>\n";
+    assert_eq!(out, once.repeat(2));
+}
+
+#[test]
 fn a_warning_is_a_line_on_standard_error_once_it_is_on() {
     let ran = Stage::new().run("warn('no') warn('@on') warn('a', 'b') warn('@off') warn('no')");
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", "Lua warning: ab\n"));

@@ -6,7 +6,7 @@
 //! - [`place`] finds files by their paths, [`stream`] buffers them; [`io`], [`os`] (with [`date`]) and [`package`] are the
 //!   libraries.
 //! - [`patterns`] matches, [`strings`] decides when PUC's own matcher may; `prelude.lua` is what is best said in Lua:
-//!   `load`, `require`, the bounds of `table`; `debug.lua` is the guard of `debug`.
+//!   `load`, the bounds of `table`; `debug.lua` is the guard of `debug`.
 //!
 //! Promises: PUC 5.4's results and messages; nothing allocates more than the script may have, and no call runs for long
 //! without the limits on instructions noticing: what is done in Rust is charged to the virtual machine
@@ -16,9 +16,9 @@
 
 use std::rc::Rc;
 
-use mlua::{Function, Lua, MultiValue, Table};
+use mlua::{Function, IntoLua as _, Lua, MultiValue, Table, Value};
 
-use crate::world::World;
+use crate::{failures, world::World};
 
 mod args;
 mod date;
@@ -54,6 +54,13 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
     package::open(&library, &natives)?;
     strings::open(&library, &natives)?;
     natives.raw_set("put", io::put(&library)?)?;
+    natives.raw_set(
+        "caught",
+        lua.create_function(|lua, error: Value| match error {
+            Value::Error(_) => failures::caught(error).into_lua(lua),
+            other => Ok(other),
+        })?,
+    )?;
     natives.raw_set("debug", debug::open(lua)?)?;
     natives.raw_set("guards", debug::guards(lua)?)?;
     rest.call::<()>((globals, natives))

@@ -39,8 +39,22 @@ local function rest(_G, natives)
     return put(concat(words, "\t", 1, n) .. "\n")
   end
 
+  -- Lua's parser leaves its errors, and those of the function that it reads from, to the handler of the task: what that
+  -- made of them is words again, or is not to be caught.
+  local puc_load, caught = _G.load, natives.caught
+  local function settled(chunk, words)
+    if chunk == nil and type(words) == "userdata" then
+      local told = caught(words)
+      if told == nil then error(words, 0) end
+      words = told
+    end
+    return chunk, words
+  end
+  local function load(...)
+    return settled(puc_load(...))
+  end
+
   -- Bytecode is not checked by anybody: a chunk is text, whatever its mode says.
-  local load = _G.load
   local function text_only(chunk, name, mode, ...)
     if mode == nil then
       mode = "t"
@@ -112,37 +126,6 @@ local function rest(_G, natives)
   end
 
   package.searchers = { preloaded, in_files, native_module, built_in }
-
-  -- Unlike PUC's, what a module does when it is loaded may wait.
-  function _G.require(name)
-    if type(name) ~= "string" then
-      if type(name) ~= "number" then
-        error("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")", 2)
-      end
-      name = tostring(name)
-    end
-    local module = loaded[name]
-    if module then return module end
-    local searchers = package.searchers
-    if type(searchers) ~= "table" then error("'package.searchers' must be a table", 2) end
-    local tried = ""
-    for i = 1, math.maxinteger do
-      local searcher = rawget(searchers, i)
-      if searcher == nil then error(format("module '%s' not found:%s", name, tried), 2) end
-      local loader, extra = searcher(name)
-      if type(loader) == "function" then
-        local made = loader(name, extra)
-        if made ~= nil then
-          loaded[name] = made
-        elseif loaded[name] == nil then
-          loaded[name] = true
-        end
-        return loaded[name], extra
-      elseif type(loader) == "string" then
-        tried = tried .. "\n\t" .. loader
-      end
-    end
-  end
 
   ---------------------------------------------------------------- string
   local string = _G.string
