@@ -229,9 +229,13 @@ impl Shared {
             }
         }
         let draining = self.draining.take();
-        let left = draining
-            .into_iter()
-            .filter_map(|(mut state, at)| (at > now && state.poll(cx).is_pending()).then_some((state, at)));
+        let left = draining.into_iter().filter_map(|(mut state, at)| {
+            if at <= now {
+                state.cancel();
+                return None;
+            }
+            state.poll(cx).is_pending().then_some((state, at))
+        });
         let left: Vec<_> = left.collect();
         self.draining.borrow_mut().extend(left);
         match self.serving.borrow_mut().poll(cx) {

@@ -110,9 +110,14 @@ impl State {
     /// It runs no more. Its tasks' variables are closed if that was asked for; what it wrote is still to go out.
     pub(crate) fn end(&mut self) -> Lua {
         if self.world.closes.get() {
-            self.local = Local::default();
+            self.cancel();
         }
         self.lua.clone()
+    }
+
+    /// Ends its tasks, and closes their variables.
+    pub(crate) fn cancel(&mut self) {
+        self.local = Local::default();
     }
 
     /// How its main chunk ended (well?); `None`: it runs.
