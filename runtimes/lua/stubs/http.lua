@@ -328,6 +328,19 @@ function http.patch(url, options) end
 ---@return string|nil err
 function http.delete(url, options) end
 
+---@class http.WsConnectOptions: http.WsOptions
+---@field headers? http.Headers
+---@field timeout? number seconds, until it is open
+---@field verify? boolean `false`: whoever it is
+---@field ca? string whom to trust instead of the usual roots: PEM, or the name of a file of it
+
+---@async
+---@param url string `ws://host/path`, or `wss://`
+---@param options? http.WsConnectOptions
+---@return http.WebSocket|nil ws
+---@return string|nil err
+function http.ws_connect(url, options) end
+
 ---@class http.ProxyOptions: http.RequestOptions
 ---@field keep_host? boolean
 
