@@ -4,7 +4,7 @@
 
 use core::ffi::c_int;
 
-use crate::{arch::traps::Frame, boot, cell::StaticCell, console::log, symbols::Symbols};
+use crate::{arch::traps::Frame, boot, cold, console::log, symbols::Symbols};
 
 const MAX_FRAMES: usize = 48;
 const REGISTER_IP: c_int = -1;
@@ -42,13 +42,7 @@ unsafe extern "C" {
     fn unw_init_local(cursor: *mut Cursor, context: *mut Context) -> c_int;
     fn unw_step(cursor: *mut Cursor) -> c_int;
     fn unw_get_reg(cursor: *mut Cursor, register: c_int, value: *mut u64) -> c_int;
-
 }
-
-/// Room for the names (see `symbols`): zeros until `cargo xtask image` writes them.
-#[used]
-#[unsafe(link_section = ".lunette.symbols")]
-static TABLE: StaticCell<[u8; 256 * 1024]> = StaticCell::new([0; 256 * 1024]);
 
 /// Prints the backtrace of interrupted code.
 pub(crate) fn print_from(frame: &Frame) {
@@ -109,10 +103,8 @@ fn print_context(context: &mut Context) {
 
 fn print_frame(i: usize, ip: u64) {
     let image = boot::image();
-    // SAFETY: written before boot, mapped read-only. Volatile in effect: the cell keeps the compiler from
-    // taking the zeros it sees for what will be there.
-    let table = unsafe { &*TABLE.get() };
-    let name = Symbols::parse(table)
+    let name = cold::names()
+        .and_then(Symbols::parse)
         .filter(|_| image.contains(&ip))
         .and_then(|symbols| symbols.find((ip - image.start) as u32));
     match name {

@@ -31,6 +31,8 @@ mod backtrace;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod boot;
 #[cfg(any(target_env = "musl", target_os = "none"))]
+mod cold;
+#[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod console;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod network;

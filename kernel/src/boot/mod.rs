@@ -10,7 +10,7 @@ use crate::{
     arch,
     cell::StaticCell,
     cmdline::Cmdline,
-    console, floor,
+    cold, console, floor,
     mm::{self, PhysAddr},
     platform, time,
 };
@@ -81,12 +81,11 @@ pub fn info() -> &'static BootInfo {
 
 unsafe extern "C" {
     static image_start: u8;
-    static image_end: u8;
 }
 
-/// Where the image lies, bss and symbols included.
+/// Where the image lies, bss and what is packed included; whole pages.
 pub(crate) fn image() -> Range<u64> {
-    (&raw const image_start).addr() as u64..(&raw const image_end).addr() as u64
+    (&raw const image_start).addr() as u64..cold::end().next_multiple_of(4096)
 }
 
 /// Boot, as a list. Ends in the image's `main`.

@@ -84,8 +84,6 @@ pvh_entry:
     pages "offset image_start", (PRESENT | WRITE), NX
     pages "offset text_end",    PRESENT, 0
     pages "offset rodata_end",  PRESENT, NX
-    pages "offset data_end",    (PRESENT | WRITE), NX
-    pages "offset image_end",   PRESENT, NX
     pages "offset image_tables_end", (PRESENT | WRITE), NX
 
     # Their directory entries, in place of those of 2 MiB pages.

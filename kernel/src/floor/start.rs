@@ -3,6 +3,7 @@
 
 use core::{
     arch::asm,
+    ffi::c_void,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
@@ -17,6 +18,16 @@ static STACK_BOTTOM: AtomicU64 = AtomicU64::new(0);
 pub(crate) fn in_guard(address: u64) -> bool {
     let bottom = STACK_BOTTOM.load(Relaxed);
     (bottom.saturating_sub(4096)..bottom).contains(&address)
+}
+
+/// Where the program headers are that musl and libunwind read, once `main` runs.
+static HEADERS: AtomicU64 = AtomicU64::new(0);
+const HEADER_COUNT: u16 = 3;
+
+/// The image's program headers, as a process finds them.
+pub(crate) fn program_headers() -> Option<(*const c_void, u16)> {
+    let at = HEADERS.load(Relaxed);
+    (at != 0).then(|| (core::ptr::with_exposed_provenance(at as usize), HEADER_COUNT))
 }
 
 const AT_NULL: u64 = 0;
@@ -72,7 +83,7 @@ pub(crate) unsafe fn enter_main() -> ! {
         memory_size: at(end) - at(start),
         align,
     };
-    let headers = [
+    let headers: [_; HEADER_COUNT as usize] = [
         header(PT_LOAD, &raw const image_start, &raw const data_end, &raw const data_end, 4096),
         header(PT_TLS, &raw const tls_start, &raw const tls_file_end, &raw const tls_end, 64),
         header(
@@ -94,6 +105,7 @@ pub(crate) unsafe fn enter_main() -> ! {
 
     // From the top down: program name, random bytes, program headers; then what RSP points at.
     let headers_at = top - 64 - size_of_val(&headers) as u64;
+    HEADERS.store(headers_at, Relaxed);
     let random_at = top - 32;
     let name_at = top - 64;
     let vector: [u64; 19] = [

@@ -4,7 +4,7 @@
 //! `target/image/lunette.debug.elf` is the same before stripping, for gdb and objdump.
 
 use std::{
-    fmt, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -20,13 +20,18 @@ pub(crate) struct Image {
     bytes: usize,
     symbols: usize,
     table: usize,
+    cold: (usize, usize),
 }
 
 impl fmt::Display for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, bytes, symbols, table } = self;
+        let Self { path, bytes, symbols, table, cold: (cold, packed) } = self;
         let path = path.strip_prefix(root()).unwrap_or(path);
-        write!(f, "{}: {bytes} bytes, {symbols} symbols in {table}", path.display())
+        write!(
+            f,
+            "{}: {bytes} bytes, {symbols} symbols in {table}, {cold} packed into {packed}",
+            path.display()
+        )
     }
 }
 
@@ -49,12 +54,18 @@ pub(crate) fn for_the_machine(words: &[&str]) -> Result<std::process::Command> {
     Ok(command)
 }
 
-/// kernel/image/rustflags: one flag a line.
+/// kernel/image/rustflags: one flag a line. And nothing of where this machine keeps its sources gets into the image.
 fn flags() -> Result<Vec<String>> {
     let file = root().join("kernel/image/rustflags");
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    Ok(lines.map(str::to_owned).collect())
+    let mut flags: Vec<_> = lines.map(str::to_owned).collect();
+    flags.push(format!("--remap-path-prefix={}=lunette", root().display()));
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    if let Some(home) = home {
+        flags.push(format!("--remap-path-prefix={}=crates", home.join("registry/src").display()));
+    }
+    Ok(flags)
 }
 
 pub(crate) fn build() -> Result<Image> {
@@ -70,7 +81,7 @@ pub(crate) fn finish(binary: &str, name: &str) -> Result<Image> {
     let path = target().join("image").join(format!("{name}.elf"));
     put(&path.with_extension("debug.elf"), &linked)?;
     put(&path, &done.bytes)?;
-    Ok(Image { path, bytes: done.bytes.len(), symbols: done.symbols, table: done.table })
+    Ok(Image { path, bytes: done.bytes.len(), symbols: done.symbols, table: done.table, cold: done.cold })
 }
 
 /// Writes a file only if it would change, and never half of it: a VM may be booting from it.

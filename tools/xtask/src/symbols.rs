@@ -1,8 +1,10 @@
 //! The image's own names, for backtraces in the kernel, and what is left of an ELF file once only the
 //! loader reads it.
 //!
-//! The linker script leaves room for a table in a section `.lunette.symbols` that is a loaded segment of
-//! its own and the last in the file. [`finish`] fills it and cuts off what nobody boots: unused room,
+//! [`finish`] writes the table of names into the room that the linker left for it, in the section
+//! `.lunette.symbols`. Then all that is cold, from `cold_start` to `cold_end` (the tables for unwinding and
+//! this one), leaves the file and comes back compressed, in the last segment, which holds the section
+//! `.lunette.packed`: kernel/src/cold.rs says how, and unpacks it. What nobody boots is cut off: unused room,
 //! section headers, ELF symbols. The table, all little-endian:
 //!
 //! ```text
@@ -27,7 +29,10 @@ use object::{
 use crate::sh::Result;
 
 /// Where the table goes.
-const SECTION: &str = ".lunette.symbols";
+const NAMES: &str = ".lunette.symbols";
+/// Where it goes with all that is cold.
+const PACKED: &str = ".lunette.packed";
+const PAGE: u64 = 4096;
 /// The linker script's name for where the image begins; the lowest segment's address without it.
 const BASE: &str = "image_start";
 /// Names are cut to this many bytes; to fewer if the room is short.
@@ -40,56 +45,100 @@ pub(crate) struct Finished {
     pub(crate) symbols: usize,
     /// Bytes of the table.
     pub(crate) table: usize,
+    /// Bytes of what is cold, as it is in memory and as it is in the file.
+    pub(crate) cold: (usize, usize),
 }
 
-/// Fills the table of a linked image and strips the rest. Program headers keep their places and
-/// addresses; only the last segment's size changes.
+/// Fills the table of a linked image, packs what is cold, and strips the rest. Addresses stay.
 ///
-/// Fails if this is no ELF64, has no section for the table, or the table can't fit.
+/// Fails if this is no ELF64, lacks one of the sections and symbols above, or something can't fit.
 pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
     let file = ElfFile64::<LE>::parse(image).map_err(|e| format!("not an ELF64 image: {e}"))?;
-    let section =
-        file.section_by_name(SECTION).ok_or_else(|| format!("the image has no {SECTION} section"))?;
-    let (offset, room) =
-        section.file_range().ok_or_else(|| format!("{SECTION} takes no room in the file"))?;
-
     let header = FileHeader64::<LE>::parse(image)?;
     let headers = header.program_headers(LE, image)?;
-    let segment = headers
-        .iter()
-        .position(|h| h.p_type(LE) == elf::PT_LOAD && h.p_offset(LE) == offset && h.p_filesz(LE) >= room)
-        .ok_or_else(|| format!("{SECTION} is not at the beginning of a loaded segment"))?;
-    // Everything after the table goes, so nothing that is loaded may lie there.
-    if let Some(after) = headers.iter().find(|h| h.p_filesz(LE) > 0 && h.p_offset(LE) > offset) {
-        let at = after.p_offset(LE);
-        return Err(format!("{SECTION} must be last in the file, and a segment at {at:#x} follows").into());
-    }
+    let range = |section: &str| {
+        let found =
+            file.section_by_name(section).ok_or_else(|| format!("the image has no {section} section"))?;
+        found.file_range().ok_or_else(|| format!("{section} takes no room in the file"))
+    };
+    let segment = |offset: u64| {
+        let holds = |h: &ProgramHeader64<LE>| {
+            h.p_type(LE) == elf::PT_LOAD
+                && (h.p_offset(LE)..h.p_offset(LE) + h.p_filesz(LE)).contains(&offset)
+        };
+        headers.iter().position(holds).ok_or_else(|| format!("{offset:#x} is in no loaded segment"))
+    };
+    let address = |name: &str| {
+        let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
+        symbol.map(|symbol| symbol.address()).ok_or_else(|| format!("the image has no symbol {name}"))
+    };
 
+    // What is cold, with the names in it.
+    let (names_at, names_room) = range(NAMES)?;
+    let data = &headers[segment(names_at)?];
+    let in_file = |address: u64| -> Result<usize> {
+        let into = address.checked_sub(data.p_vaddr(LE)).filter(|&into| into <= data.p_filesz(LE));
+        Ok(usize::try_from(data.p_offset(LE) + into.ok_or("what is cold is not in one segment")?)?)
+    };
+    let (begin, end) = (in_file(address("cold_start")?)?, in_file(address("cold_end")?)?);
+    let mut cold = image.get(begin..end).ok_or("the image is cut short")?.to_vec();
     let functions = functions(&file)?;
-    let room = usize::try_from(room)?;
+    let room = usize::try_from(names_room)?;
     let table = NAME_LIMITS
         .iter()
         .map(|&limit| encode(&functions, limit))
         .find(|table| table.len() <= room)
         .ok_or_else(|| {
-            format!("{} functions do not fit into the {room} bytes of {SECTION}", functions.len())
+            format!("{} functions do not fit into the {room} bytes of {NAMES}", functions.len())
         })?;
+    let at = usize::try_from(names_at)?.checked_sub(begin).ok_or_else(|| format!("{NAMES} is not cold"))?;
+    patch(&mut cold, at, &table)?;
+    let stream = miniz_oxide::deflate::compress_to_vec_zlib(&cold, 10);
+    let mut packed = b"LCLD".to_vec();
+    packed.extend_from_slice(&u32::try_from(stream.len())?.to_le_bytes());
+    packed.extend_from_slice(&stream);
 
-    let mut bytes = image.get(..usize::try_from(offset)?).ok_or("the image is cut short")?.to_vec();
-    bytes.extend_from_slice(&table);
-    let size = (table.len() as u64).to_le_bytes();
-    let entry = usize::try_from(header.e_phoff(LE))? + segment * size_of::<ProgramHeader64<LE>>();
-    // Elf64_Phdr: p_filesz at 32, p_memsz at 40. Elf64_Ehdr: e_shoff at 40, e_shentsize, e_shnum and
-    // e_shstrndx from 58 on.
-    patch(&mut bytes, entry + 32, &size)?;
-    patch(&mut bytes, entry + 40, &size)?;
+    // The file: up to where the cold begins, then the last segment in its new place.
+    let (packed_at, packed_room) = range(PACKED)?;
+    let last = segment(packed_at)?;
+    if packed.len() as u64 > packed_room {
+        let long = packed.len();
+        return Err(
+            format!("what is cold takes {long} bytes, and {PACKED} has room for {packed_room}").into()
+        );
+    }
+    let data_end = in_file(address("data_file_end")?)?;
+    let after = |h: &&ProgramHeader64<LE>| h.p_filesz(LE) > 0 && h.p_offset(LE) as usize >= end;
+    if headers.iter().filter(after).count() != 1
+        || headers[last].p_offset(LE) != packed_at
+        || data_end > begin
+    {
+        return Err(format!("{PACKED} must be the last segment, after what is cold and nothing else").into());
+    }
+    let mut bytes = image.get(..data_end).ok_or("the image is cut short")?.to_vec();
+    let packed_at = (data_end as u64).next_multiple_of(PAGE);
+    bytes.resize(usize::try_from(packed_at)?, 0);
+    bytes.extend_from_slice(&packed);
+
+    // Elf64_Phdr: p_offset at 8, p_filesz at 32, p_memsz at 40. Elf64_Ehdr: e_shoff at 40, e_shentsize, e_shnum
+    // and e_shstrndx from 58 on.
+    let entry = |segment: usize| -> Result<usize> {
+        Ok(usize::try_from(header.e_phoff(LE))? + segment * size_of::<ProgramHeader64<LE>>())
+    };
+    let kept = data_end as u64 - data.p_offset(LE);
+    patch(&mut bytes, entry(segment(names_at)?)? + 32, &kept.to_le_bytes())?;
+    let size = (packed.len() as u64).to_le_bytes();
+    patch(&mut bytes, entry(last)? + 8, &packed_at.to_le_bytes())?;
+    patch(&mut bytes, entry(last)? + 32, &size)?;
+    patch(&mut bytes, entry(last)? + 40, &size)?;
     patch(&mut bytes, 40, &[0; 8])?;
     patch(&mut bytes, 58, &[0; 6])?;
-    Ok(Finished { bytes, symbols: functions.len(), table: table.len() })
+    let cold = (cold.len(), packed.len());
+    Ok(Finished { bytes, symbols: functions.len(), table: table.len(), cold })
 }
 
 fn patch(bytes: &mut [u8], at: usize, with: &[u8]) -> Result<()> {
-    let place = bytes.get_mut(at..at + with.len()).ok_or("the headers lie behind the symbols")?;
+    let place = bytes.get_mut(at..at + with.len()).ok_or("a header lies outside of the file")?;
     place.copy_from_slice(with);
     Ok(())
 }

@@ -21,8 +21,8 @@ pub(crate) struct Module {
 pub(crate) enum Made {
     /// In Rust.
     Native(fn(&Lua, &Rc<World>) -> mlua::Result<Value>),
-    /// In Lua: the text of its file, shown in tracebacks under this name.
-    Script(&'static str),
+    /// In Lua: the text of its file, as a zlib stream, shown in tracebacks under the module's name.
+    Script(&'static [u8]),
 }
 
 /// All there are, in groups.
@@ -42,7 +42,11 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
         let world = world.clone();
         let make = lua.create_function(move |lua, name: Value| match module.made {
             Made::Native(make) => make(lua, &world),
-            Made::Script(text) => lua.load(text).set_name(format!("={}", module.name)).call(name),
+            Made::Script(text) => {
+                let text =
+                    miniz_oxide::inflate::decompress_to_vec_zlib(text).map_err(mlua::Error::external)?;
+                lua.load(text).set_name(format!("={}", module.name)).call(name)
+            }
         })?;
         preload.raw_set(module.name, make)?;
     }

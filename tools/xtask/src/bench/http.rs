@@ -193,16 +193,25 @@ fn answers(port: u16, patience: Duration) -> bool {
 
 /// Asks over several connections at once for a spell.
 fn spell(port: u16, take: &Take) -> Result<Spell> {
+    let (path, kept) = (take.path, take.kept);
+    // One after the other, each answered once: of those that knock together, a backlog of one lets some wait for
+    // seconds, whoever serves.
+    let clients: Vec<_> = (0..if kept { KEPT } else { CLOSED })
+        .map(|_| -> io::Result<Client> {
+            let mut client = Client::new(port)?;
+            client.ask(path, kept)?;
+            Ok(client)
+        })
+        .collect::<io::Result<_>>()?;
     let begun = Instant::now();
-    let threads: Vec<_> = (0..if take.kept { KEPT } else { CLOSED })
-        .map(|_| {
-            let (path, kept) = (take.path, take.kept);
+    let threads: Vec<_> = clients
+        .into_iter()
+        .map(|mut client| {
             thread::spawn(move || -> io::Result<Vec<Duration>> {
                 let mut times = Vec::new();
-                let mut client = Client::new(port)?;
                 while begun.elapsed() < SPELL {
                     let asked = Instant::now();
-                    if !kept && !times.is_empty() {
+                    if !kept {
                         client = Client::new(port)?;
                     }
                     client.ask(path, kept)?;

@@ -85,7 +85,7 @@ pub(crate) fn bench(only: &[String]) -> Result<()> {
 
 fn image_size(bench: &vm::Bench) -> Result<Vec<Figure>> {
     let bytes = fs::metadata(&bench.image)?.len();
-    Ok(vec![Figure::new("image.default", bytes as f64, "bytes").limit(2.5 * f64::from(1 << 20))])
+    Ok(vec![Figure::new("image.default", bytes as f64, "bytes").limit(6.0 * f64::from(1 << 20))])
 }
 
 fn sample(name: &str) -> Result<std::path::PathBuf> {

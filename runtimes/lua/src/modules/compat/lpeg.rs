@@ -13,8 +13,7 @@ use crate::{
 };
 
 pub(super) const LPEG: Module = Module { name: "lpeg", made: Made::Native(lpeg) };
-pub(super) const RE: Module =
-    Module { name: "re", made: Made::Script(include_str!("../../../vendor/lpeg/1.1.0/re.lua")) };
+pub(super) const RE: Module = super::script("re", super::packed!("re.lua"));
 
 #[allow(unsafe_code, reason = "the only way to a module in C")]
 fn lpeg(lua: &Lua, _: &Rc<World>) -> mlua::Result<Value> {

@@ -12,45 +12,42 @@ mod socket;
 mod ssl;
 mod zlib;
 
+/// The text of a file that `build.rs` compressed: half a dozen rarely used libraries need not be three times as large.
+macro_rules! packed {
+    ($file:literal) => {
+        include_bytes!(concat!(env!("OUT_DIR"), "/", $file, ".z"))
+    };
+}
+use packed;
+
+const fn script(name: &'static str, text: &'static [u8]) -> Module {
+    Module { name, made: Made::Script(text) }
+}
+
 pub(super) const MODULES: &[Module] = &[
     // Data.
     Module { name: "cjson", made: Made::Native(cjson::open) },
     Module { name: "cjson.safe", made: Made::Native(cjson::open_safe) },
     Module { name: "bit", made: Made::Native(bit::open_bit) },
     Module { name: "bit32", made: Made::Native(bit::open_bit32) },
-    Module { name: "compat51", made: Made::Script(include_str!("compat51.lua")) },
+    script("compat51", packed!("compat51.lua")),
     Module { name: "lfs", made: Made::Native(lfs::open) },
     Module { name: "zlib", made: Made::Native(zlib::open) },
     // Patterns.
     lpeg::LPEG,
     lpeg::RE,
     // Sockets.
-    Module { name: "ltn12", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/ltn12.lua")) },
-    Module { name: "mime", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/mime.lua")) },
+    script("ltn12", packed!("ltn12.lua")),
+    script("mime", packed!("mime.lua")),
     Module { name: "mime.core", made: Made::Native(mime::open) },
-    Module { name: "socket", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/socket.lua")) },
+    script("socket", packed!("socket.lua")),
     Module { name: "socket.core", made: Made::Native(socket::open) },
-    Module {
-        name: "socket.ftp",
-        made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/ftp.lua")),
-    },
-    Module {
-        name: "socket.headers",
-        made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/headers.lua")),
-    },
-    Module {
-        name: "socket.http",
-        made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/http.lua")),
-    },
-    Module {
-        name: "socket.smtp",
-        made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/smtp.lua")),
-    },
-    Module { name: "socket.tp", made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/tp.lua")) },
-    Module {
-        name: "socket.url",
-        made: Made::Script(include_str!("../../../vendor/luasocket/3.1.0/url.lua")),
-    },
+    script("socket.ftp", packed!("ftp.lua")),
+    script("socket.headers", packed!("headers.lua")),
+    script("socket.http", packed!("http.lua")),
+    script("socket.smtp", packed!("smtp.lua")),
+    script("socket.tp", packed!("tp.lua")),
+    script("socket.url", packed!("url.lua")),
     Module { name: "ssl", made: Made::Native(ssl::open) },
-    Module { name: "ssl.https", made: Made::Script(include_str!("ssl_https.lua")) },
+    script("ssl.https", packed!("ssl_https.lua")),
 ];
