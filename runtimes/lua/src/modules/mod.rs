@@ -43,8 +43,8 @@ pub(crate) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
         let make = lua.create_function(move |lua, name: Value| match module.made {
             Made::Native(make) => make(lua, &world),
             Made::Script(text) => {
-                let text =
-                    miniz_oxide::inflate::decompress_to_vec_zlib(text).map_err(mlua::Error::external)?;
+                let text = miniz_oxide::inflate::decompress_to_vec_zlib(text)
+                    .map_err(|e| mlua::Error::runtime(e.to_string()))?;
                 lua.load(text).set_name(format!("={}", module.name)).call(name)
             }
         })?;
