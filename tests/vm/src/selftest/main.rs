@@ -29,8 +29,9 @@ fn main() {
     // A panic's words are the check's verdict; the backtrace would only hide it.
     std::panic::set_hook(Box::new(|info| println!("  {info}")));
     let (mut passed, mut failed) = (0, 0);
+    // The network before those who use up the memory: a device's is taken in one piece, early, as in the image.
     for (name, check) in
-        [runtime::CHECKS, memory::CHECKS, faults::CHECKS, services::CHECKS, network::CHECKS].concat()
+        [runtime::CHECKS, network::CHECKS, memory::CHECKS, faults::CHECKS, services::CHECKS].concat()
     {
         match catch_unwind(AssertUnwindSafe(check)) {
             Ok(()) => {
