@@ -45,7 +45,7 @@ fn unknown_keys_are_named_with_their_place_and_the_nearest_key() {
         (
             "[[listen]]\nhttp = 80",
             "unknown key `listen` (lunette.toml:3:3)",
-            "known here: app, env, resources, mount, network, guest",
+            "known here: app, env, resources, lua, mount, network, guest",
         ),
     ] {
         assert_eq!(complaint(lines), (what.to_owned(), help.to_owned()));
