@@ -22,6 +22,7 @@ mod foreign;
 mod guests;
 mod hostile;
 mod lua;
+mod lua_suites;
 mod network_flags;
 mod processes;
 mod samples;
@@ -76,6 +77,7 @@ fn main() {
     samples::stories(&mut stories);
     beside::stories(&mut stories);
     lua::stories(&mut stories);
+    lua_suites::stories(&mut stories);
     servers::stories(&mut stories);
     services::stories(&mut stories);
     streams::stories(&mut stories);

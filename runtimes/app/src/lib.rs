@@ -165,9 +165,12 @@ impl Maker<'_> {
         Ok(Runner { guest, name: plan.name.clone(), stdio, listens, follower })
     }
 
+    /// A script never has more than two thirds of what there is: what its state counts is what it asked for, and a block of
+    /// the kernel's heap takes up to half as much again. A state that is refused memory has an error that the script can
+    /// catch; one that finds the heap empty takes the machine with it.
     fn script(&self, plan: &GuestPlan, text: &[u8], ctx: Ctx) -> Result<lunette_lua::Instance, Refusal> {
         let limits = lunette_lua::Limits {
-            memory: self.memory(plan),
+            memory: self.memory(plan).min(self.services.memory / 3 * 2),
             time: plan.timeout.map(nanos),
             fuel: plan.fuel,
             bytecode: plan.bytecode,

@@ -167,12 +167,10 @@ impl Runner {
                 Farewell::Trap
             }
             Ending::Stopped(limit) => {
-                let backtrace = match &self.guest {
-                    Program::Wasm(guest) => guest.backtrace(),
-                    // Its last words were its traceback.
-                    Program::Lua(_) => &[],
-                };
-                self.say(&format!("{} was stopped in:", self.name), backtrace);
+                // A script's last words were its traceback.
+                if let Program::Wasm(guest) = &self.guest {
+                    self.say(&format!("{} was stopped in:", self.name), guest.backtrace());
+                }
                 match limit {
                     Limit::Time => Farewell::Timeout,
                     Limit::Fuel => Farewell::Fuel,

@@ -104,10 +104,12 @@ impl Instance {
     pub async fn run(&mut self) -> Ending {
         let ending = poll_fn(|cx| {
             self.shared.waker.replace(Some(cx.waker().clone()));
+            let late = self.deadline.is_some_and(|deadline| deadline <= self.shared.time.now());
             if let Some(ending) = self.shared.poll(cx) {
                 return Poll::Ready(ending);
             }
-            if self.deadline.is_some_and(|deadline| deadline <= self.shared.time.now()) {
+            // One that goes on is stopped in there, and says where it is: this one waits.
+            if late {
                 return Poll::Ready(Ending::Stopped(Limit::Time));
             }
             match self.shared.next().into_iter().chain(self.deadline).min() {

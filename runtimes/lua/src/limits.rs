@@ -7,8 +7,8 @@
 //! What is over is over: the error passes `pcall` and all the others ([`crate::protected`]), `<close>` variables are
 //! closed, and whatever runs on in them meets the error again a tick later.
 //!
-//! Does not: see what runs in C. Functions there that can take long are bounded by themselves, or say what they took
-//! ([`charge`]).
+//! Does not: see what runs in C. Functions there that can take long are bounded by themselves, say what they took
+//! ([`charge`]), or ask ([`over`]).
 
 use std::{rc::Rc, time::Duration};
 
@@ -74,6 +74,11 @@ pub(crate) fn watch(lua: &Lua, world: &Rc<World>) -> mlua::Result<()> {
 pub(crate) fn charge(lua: &Lua, instructions: u64) -> mlua::Result<()> {
     let world = World::of(lua);
     world.spend(instructions).map_err(|over| world.stop_script(lua, over))
+}
+
+/// Is something over? For what takes long: it gives up, and is then charged.
+pub(crate) fn over(lua: &Lua) -> bool {
+    World::of(lua).spend(0).is_err()
 }
 
 impl World {

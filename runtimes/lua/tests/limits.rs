@@ -110,6 +110,17 @@ fn time_that_is_up_ends_a_script_that_waits() {
 }
 
 #[test]
+fn a_script_that_computes_when_its_time_is_up_says_where() {
+    let mut stage = Stage::new();
+    stage.limits.time = Some(SECOND);
+    // Time passes only while it has given way.
+    stage.pace = SECOND / 100;
+    let ran = stage.run("while true do end");
+    assert_eq!(ran.ending, Ending::Stopped(Limit::Time));
+    assert!(ran.err.starts_with("stack traceback:\n\ttest.lua:1: in"), "{}", ran.err);
+}
+
+#[test]
 fn a_task_that_computes_gives_way_to_the_others() {
     let text = "local task = require 'task' local done, n = false, 0
         task.spawn(function() for i = 1, 20 do task.yield() n = n + 1 end done = true end)

@@ -35,6 +35,10 @@ mod world;
 #[path = "../../../tests/vendored.rs"]
 mod release;
 
+/// What others test Lua with.
+#[path = "../../../tests/lua_suites.rs"]
+mod known;
+
 /// A file that nobody names would be no test.
 #[test]
 fn every_file_here_is_a_module() {

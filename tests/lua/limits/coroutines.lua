@@ -2,7 +2,6 @@
 -- timeout: 60s
 -- ends: 0
 -- prints: 100000 coroutines, 5000050000
--- prints: 100000 tasks, 100000
 local all = {}
 for i = 1, 100000 do
     all[i] = coroutine.wrap(function()
@@ -14,16 +13,3 @@ for i = 1, #all do all[i]() end
 local sum = 0
 for i = 1, #all do sum = sum + all[i]() end
 print(#all .. " coroutines, " .. sum)
-all = nil
-collectgarbage()
-
-local task = require "task"
-local tasks, woken = {}, 0
-for i = 1, 100000 do
-    tasks[i] = task.spawn(function()
-        task.sleep(0.001 + i % 10 / 1000)
-        woken = woken + 1
-    end)
-end
-for _, t in ipairs(tasks) do t:join() end
-print(#tasks .. " tasks, " .. woken)

@@ -15,6 +15,8 @@ const DEPTH: u32 = 200;
 /// What any match may take, and what it may take besides for each byte of its subject: some 50 ms.
 const STEPS: u64 = 8 << 20;
 const STEPS_A_BYTE: u64 = 8;
+/// Between two looks whether the script may go on at all: a slow machine takes seconds for [`STEPS`].
+const LOOK: u64 = 1 << 18;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
@@ -43,10 +45,19 @@ pub(super) struct Matcher<'a> {
     captures: [Capture; CAPTURES],
     pub(super) steps: u64,
     most: u64,
+    /// After so many steps it asks `over`.
+    look: u64,
+    over: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Matcher<'a> {
-    pub(super) fn new(subject: &'a [u8], pattern: &'a [u8], may_anchor: bool) -> Self {
+    /// `over` tells that the script's time is up: the match is given up as one that takes too long.
+    pub(super) fn new(
+        subject: &'a [u8],
+        pattern: &'a [u8],
+        may_anchor: bool,
+        over: &'a dyn Fn() -> bool,
+    ) -> Self {
         let rest = if may_anchor { pattern.strip_prefix(b"^") } else { None };
         Self {
             subject,
@@ -57,6 +68,8 @@ impl<'a> Matcher<'a> {
             captures: [Capture::Open(0); CAPTURES],
             steps: 0,
             most: STEPS + STEPS_A_BYTE * subject.len() as u64,
+            look: LOOK,
+            over,
         }
     }
 
@@ -101,7 +114,16 @@ impl<'a> Matcher<'a> {
 
     fn step(&mut self, steps: u64) -> Result<(), Problem> {
         self.steps += steps;
-        if self.steps > self.most { Err(Problem::Expensive) } else { Ok(()) }
+        if self.steps < self.look { Ok(()) } else { self.look() }
+    }
+
+    #[cold]
+    fn look(&mut self) -> Result<(), Problem> {
+        if self.steps > self.most || (self.over)() {
+            return Err(Problem::Expensive);
+        }
+        self.look = (self.steps + LOOK).min(self.most + 1);
+        Ok(())
     }
 
     /// The pattern's byte, or C's end of string.
@@ -379,4 +401,24 @@ fn bad_index(index: usize) -> Problem {
 /// Has it none of what patterns are made of?
 pub(super) fn is_plain(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| b"^$*+?.([%-".contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LOOK, Matcher, Problem};
+
+    #[test]
+    fn a_match_is_given_up_soon_when_the_time_is_up() {
+        let subject = vec![b'a'; 100_000];
+        let find = |over: &dyn Fn() -> bool| {
+            let mut matcher = Matcher::new(&subject, b".-.-.-.-b$", true, over);
+            (matcher.find(0, None), matcher.steps)
+        };
+        let (found, all) = find(&|| false);
+        assert_eq!(found, Err(Problem::Expensive));
+        assert_eq!(all, super::STEPS + super::STEPS_A_BYTE * subject.len() as u64 + 1);
+        let (found, few) = find(&|| true);
+        assert_eq!(found, Err(Problem::Expensive));
+        assert_eq!(few, LOOK);
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     patterns::{Capture, Matcher, Problem, is_plain, reach},
     values,
 };
-use crate::world::World;
+use crate::{limits, world::World};
 
 pub(super) fn open(library: &Library<'_>, natives: &Table) -> mlua::Result<()> {
     let lua = library.lua;
@@ -58,7 +58,8 @@ fn find(args: &Args<'_>, positions: bool) -> Outcome {
             },
         ));
     }
-    let mut matcher = Matcher::new(&subject, &pattern, true);
+    let over = || limits::over(args.lua);
+    let mut matcher = Matcher::new(&subject, &pattern, true, &over);
     let found = matcher.find(start, None).map_err(|problem| fault(problem, &pattern, &matcher))?;
     let Some((from, to)) = found else {
         return Ok(Answer::costing(matcher.steps, values(args.lua, Value::Nil)?));
@@ -82,7 +83,8 @@ fn every(args: &Args<'_>, settle: &Function) -> Outcome {
         if at.get() > subject.len() {
             return Ok(Answer::Values(values(args.lua, ())?));
         }
-        let mut matcher = Matcher::new(&subject, &pattern, false);
+        let over = || limits::over(args.lua);
+        let mut matcher = Matcher::new(&subject, &pattern, false, &over);
         let found =
             matcher.find(at.get(), last.get()).map_err(|problem| fault(problem, &pattern, &matcher))?;
         let results = match found {
@@ -108,7 +110,8 @@ fn next(args: &Args<'_>) -> Outcome {
     let (subject, pattern) = (subject.as_bytes(), pattern.as_bytes());
     let from = args.integer(3)? as usize - 1;
     let except = args.opt_integer(4)?.map(|except| except as usize - 1);
-    let mut matcher = Matcher::new(&subject, &pattern, args.truth(5));
+    let over = || limits::over(args.lua);
+    let mut matcher = Matcher::new(&subject, &pattern, args.truth(5), &over);
     let found = matcher.find(from, except).map_err(|problem| fault(problem, &pattern, &matcher))?;
     let Some((from, to)) = found else {
         return Ok(Answer::costing(matcher.steps, values(args.lua, ())?));
@@ -127,7 +130,8 @@ fn replace(args: &Args<'_>) -> Outcome {
     let replacement = replacement.as_bytes();
     let most = args.opt_integer(4)?.unwrap_or(subject.len() as i64 + 1);
     let room = World::of(args.lua).limits.memory;
-    let mut matcher = Matcher::new(&subject, &pattern, true);
+    let over = || limits::over(args.lua);
+    let mut matcher = Matcher::new(&subject, &pattern, true, &over);
     let (mut out, mut count, mut at, mut last) = (Vec::new(), 0, 0, None);
     while count < most {
         let found = matcher.find(at, last).map_err(|problem| fault(problem, &pattern, &matcher))?;
