@@ -510,8 +510,9 @@ impl Tcp {
                 // As LuaSocket does: every CR goes, wherever it is. What was there before is not looked at again, or a
                 // long line would cost the square of its length.
                 if let Some(first) = memchr::memchr(b'\r', &out[start..]) {
-                    let mut kept = start + first;
-                    for at in kept..out.len() {
+                    let first = start + first;
+                    let mut kept = first;
+                    for at in first..out.len() {
                         if out[at] != b'\r' {
                             out[kept] = out[at];
                             kept += 1;
