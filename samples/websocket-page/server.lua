@@ -1,4 +1,4 @@
--- A page, and a WebSocket behind it: what one visitor draws, all see.
+-- A page, and a WebSocket behind it: what one visitor says, all see.
 local http = require "http"
 
 local visitors = {}

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     Stories,
-    clients::connect,
+    clients::{Http, connect},
     guests::folder,
     servers::free_port,
     vm::{Place, Running, lunette, vm},
@@ -37,6 +37,7 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("what can't run is refused before it boots"), place.lack(), move || refusals(place));
         s.needs(on("a prompt"), place.lack(), move || prompt(place));
         s.needs(on("code changes, and what listens does not"), place.lack(), move || watch(place));
+        s.needs(on("what `new` makes serves, and its test passes"), place.lack(), move || serves(place));
         s.needs(on("--watch and --repl are for scripts"), place.lack(), move || not_for_modules(place));
     }
     s.tells("lua: check tells of syntax, modules and names", check);
@@ -46,6 +47,10 @@ pub(crate) fn stories(s: &mut Stories) {
         let out = String::from_utf8_lossy(&ran.stdout);
         assert!(out.contains('2') && out.contains("true"), "{ran}");
     });
+    for place in [Place::Microvm, Place::Pc] {
+        let name = format!("lua: a prompt at the serial console on {}", place.name());
+        s.needs(name, place.lack(), move || terminal(place));
+    }
     s.tells("lua: `new` makes a folder to begin with, and takes away nothing", new);
     s.boots("lua: what `new` makes runs", || {
         let at = folder("new").join("moon");
@@ -165,6 +170,25 @@ fn prompt(place: Place) {
     ran.says("nowhere");
 }
 
+/// Each line when the one before is answered, as somebody types.
+fn terminal(place: Place) {
+    let app = script("x = 20\nfunction double(n) return 2 * n end\n");
+    let mut terminal = vm(app).on(place).flags(["--repl"]).at_a_terminal();
+    terminal.shows("> ");
+    for (typed, answer) in
+        [("double(x + 1)\r", "42"), ("for i = 1, 2 do\r", ">> "), ("print('no ' .. i) end\r", "no 2")]
+    {
+        terminal.types(typed);
+        terminal.shows(answer);
+        if answer != ">> " {
+            terminal.shows("> ");
+        }
+    }
+    // Ctrl-D.
+    terminal.types("\x04");
+    assert_eq!(terminal.ends(), 0);
+}
+
 const SERVER: &str = "
 local net, task = require 'net', require 'task'
 local version = require 'version'
@@ -277,6 +301,34 @@ fn inspect() {
     assert_eq!(told["kind"], "script");
     let files = told["script"]["files"].as_array().expect("a list");
     assert_eq!((files.len(), &files[0]), (5, &Value::from("app.lua")), "{told}");
+}
+
+/// The template of a service, as its README has it used.
+fn serves(place: Place) {
+    let dir = folder("new").join("moon");
+    lunette(["new", "--template", "lua-http"]).args([&dir]).run().exits(0);
+    let check = lunette(["check"]).args([&dir]).run().exits(0);
+    assert!(!String::from_utf8_lossy(&check.stderr).contains("warning"), "{check}");
+    let at = free_port();
+    let running = vm(&dir).on(place).flags(["-p".to_owned(), format!("{at}:80")]).start();
+    let running = running.until_it_prints("moon: ready\n");
+    let mut client = Http::new(at).expect("a connection");
+    assert_eq!(client.get("/").expect("an answer").body, b"Hello from moon!\n");
+    let hello = client.get("/hello/moon").expect("an answer");
+    assert_eq!(hello.header("content-type"), Some("application/json"));
+    assert_eq!(serde_json::from_slice::<Value>(&hello.body).expect("JSON")["hello"], "moon");
+    assert_eq!(client.get("/nowhere").expect("an answer").status, 404);
+    running.signal(Signal::TERM);
+    running.wait(Duration::from_secs(20)).exits(0);
+    if place == Place::Host {
+        // Its own port may be somebody else's here.
+        let port = free_port().port().to_string();
+        let test = fs::read_to_string(dir.join("test.lua")).expect("a test");
+        assert!(test.contains("8099"));
+        put(&dir, "test.lua", &test.replace("8099", &port));
+        let flags = ["--listen".to_owned(), port.clone(), "--connect".into(), format!("127.0.0.1:{port}")];
+        vm(dir.join("test.lua")).on(place).flags(flags).run().exits(0).prints("ok\n");
+    }
 }
 
 fn new() {

@@ -33,7 +33,12 @@ mod vm;
 mod wire;
 mod wired;
 
+use std::time::{Duration, Instant};
+
 use libtest_mimic::{Arguments, Trial};
+
+/// A story that takes longer is named: all of them together are to be told while somebody waits.
+const LONG: Duration = Duration::from_secs(5);
 
 /// The stories of this run.
 pub(crate) struct Stories(Vec<Trial>);
@@ -56,8 +61,14 @@ impl Stories {
         lack: Option<&'static str>,
         story: impl FnOnce() + Send + 'static,
     ) {
-        let trial = Trial::test(name, move || {
+        let name = name.into();
+        let trial = Trial::test(name.clone(), move || {
+            let begun = Instant::now();
             story();
+            let took = begun.elapsed();
+            if took > LONG {
+                eprintln!("long: {name}: {:.1} s", took.as_secs_f64());
+            }
             Ok(())
         });
         self.0.push(match lack {

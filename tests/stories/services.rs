@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::process::Signal;
@@ -43,6 +43,11 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("a WebSocket, by the bytes of the wire"), place.lack(), move || websocket(place));
         s.needs(on("crowds, and nothing is left"), place.lack(), move || crowds(place));
         s.needs(on("a handler that fails fails alone"), place.lack(), move || fails(place));
+        s.needs(on("what a handler can't mean is told"), place.lack(), move || nonsense(place));
+        s.needs(on("who is not who was asked for is refused by name"), place.lack(), move || {
+            strangers(place)
+        });
+        s.needs(on("a script that asked ends when it is done"), place.lack(), move || asks(place));
         s.needs(on("a page in a browser"), place.lack().or(lacks("chromium")), move || browser(place));
     }
 }
@@ -102,7 +107,8 @@ fn output(command: &mut Command) -> Vec<u8> {
 }
 
 fn text(command: &mut Command) -> String {
-    String::from_utf8(output(command)).expect("text")
+    // openssl shows what came as it came.
+    String::from_utf8_lossy(&output(command)).into_owned()
 }
 
 fn curl(words: &[&str]) -> Command {
@@ -173,18 +179,20 @@ fn api_refuses(place: Place) {
     }
     let long = format!(r#"{{"title":"{}"}}"#, "x".repeat(100_000));
     assert_eq!(ask(&mut service.client(), "POST", "/items", &long).status, 413);
-    let both =
-        "POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
-    for head in [
-        "GET / HTTP/1.1\r\nHost : x\r\n\r\n",
-        "nonsense\r\n\r\n",
-        "GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n",
-        both,
-    ] {
+    for head in
+        ["GET / HTTP/1.1\r\nHost : x\r\n\r\n", "nonsense\r\n\r\n", "GET /\0 HTTP/1.1\r\nHost: x\r\n\r\n"]
+    {
         let mut client = service.client();
         client.say(head).expect("said");
         assert_eq!(client.reply().expect("an answer").status, 400, "{head:?}");
     }
+    // With two lengths it is refused, or the chunks count; what comes behind is no request in either case (RFC 9112, 6.3).
+    let both = "POST /items HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n\
+                0\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut client = service.client();
+    client.say(both).expect("said");
+    assert_eq!(client.reply().expect("an answer").status, 400, "empty is no item");
+    client.reply().expect_err("one answer, and the end");
     assert_eq!(service.client().get("/").expect("still there").status, 200);
     service.ends();
 }
@@ -206,11 +214,15 @@ impl Talker {
         self.0.get_mut().write_all(format!("{line}\n").as_bytes()).expect("said");
     }
 
-    #[track_caller]
-    fn hears(&mut self, line: &str) {
+    fn line(&mut self) -> String {
         let mut heard = String::new();
         self.0.read_line(&mut heard).expect("a line");
-        assert_eq!(heard.trim_end(), line);
+        heard.trim_end().to_owned()
+    }
+
+    #[track_caller]
+    fn hears(&mut self, line: &str) {
+        assert_eq!(self.line(), line);
     }
 }
 
@@ -239,19 +251,25 @@ fn chat(place: Place) {
 
 fn chat_slow(place: Place) {
     let service = serve("tcp-chat", "7000", place, &[]);
-    let _deaf = Talker::new(service.at, "deaf");
+    let deaf = Talker::new(service.at, "deaf");
+    rustix::net::sockopt::set_socket_recv_buffer_size(deaf.0.get_ref(), 64 << 10).expect("a small buffer");
     let mut ann = Talker::new(service.at, "ann");
     let mut bob = Talker::new(service.at, "bob");
     ann.hears("* bob is here");
-    let line = "x".repeat(1000);
+    let line = "x".repeat(8000);
     // More than its socket, its outbox and the network between hold.
-    for _ in 0..8000 {
+    let mut sent_away = false;
+    for _ in 0..1000 {
         ann.say(&line);
-        bob.hears(&format!("ann: {line}"));
+        let mut heard = bob.line();
+        if heard == "* deaf is gone" {
+            sent_away = true;
+            heard = bob.line();
+        }
+        assert_eq!(heard, format!("ann: {line}"));
     }
-    ann.say("still there?");
-    bob.hears("ann: still there?");
-    drop((ann, bob));
+    assert!(sent_away, "it holds all of that");
+    drop((deaf, ann, bob));
     service.ends();
 }
 
@@ -515,12 +533,12 @@ fn crowds(place: Place) {
         clients::aborted(at, aborted).unwrap_or_else(|e| panic!("aborted: {e}"));
         (kept, fresh)
     };
-    let (kept, fresh) = round(10_000, 1_000, 500);
+    let (kept, fresh) = round(4_000, 400, 200);
     let per_second = |count: f64, took: Duration| count / took.as_secs_f64();
-    servers::figure(place, format_args!("{:.0} requests/s of Lua", per_second(10_000.0, kept)));
-    servers::figure(place, format_args!("{:.0} connections/s of Lua", per_second(1_000.0, fresh)));
+    servers::figure(place, format_args!("{:.0} requests/s of Lua", per_second(4_000.0, kept)));
+    servers::figure(place, format_args!("{:.0} connections/s of Lua", per_second(400.0, fresh)));
     let first = memory();
-    round(5_000, 1_000, 500);
+    round(4_000, 400, 200);
     let second = memory();
     servers::figure(
         place,
@@ -530,7 +548,7 @@ fn crowds(place: Place) {
         ),
     );
     assert!(second.0 <= first.0 + 4096, "memory grows: {} KiB, then {} KiB", first.0, second.0);
-    assert!(second.1 <= first.1 + 256, "Lua's memory grows: {} KiB, then {} KiB", first.1, second.1);
+    assert!(second.1 <= first.1 + 64, "Lua's memory grows: {} KiB, then {} KiB", first.1, second.1);
     service.ends();
 }
 
@@ -549,17 +567,126 @@ fn fails(place: Place) {
     }
 }
 
+fn nonsense(place: Place) {
+    let service = load(place, &[]);
+    let mut client = service.client();
+    for what in ["table", "status", "function", "nothing", "true"] {
+        let answer = client.get(&format!("/nonsense?what={what}")).expect("an answer");
+        assert_eq!(answer.status, 500, "{what}");
+    }
+    assert_eq!(client.get("/bytes/1").expect("an answer").body, [0]);
+    let ran = service.ends();
+    let log = String::from_utf8_lossy(&ran.stderr).into_owned();
+    for words in ["the handler returned a table that is no answer", "statsu", "2000", "nothing", "a boolean"]
+    {
+        assert!(log.contains(words), "no {words:?} in {log}");
+    }
+}
+
+const STRANGERS: &str = r#"
+local http = require "http"
+local plain = assert(http.serve { listen = arg[1], handler = function() return "not TLS" end })
+for i, name in ipairs { "good", "expired", "other" } do
+  local tls = { cert = "/certs/" .. name .. ".pem", key = "/certs/" .. name .. ".key" }
+  assert(http.serve { listen = arg[i + 1], tls = tls, handler = function() return "hello" end })
+end
+print "ready"
+plain:wait()
+"#;
+
+/// Asks each of the ports that it is given: with the issuer as its roots, and then as everybody is asked.
+const VISITOR: &str = r#"
+local http = require "http"
+for i = 2, #arg do
+  local res, err = http.get("https://" .. arg[1] .. ":" .. arg[i] .. "/", { ca = "/certs/ca.pem", timeout = 10 })
+  print(res and res.status, err)
+end
+print(http.get("https://" .. arg[1] .. ":" .. arg[3] .. "/", { timeout = 10 }))
+"#;
+
+/// The certificates of [`STRANGERS`], by an issuer of their own.
+fn issued(names: &[&str]) -> PathBuf {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    let dir = folder("issued");
+    let mut issuer = CertificateParams::default();
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer_key = KeyPair::generate().expect("a key");
+    let ca = issuer.self_signed(&issuer_key).expect("an issuer").pem();
+    fs::write(dir.join("ca.pem"), ca).expect("a file");
+    for (file, names, until) in
+        [("good", names, 2040), ("expired", names, 2021), ("other", &["elsewhere.test"][..], 2040)]
+    {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(until, 1, 1));
+        let key = KeyPair::generate().expect("a key");
+        let issuer = Issuer::from_params(&issuer, &issuer_key);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate").pem();
+        fs::write(dir.join(format!("{file}.pem")), certificate).expect("a file");
+        fs::write(dir.join(format!("{file}.key")), key.serialize_pem()).expect("a file");
+    }
+    dir
+}
+
+fn strangers(place: Place) {
+    // As the VM sees this machine.
+    let host = if place == Place::Host { "127.0.0.1" } else { "10.0.2.2" };
+    let certificates = issued(&[host]);
+    let ports: Vec<String> = (0..4).map(|_| free_port().port().to_string()).collect();
+    let script = |name: &str, text: &str| crate::guests::file(name, text.as_bytes());
+    let mut serve = vm(script("strangers.lua", STRANGERS)).on(Place::Host).flags(mounted(&certificates));
+    for port in &ports {
+        serve = serve.flags(["--listen", port]);
+    }
+    let serving = serve.args(ports.iter().map(|port| format!(":{port}"))).start();
+    let serving = serving.until_it_prints("ready\n");
+    let visit = vm(script("visitor.lua", VISITOR)).on(place).flags(mounted(&certificates));
+    let visit = visit.flags(["--connect".to_owned(), format!("{host}:*")]);
+    let ran = visit.args([host]).args(&ports).run().exits(0).stays_quiet();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let lines: Vec<_> = said.lines().collect();
+    let other = format!("nil\ttls: certificate is for elsewhere.test, not for {host}");
+    assert_eq!(
+        lines,
+        [
+            "nil\ttls: the other side does not speak TLS",
+            "200\tnil",
+            "nil\ttls: certificate has expired",
+            &other,
+            "nil\ttls: unknown issuer",
+        ]
+    );
+    drop(serving);
+}
+
+/// What it keeps for a next request that never comes keeps nobody waiting.
+fn asks(place: Place) {
+    let service = serve("http-json", "80", Place::Host, &[]);
+    let host = if place == Place::Host { "127.0.0.1" } else { "10.0.2.2" };
+    let upstream = format!("{host}:{}", service.at.port());
+    let text = format!("print(require 'http'.get('http://{upstream}/items').body)");
+    let script = crate::guests::file("asks.lua", text.as_bytes());
+    let run = vm(script).on(place).flags(["--connect", &upstream]);
+    run.start().wait(Duration::from_secs(20)).exits(0).prints("[]\n");
+    service.ends();
+}
+
 /// The page's script must have connected, spoken, and heard itself.
 fn browser(place: Place) {
     let service = serve("websocket-page", "80", place, &[]);
-    let profile = folder("profile");
-    let mut chromium = Command::new("chromium");
-    chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]);
-    chromium.args(["--virtual-time-budget=8000", "--timeout=30000"]);
-    chromium.arg(format!("--user-data-dir={}", profile.display()));
-    let begun = Instant::now();
-    let page = text(chromium.arg(format!("http://{}/?say=from+a+browser", service.at)));
-    assert!(page.contains("from a browser"), "after {:?}: {page}", begun.elapsed());
-    assert!(page.contains(">connected<"), "{page}");
+    let mut page = String::new();
+    // The page is shown as it is when a time of its own is over, which does not wait for WebSockets.
+    for budget in [4_000, 16_000, 64_000] {
+        let profile = folder("profile");
+        let mut chromium = Command::new("chromium");
+        chromium.args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--dump-dom"]);
+        chromium.args([format!("--virtual-time-budget={budget}"), "--timeout=30000".into()]);
+        chromium.arg(format!("--user-data-dir={}", profile.display()));
+        page = text(chromium.arg(format!("http://{}/?say=from+a+browser", service.at)));
+        if page.contains("from a browser") {
+            break;
+        }
+    }
+    assert!(page.contains("from a browser") && page.contains(">connected<"), "{page}");
     service.ends();
 }

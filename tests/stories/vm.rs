@@ -5,6 +5,7 @@
 use std::{
     ffi::OsString,
     fmt,
+    fs::File,
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -157,6 +158,63 @@ impl Run {
     pub(crate) fn run(&self) -> Ran {
         self.start().wait(DEADLINE)
     }
+
+    /// At a terminal, which is standard input and output.
+    pub(crate) fn at_a_terminal(&self) -> Terminal {
+        use rustix::{fs, pty};
+        let near = pty::openpt(pty::OpenptFlags::RDWR | pty::OpenptFlags::NOCTTY).expect("a terminal");
+        pty::grantpt(&near).and_then(|()| pty::unlockpt(&near)).expect("a terminal");
+        let name = pty::ptsname(&near, Vec::new()).expect("a terminal's name");
+        let far = fs::open(name, fs::OFlags::RDWR | fs::OFlags::NOCTTY, fs::Mode::empty());
+        let far = far.expect("a terminal's other end");
+        let copy = || Stdio::from(far.try_clone().expect("a descriptor"));
+        let mut command = self.command();
+        command.stdin(copy()).stdout(copy());
+        let words = format!("{command:?}");
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{words}: {e}"));
+        let near = File::from(near);
+        let stdout = collect(near.try_clone().expect("a descriptor"));
+        let stderr = collect(child.stderr.take().expect("piped"));
+        Terminal { near, running: Running { child, words, stdout, stderr, begun: Instant::now() }, seen: 0 }
+    }
+}
+
+/// A run at a terminal.
+pub(crate) struct Terminal {
+    near: File,
+    running: Running,
+    seen: usize,
+}
+
+impl Terminal {
+    pub(crate) fn types(&mut self, keys: &str) {
+        self.near.write_all(keys.as_bytes()).expect("typed");
+    }
+
+    /// Waits until these words come after those that it showed last.
+    #[track_caller]
+    pub(crate) fn shows(&mut self, words: &str) {
+        let from = self.seen;
+        let mut found = None;
+        self.running.until(words, |out| {
+            found = out[from..].windows(words.len()).position(|window| window == words.as_bytes());
+            found.is_some()
+        });
+        self.seen = from + found.expect("it was found") + words.len();
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ends(self) -> i32 {
+        let mut running = self.running;
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = running.child.try_wait().expect("a child of ours") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < deadline, "{}: it does not end", running.words);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 fn collect(mut from: impl Read + Send + 'static) -> Collected {
@@ -213,11 +271,17 @@ impl Running {
     /// Waits until standard output has this. A run that ends before has failed, and so has one that takes too long.
     #[track_caller]
     pub(crate) fn until_it_prints(mut self, words: &str) -> Self {
+        self.until(words, |stdout| String::from_utf8_lossy(stdout).contains(words));
+        self
+    }
+
+    #[track_caller]
+    fn until(&mut self, words: &str, mut seen: impl FnMut(&[u8]) -> bool) {
         loop {
             let ended = self.child.try_wait().expect("a child of ours").is_some();
             let (stdout, stderr) = (self.stdout.so_far(), self.stderr.so_far());
-            if String::from_utf8_lossy(&stdout).contains(words) {
-                return self;
+            if seen(&stdout) {
+                return;
             }
             if ended || self.begun.elapsed() > DEADLINE {
                 let [stdout, stderr] =

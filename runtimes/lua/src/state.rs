@@ -32,6 +32,8 @@ const STATE: usize = 1_500;
 
 pub(crate) struct State {
     local: Local,
+    /// What the script does not wait for.
+    background: Local,
     pub(crate) world: Rc<World>,
     /// How its main chunk ended; `None`: it runs.
     main: Rc<Cell<Option<bool>>>,
@@ -66,8 +68,9 @@ impl State {
             listening.socket = lent.clone();
         }
         let lua = new_lua(&ctx).map_err(memory)?;
-        let local = Local::default();
-        let world = World::new(ctx, time, local.spawner().clone(), limits, kept, listeners);
+        let (local, background) = (Local::default(), Local::default());
+        let spawners = [&local, &background].map(|tasks| tasks.spawner().clone());
+        let world = World::new(ctx, time, spawners, limits, kept, listeners);
         lua.set_app_data(world.clone());
         open(&lua, &world).map_err(memory)?;
         let chunk = lua.load(text).set_name(format!("@{name}")).set_mode(match limits.bytecode {
@@ -90,13 +93,17 @@ impl State {
                 }
             }
         });
-        Ok(Self { local, world, main, told_stop: false, lua, _closing: Closing })
+        Ok(Self { local, background, world, main, told_stop: false, lua, _closing: Closing })
     }
 
     /// Runs what can run. Ready when it has ended.
     pub(crate) fn poll(&mut self, cx: &Context<'_>) -> Poll<Ending> {
         self.world.usage.since.set(None);
         let poll = self.local.poll(cx);
+        if poll.is_pending() {
+            // After those, for whom it works: what they began has its first go now.
+            let _ = self.background.poll(cx);
+        }
         if let Some(ending) = self.world.ending.take() {
             return Poll::Ready(ending);
         }
@@ -118,6 +125,7 @@ impl State {
     /// Ends its tasks, and closes their variables.
     pub(crate) fn cancel(&mut self) {
         self.local = Local::default();
+        self.background = Local::default();
     }
 
     /// How its main chunk ended (well?); `None`: it runs.

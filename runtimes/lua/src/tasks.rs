@@ -1,7 +1,8 @@
 //! The script's tasks: a coroutine each.
 //!
 //! Promises: what a task has open is closed when it ends, fails or is cancelled, in reverse, after its `<close>`
-//! variables; a task that fails harms no other; who waits for a task is told how it ended.
+//! variables; what the main chunk has open when it returns stays open as long as the script runs; a task that fails harms
+//! no other; who waits for a task is told how it ended.
 
 use std::{
     cell::{Cell, RefCell},
@@ -249,7 +250,10 @@ impl Running {
                 let _ = protected::abandon(&waiting.weak_lua().upgrade(), waiting, coroutine);
             }
             this.coroutine = None;
-            this.task.close();
+            // The main chunk has returned: what it opened is for those that it leaves behind.
+            if this.task.kind == Kind::Handler || result.is_err() {
+                this.task.close();
+            }
         });
         self.world.usage.tasks.update(|n| n - 1);
         let end = match (result, self.task.handle.take()) {

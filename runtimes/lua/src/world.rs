@@ -24,6 +24,9 @@ pub(crate) struct World {
     pub(crate) time: Time,
     /// For tasks of ours. Tasks of the script's are spawned by [`crate::tasks::spawn`].
     pub(crate) spawner: Spawner,
+    /// For what is there as long as the script and does not keep it running: connections that wait to be used again. To be
+    /// called from within a task.
+    pub(crate) background: Spawner,
     pub(crate) limits: Limits,
     /// The script's task that runs now.
     pub(crate) current: RefCell<Option<Rc<Task>>>,
@@ -129,7 +132,7 @@ impl World {
     pub(crate) fn new(
         ctx: Ctx,
         time: Time,
-        spawner: Spawner,
+        [spawner, background]: [Spawner; 2],
         limits: Limits,
         kept: Kept,
         listeners: Vec<Arc<Lent>>,
@@ -138,6 +141,7 @@ impl World {
             ctx,
             time,
             spawner,
+            background,
             limits,
             kept,
             listeners,

@@ -1,7 +1,8 @@
 ---@meta net
 
 --- Connections and datagrams. Failure is `nil, message` with LuaSocket's words: `timeout`, `closed`, `connection refused`,
---- `host not found`, `address already in use`, `permission denied`, … A socket is its task's and is closed with it.
+--- `host not found`, `address already in use`, `permission denied`, … A socket is its task's and is closed with it;
+--- those of the main chunk are the script's.
 local net = {}
 
 ---@class net.Address

@@ -271,3 +271,18 @@ fn tls_serves_and_asks() {
     assert!(lines[6].starts_with("nil\ttls: "), "{}", ran.out);
     assert!(lines[7].starts_with("true"), "{}", ran.out);
 }
+
+#[test]
+fn a_connection_that_is_kept_keeps_no_script_running() {
+    let stage = stage();
+    let before = stage.time().now();
+    // The server stays, as one elsewhere would: it is the client that must let go.
+    let ran = stage.run(&format!(
+        r#"{BEHIND}
+        print(assert(http.get(base .. "/echo")).status, assert(http.get(base .. "/echo")).status)
+        require("service").stop()"#
+    ));
+    assert_eq!((ran.ending, &*ran.out), (Ending::Exited(0), "200\t200\n"), "{}", ran.err);
+    let took = stage.time().now() - before;
+    assert!(took < 1_000_000_000, "{took} ns");
+}

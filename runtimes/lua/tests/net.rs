@@ -316,3 +316,21 @@ fn a_splice_passes_everything_on_both_ways() {
     let ran = ran.unwrap();
     assert_eq!(ran.out, "50000\t50000\n50000\n", "{}", ran.err);
 }
+
+#[test]
+fn what_the_main_chunk_opened_is_there_when_it_has_returned() {
+    let text = "
+        local l = assert(net.listen('tcp', ':80'))
+        -- Both of main's: the listener, and what is accepted and used by another without being given to it.
+        task.spawn(function()
+            for c in l:conns() do task.spawn(function()
+                task.sleep(1)
+                c:send('late\\n') c:close()
+                l:close()
+            end) end
+        end)
+        local c = assert(net.dial('tcp', '127.0.0.1:80'))
+        task.spawn(function() print((c:receive())) end)
+        print 'returned'";
+    is(text, "returned\nlate\n");
+}

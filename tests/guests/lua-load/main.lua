@@ -34,11 +34,19 @@ end)
 
 app:get("/stats", function()
   collectgarbage()
-  return ("requests %d\nmemory %d\n"):format(requests, collectgarbage "count")
+  return ("requests %d\nmemory %.0f\n"):format(requests, collectgarbage "count")
 end)
 
 app:get("/fails", function(req)
   error("on purpose: " .. req.query.why)
+end)
+
+app:get("/nonsense", function(req)
+  if req.query.what == "table" then return { statsu = 200 } end
+  if req.query.what == "status" then return 2000, "?" end
+  if req.query.what == "function" then return print end
+  if req.query.what == "nothing" then return end
+  return true
 end)
 
 app:get("/leaks", function()

@@ -141,7 +141,7 @@ pub struct UserNet {
     pub ipv4: Option<(Ipv4Addr, u8, Ipv4Addr, Ipv4Addr)>,
     /// Is there IPv6, and if so, on which network, with how many bits, and the router where?
     pub ipv6: Option<Option<(Ipv6Addr, u8, Option<Ipv6Addr>)>>,
-    /// The guest is let nowhere by itself: it only answers.
+    /// The guest is let nowhere by itself: it only answers, and by TCP.
     pub closed: bool,
 }
 

@@ -188,7 +188,9 @@ pub fn plan(
             }
             let (published, reserved) = publish::reserve(&flags.publish, owner)?;
             user.forwards = published.clone();
-            user.closed = !needs.reaches_out;
+            // A closed router drops what a guest answers by UDP, too.
+            let udp = published.iter().any(|one| one.protocol == Protocol::Udp);
+            user.closed = !needs.reaches_out && !udp;
             (Backend::User(user), words, published, reserved)
         }
         Mode::Tap(name) => {
@@ -427,6 +429,18 @@ mod tests {
         assert!(words("--ip 10.0.2.3/24").ends_with("lunette.dns=10.0.2.4"));
         assert!(planned("--ip 10.0.2.2/24", GRANTED).unwrap_err().help.contains("10.0.2.15/24"));
         assert!(planned("--ip 10.0.2.15/30", GRANTED).is_err());
+    }
+
+    #[test]
+    fn a_guest_that_only_answers_is_let_nowhere_unless_it_answers_by_udp() {
+        let listens = Needs { any: true, listens: true, reaches_out: false };
+        let closed = |words: &str, needs| match planned(words, needs).unwrap().nic.unwrap().backend {
+            Backend::User(user) => user.closed,
+            other => panic!("{other:?}"),
+        };
+        assert!(closed("-p 127.0.0.1::80", listens));
+        assert!(!closed("-p 127.0.0.1::53/udp", listens));
+        assert!(!closed("-p 127.0.0.1::80", GRANTED));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 local http = require "http"
 local json = require "json"
 
-local server = assert(http.serve { listen = "127.0.0.1:8099", handler = require "app" })
+local server = assert(http.serve { listen = ":8099", handler = require "app" })
 
 local res = assert(http.get "http://127.0.0.1:8099/")
 assert(res.status == 200 and res.body == "Hello from {name}!\n", res.body)

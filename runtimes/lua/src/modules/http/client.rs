@@ -117,7 +117,8 @@ impl Clients {
         let world = &self.world;
         let alpn: &[&str] = if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
         let tls = tls::Client::new(trust, alpn, &world.time).map_err(|error| format!("tls: {error}"))?;
-        let client = Client::new(world.ctx.network.clone(), world.time.clone(), world.spawner.clone(), tls);
+        let (network, spawner) = (world.ctx.network.clone(), world.background.clone());
+        let client = Client::new(network, world.time.clone(), spawner, tls);
         let mut made = self.made.borrow_mut();
         if made.len() >= MOST_CLIENTS {
             made.clear();

@@ -233,6 +233,8 @@ fn certificate(
     http2: bool,
 ) -> mlua::Result<Result<tls::Server, String>> {
     let options = Options::new(lua, call, Some(table));
+    // The files that it is in.
+    let from = RefCell::new(Vec::new());
     let part = |name: &'static str| -> mlua::Result<Result<Vec<u8>, String>> {
         let Some(text) = options.get::<mlua::LuaString>(name)? else {
             return Err(options.fault(format_args!("there is no {name}: it is PEM, or the path of a file")));
@@ -242,14 +244,18 @@ fn certificate(
             return Ok(Ok(text));
         }
         let path = String::from_utf8_lossy(&text);
-        Ok(files::read(world, &path, 1 << 20).map_err(|errno| format!("tls: {path}: {errno}")))
+        let read = files::read(world, &path, 1 << 20).map_err(|errno| format!("tls: {path}: {errno}"));
+        from.borrow_mut().push(path.into_owned());
+        Ok(read)
     };
     let (chain, key) = (part("cert")?, part("key")?);
+    let from = from.take().join(", ");
+    let from = if from.is_empty() { from } else { format!(" ({from})") };
     options.finish()?;
     let alpn: &[&str] = if http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     Ok(chain.and_then(|chain| {
         let made = tls::Server::new(&chain, &key?, alpn, &world.time);
-        made.map_err(|error| format!("tls: {error}"))
+        made.map_err(|error| format!("tls: {error}{from}"))
     }))
 }
 

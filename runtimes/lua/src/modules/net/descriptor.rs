@@ -1,8 +1,8 @@
 //! What a script's socket objects stand for: an open socket with a number, whose it is, and who waits for it.
 //!
 //! A socket is its task's: of the one that opened or accepted it, or that it was given to when that task was spawned
-//! ([`give`]); it is closed when that task ends. `sock:detach()` makes it nobody's: it lives until it is closed, or
-//! collected. Using somebody else's socket changes nothing about whose it is.
+//! ([`give`]); it is closed when that task ends, or, if that is the main chunk, with the script. `sock:detach()` makes it
+//! nobody's: it lives until it is closed, or collected. Using somebody else's socket changes nothing about whose it is.
 
 use std::{
     cell::RefCell,
