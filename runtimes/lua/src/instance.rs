@@ -81,8 +81,9 @@ impl Problem {
 /// Makes a script from its text, which messages call `name`. Nothing of it has run yet.
 pub fn start(name: &str, text: &[u8], ctx: Ctx, time: Time, limits: Limits) -> Result<Instance, Problem> {
     let kept = Kept::default();
-    let deadline = limits.time.map(|limit| time.now().saturating_add(limit));
     let state = State::new(name, text, ctx, time.clone(), limits, kept.clone())?;
+    // Not before the state's own: who runs is stopped by that, and says where.
+    let deadline = limits.time.map(|limit| time.now().saturating_add(limit));
     let shared = Shared {
         time,
         limits,
