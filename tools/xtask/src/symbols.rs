@@ -220,36 +220,49 @@ fn shorten(name: &str, limit: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{finish, shorten};
+    use super::{NAMES, PACKED, finish, shorten};
 
     const CODE_AT: u64 = 0x10_0000;
-    const TABLE_AT: u64 = 0x20_0000;
+    const DATA_AT: u64 = 0x20_0000;
+    const PACKED_AT: u64 = 0x30_0000;
+    const HEADERS: usize = 64 + 3 * 56;
+    const CODE: usize = 0x60;
+    const DATA: usize = 16;
+    const TABLES: &[u8] = b"how to unwind, how to unwind, how to unwind";
 
-    /// A linked image in small: one code segment, room for the table, three functions and a label.
-    fn image(room: usize, section: &str) -> Vec<u8> {
-        let symbols: &[(&str, u8, u64)] = &[
-            ("image_start", 0x10, 0),
-            ("pvh_entry", 0x10, 0x10),
-            ("_RNvCs1234_7lunette5start", 0x12, 0x20),
-            ("_ZN7lunette4stop17h0123456789abcdefE", 0x12, 0x40),
-            ("data_not_code", 0x11, 0x50),
+    /// A linked image in small: code; data, and what is cold with room for names; room for it compressed. Three functions
+    /// and a label.
+    fn image(names: usize, packed: usize, section: &str) -> Vec<u8> {
+        let cold = DATA_AT + DATA as u64;
+        let cold_end = cold + (TABLES.len() + names) as u64;
+        // Name, kind, address, size.
+        let symbols: &[(&str, u8, u64, u64)] = &[
+            ("image_start", 0x10, CODE_AT, 0),
+            ("pvh_entry", 0x10, CODE_AT + 0x10, 0),
+            ("_RNvCs1234_7lunette5start", 0x12, CODE_AT + 0x20, 8),
+            ("_ZN7lunette4stop17h0123456789abcdefE", 0x12, CODE_AT + 0x40, 8),
+            ("data_not_code", 0x11, CODE_AT + 0x50, 8),
+            ("data_file_end", 0x11, cold, 0),
+            ("cold_start", 0x11, cold, 0),
+            ("cold_end", 0x11, cold_end, 0),
         ];
-        let code_off = 64 + 2 * 56;
-        let table_off = code_off + 0x60;
-        let strtab_off = table_off + room;
+        let data_off = HEADERS + CODE;
+        let names_off = data_off + DATA + TABLES.len();
+        let packed_off = names_off + names;
+        let strtab_off = packed_off + packed;
         let mut strtab = vec![0];
         let mut symtab = vec![0u8; 24];
-        for &(name, info, at) in symbols {
+        for &(name, info, at, size) in symbols {
             symtab.extend((strtab.len() as u32).to_le_bytes());
             symtab.extend([info, 0]);
             symtab.extend(1u16.to_le_bytes());
-            symtab.extend((CODE_AT + at).to_le_bytes());
-            symtab.extend(if info == 0x10 { 0u64 } else { 8 }.to_le_bytes());
+            symtab.extend(at.to_le_bytes());
+            symtab.extend(size.to_le_bytes());
             strtab.extend(name.as_bytes());
             strtab.push(0);
         }
         let symtab_off = strtab_off + strtab.len();
-        let shstr = format!("\0.text\0{section}\0.symtab\0.strtab\0");
+        let shstr = format!("\0.text\0{section}\0{PACKED}\0.symtab\0.strtab\0");
         let name_at = |name: &str| shstr.find(&format!("\0{name}\0")).unwrap() as u32 + 1;
         let shstr_off = symtab_off + symtab.len();
         let sh_off = shstr_off + shstr.len();
@@ -263,26 +276,32 @@ mod tests {
         out.extend(64u64.to_le_bytes());
         out.extend((sh_off as u64).to_le_bytes());
         out.extend(0u32.to_le_bytes());
-        for half in [64u16, 56, 2, 64, 5, 4] {
+        for half in [64u16, 56, 3, 64, 6, 5] {
             out.extend(half.to_le_bytes());
         }
-        for (flags, off, addr, size) in [(5u32, code_off, CODE_AT, 0x60), (4, table_off, TABLE_AT, room)] {
+        let data = packed_off - data_off;
+        for (flags, off, addr, size) in
+            [(5u32, HEADERS, CODE_AT, CODE), (6, data_off, DATA_AT, data), (4, packed_off, PACKED_AT, packed)]
+        {
             out.extend(1u32.to_le_bytes());
             out.extend(flags.to_le_bytes());
             for word in [off as u64, addr, addr, size as u64, size as u64, 16] {
                 out.extend(word.to_le_bytes());
             }
         }
-        out.resize(table_off, 0x90);
+        out.resize(data_off + DATA, 0x90);
+        out.extend(TABLES);
         out.resize(strtab_off, 0);
         out.extend(&strtab);
         out.extend(&symtab);
         out.extend(shstr.as_bytes());
         out.resize(sh_off + 64, 0);
+        let names_at = DATA_AT + (names_off - data_off) as u64;
         for (name, kind, flags, addr, off, size, link, entsize) in [
-            (".text", 1u32, 6u64, CODE_AT, code_off, 0x60, 0u32, 0u64),
-            (section, 1, 2, TABLE_AT, table_off, room, 0, 0),
-            (".symtab", 2, 0, 0, symtab_off, symtab.len(), 4, 24),
+            (".text", 1u32, 6u64, CODE_AT, HEADERS, CODE, 0u32, 0u64),
+            (section, 1, 2, names_at, names_off, names, 0, 0),
+            (PACKED, 1, 2, PACKED_AT, packed_off, packed, 0, 0),
+            (".symtab", 2, 0, 0, symtab_off, symtab.len(), 5, 24),
             (".strtab", 3, 0, 0, strtab_off, shstr_off + shstr.len() - strtab_off, 0, 0),
         ] {
             // One string table for both: section names lie behind the symbols' names.
@@ -303,12 +322,24 @@ mod tests {
         u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
     }
 
+    fn long(bytes: &[u8], at: usize) -> u64 {
+        u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+    }
+
+    /// What the kernel finds once it has unpacked the last segment.
+    fn unpacked(file: &[u8]) -> Vec<u8> {
+        let last = &file[long(file, 64 + 2 * 56 + 8) as usize..];
+        assert_eq!(&last[..4], b"LCLD");
+        assert_eq!(last.len(), 8 + word(last, 4) as usize);
+        miniz_oxide::inflate::decompress_to_vec_zlib(&last[8..]).unwrap()
+    }
+
     #[test]
     fn the_table_names_code_by_address_and_nothing_else() {
-        let image = image(1024, ".lunette.symbols");
-        let done = finish(&image).unwrap();
-        let table = &done.bytes[64 + 112 + 0x60..];
-        assert_eq!(table.len(), done.table);
+        let done = finish(&image(1024, 2048, NAMES)).unwrap();
+        let cold = unpacked(&done.bytes);
+        assert_eq!((cold.len(), &cold[..TABLES.len()]), (TABLES.len() + 1024, TABLES));
+        let table = &cold[TABLES.len()..][..done.table];
         assert_eq!(&table[..4], b"LSYM");
         let count = word(table, 4) as usize;
         let names = &table[12 + count * 8..];
@@ -326,27 +357,34 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_the_file_is_cut_off_and_the_segment_shrunk() {
-        let image = image(1024, ".lunette.symbols");
+    fn what_nobody_boots_is_cut_off_and_the_segments_shrunk() {
+        let image = image(1024, 8192, NAMES);
         let done = finish(&image).unwrap();
         assert!(done.bytes.len() < image.len() - 512);
-        let u64_at = |at: usize| u64::from_le_bytes(done.bytes[at..at + 8].try_into().unwrap());
-        assert_eq!(u64_at(64 + 56 + 32), done.table as u64, "p_filesz");
-        assert_eq!(u64_at(64 + 56 + 40), done.table as u64, "p_memsz");
-        assert_eq!(u64_at(40), 0, "e_shoff");
+        let header = |segment: usize, at: usize| long(&done.bytes, 64 + segment * 56 + at);
+        // The data's file ends before what is cold; in memory it is as long as before.
+        assert_eq!(header(1, 32), DATA as u64, "p_filesz");
+        assert_eq!(header(1, 40), (DATA + TABLES.len() + 1024) as u64, "p_memsz");
+        // The last one lies at a page of the file, and has what is used.
+        let packed = done.cold.1 as u64;
+        assert_eq!((header(2, 8) % 4096, header(2, 16)), (0, PACKED_AT));
+        assert_eq!((header(2, 32), header(2, 40)), (packed, packed));
+        assert_eq!(done.bytes.len() as u64, header(2, 8) + packed);
+        assert_eq!(long(&done.bytes, 40), 0, "e_shoff");
         assert_eq!(done.bytes[58..64], [0; 6], "section header counts");
         // The code and its header are as they were.
         assert_eq!(done.bytes[64..120], image[64..120]);
-        assert_eq!(done.bytes[176..176 + 0x60], image[176..176 + 0x60]);
+        assert_eq!(done.bytes[HEADERS..HEADERS + CODE + DATA], image[HEADERS..HEADERS + CODE + DATA]);
     }
 
     #[test]
     fn what_cannot_be_done_is_said() {
         let error = |image: &[u8]| finish(image).unwrap_err().to_string();
         assert!(error(b"not an image").contains("not an ELF64"));
-        assert!(error(&image(1024, ".something.else")).contains("no .lunette.symbols"));
-        assert!(error(&image(32, ".lunette.symbols")).contains("do not fit into the 32 bytes"));
-        let good = image(1024, ".lunette.symbols");
+        assert!(error(&image(1024, 2048, ".something.else")).contains("no .lunette.symbols"));
+        assert!(error(&image(32, 2048, NAMES)).contains("do not fit into the 32 bytes"));
+        assert!(error(&image(1024, 40, NAMES)).contains(".lunette.packed has room for 40"));
+        let good = image(1024, 2048, NAMES);
         for cut in [10, 64, 100, 200, good.len() - 1] {
             assert!(finish(&good[..cut]).is_err());
         }
