@@ -72,19 +72,22 @@ pub(crate) fn main(file: &str) -> String {
 
 /// Those of the official tests that are run, in order.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let files = files(folder).into_iter().map(|(name, _)| name);
     let mut names: Vec<_> =
-        files.filter(|name| LEFT_OUT.iter().all(|(left_out, _)| left_out != name)).collect();
+        list(folder).filter(|name| LEFT_OUT.iter().all(|(left_out, _)| left_out != name)).collect();
     names.sort();
     names
 }
 
+fn list(folder: &Path) -> impl Iterator<Item = String> {
+    let files = fs::read_dir(folder).expect("the suite");
+    let names = files.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"));
+    names.filter(|name| name.ends_with(".lua"))
+}
+
 /// All files of the official tests, without what is cut out of them.
 pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
-    let files = fs::read_dir(folder).expect("the suite").map(|entry| {
-        let entry = entry.expect("an entry");
-        let name = entry.file_name().into_string().expect("a name");
-        let mut text = fs::read(entry.path()).expect("its text");
+    let files = list(folder).map(|name| {
+        let mut text = fs::read(folder.join(&name)).expect("its text");
         for (_, from, to, _) in CUT.iter().filter(|(file, ..)| *file == name) {
             let start = find(&text, from.as_bytes()).unwrap_or_else(|| panic!("{name} has no {from:?}"));
             let length =
@@ -97,7 +100,7 @@ pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
         }
         (name, text)
     });
-    files.filter(|(name, _)| name.ends_with(".lua")).collect()
+    files.collect()
 }
 
 fn find(text: &[u8], what: &[u8]) -> Option<usize> {

@@ -509,17 +509,7 @@ impl Tcp {
                 }
                 // As LuaSocket does: every CR goes, wherever it is. What was there before is not looked at again, or a
                 // long line would cost the square of its length.
-                if let Some(first) = memchr::memchr(b'\r', &out[start..]) {
-                    let first = start + first;
-                    let mut kept = first;
-                    for at in first..out.len() {
-                        if out[at] != b'\r' {
-                            out[kept] = out[at];
-                            kept += 1;
-                        }
-                    }
-                    out.truncate(kept);
-                }
+                out.extract_if(start.., |byte| *byte == b'\r').for_each(drop);
                 if whole.is_none() && here > room { Err(Fault::TooLarge) } else { Ok(whole.is_some()) }
             }
             Pattern::Until(end, _) => {
