@@ -146,13 +146,19 @@ pub struct CodeFrame {
     pub function: u32,
     /// Its name from the name section, if it has one.
     pub name: Option<String>,
+    /// The source's file, line and column, where debug information tells: `src/main.rs:12:5`.
+    pub place: Option<String>,
 }
 
 impl fmt::Display for CodeFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
-            Some(name) => write!(f, "{name}"),
-            None => write!(f, "<function {}>", self.function),
+            Some(name) => write!(f, "{name}")?,
+            None => write!(f, "<function {}>", self.function)?,
+        }
+        match &self.place {
+            Some(place) => write!(f, " at {place}"),
+            None => Ok(()),
         }
     }
 }

@@ -1,18 +1,13 @@
 //! From a module's imports to the functions of WASI: types, and one closure for each that is imported.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-};
+use std::fmt;
 
-use lunette_hostcalls::{Trap, TrapKind, Wait};
+use lunette_hostcalls::{Trap, Wait};
 use wasmi::{Caller, Error, Extern, Func, Memory, Store, ValType, errors::HostError};
 
 use crate::{
     limits::Book,
-    memory::{GuestMemory, Span},
-    names::one_line,
-    wasi::{Answer, Param, Signature, Stop, ValueType, Wasi},
+    wasi::{Args, Function, MAX_PARAMS, Stop, ValueType, Wasi},
 };
 
 /// What belongs to one guest, inside the engine's store.
@@ -31,12 +26,6 @@ pub(crate) struct Call {
     pub(crate) function: &'static Function,
     args: Args,
 }
-
-/// The most parameters that a function has.
-const MAX_PARAMS: usize = 9;
-
-/// Arguments as they come: an i32 in the lower half. What is too many is 0.
-type Args = [u64; MAX_PARAMS];
 
 /// Why a host call did not return to the guest. Travels through the engine as its error.
 #[derive(Debug)]
@@ -59,27 +48,17 @@ impl fmt::Display for Halt {
     }
 }
 
-/// Makes a call, for the first time or again: the errno for the guest, 0 for success. A panic on the way is
-/// caught: it ends this guest only.
+/// Makes a call, for the first time or again: the errno for the guest, 0 for success.
 pub(crate) fn perform(call: &Call, memory: &mut [u8], state: &mut State) -> Result<i32, Halt> {
-    let Call { function, args } = call;
-    match catch_unwind(AssertUnwindSafe(|| (function.call)(&mut state.wasi, memory, args))) {
-        Ok(Ok(())) => Ok(0),
-        Ok(Err(Stop::Errno(errno))) => Ok(errno.code().into()),
-        Ok(Err(Stop::Wait(wait))) => {
+    match call.function.call(&mut state.wasi, memory, &call.args) {
+        Ok(()) => Ok(0),
+        Err(Stop::Errno(errno)) => Ok(errno.code().into()),
+        Err(Stop::Wait(wait)) => {
             state.wait = wait;
             Err(Halt::Wait(call.clone()))
         }
-        Ok(Err(Stop::Exit(code))) => Err(Halt::Exit(code)),
-        Ok(Err(Stop::Trap(trap))) => Err(Halt::Trap(trap)),
-        Err(panic) => {
-            let words = (panic.downcast_ref::<&str>().copied())
-                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("without a message");
-            let message =
-                format!("a bug in the host: {} panicked: {}", function.signature.name, one_line(words, 200));
-            Err(Halt::Trap(Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() }))
-        }
+        Err(Stop::Exit(code)) => Err(Halt::Exit(code)),
+        Err(Stop::Trap(trap)) => Err(Halt::Trap(trap)),
     }
 }
 
@@ -137,72 +116,18 @@ pub(crate) fn link(store: &mut Store<State>, function: &'static Function) -> Ext
     })
 }
 
-/// A function of preview 1 and how to call it.
-pub(crate) struct Function {
-    pub(crate) signature: &'static Signature,
-    call: fn(&mut Wasi, &mut [u8], &Args) -> Answer,
+/// Is this the type that an import asks for?
+pub(crate) fn has_type(function: &Function, params: &[ValType], results: &[ValType]) -> bool {
+    let results_match =
+        if function.returns() { matches!(results, [ValType::I32]) } else { results.is_empty() };
+    let wanted = function.signature.params.iter().map(|ty| match ty {
+        ValueType::I32 => ValType::I32,
+        ValueType::I64 => ValType::I64,
+    });
+    results_match && wanted.eq(params.iter().copied())
 }
 
-macro_rules! functions {
-    ($($name:ident($($param:ident: $type:ident),*);)*) => {
-        /// In the order of [`crate::wasi::FUNCTIONS`]: sorted by name.
-        const CALLS: &[fn(&mut Wasi, &mut [u8], &Args) -> Answer] = &[$(
-            |wasi, memory, args| {
-                let _values = &mut args.iter();
-                let memory = &mut GuestMemory::new(stringify!($name), memory);
-                wasi.$name(memory $(, <$type>::take(_values))*)
-            },
-        )*];
-    };
-}
-
-crate::for_each_preview1!(functions);
-
-static FUNCTIONS: [Function; CALLS.len()] = {
-    let mut table =
-        [const { Function { signature: &crate::wasi::FUNCTIONS[0], call: CALLS[0] } }; CALLS.len()];
-    let mut n = 0;
-    while n < CALLS.len() {
-        table[n] = Function { signature: &crate::wasi::FUNCTIONS[n], call: CALLS[n] };
-        n += 1;
-    }
-    table
-};
-
-/// Finds a function of [`crate::wasi::MODULE`] by its name.
-pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.binary_search_by(|function| function.signature.name.cmp(name)).ok().map(|at| &FUNCTIONS[at])
-}
-
-impl Function {
-    pub(crate) fn returns(&self) -> bool {
-        self.signature.result
-    }
-
-    /// Is this the type that an import asks for?
-    pub(crate) fn has_type(&self, params: &[ValType], results: &[ValType]) -> bool {
-        let results_match =
-            if self.returns() { matches!(results, [ValType::I32]) } else { results.is_empty() };
-        let wanted = self.signature.params.iter().map(|ty| match ty {
-            ValueType::I32 => ValType::I32,
-            ValueType::I64 => ValType::I64,
-        });
-        results_match && wanted.eq(params.iter().copied())
-    }
-
-    /// Its type in words.
-    pub(crate) fn type_words(&self) -> String {
-        self.signature.to_string().trim_start_matches(self.signature.name).to_owned()
-    }
-}
-
-impl fmt::Debug for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.signature)
-    }
-}
-
-/// A function's type in words, as those of [`Signature`]: `(i32, i64) -> i32`.
+/// A function's type in words, as those of [`crate::wasi::Signature`]: `(i32, i64) -> i32`.
 pub(crate) fn type_words(params: &[ValType], results: &[ValType]) -> String {
     let list = |types: &[ValType]| {
         types.iter().map(|ty| format!("{ty:?}").to_lowercase()).collect::<Vec<_>>().join(", ")

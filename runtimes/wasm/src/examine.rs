@@ -9,11 +9,10 @@ use wasmparser::{
 };
 
 use crate::{
-    calls,
     engine::features,
     names::one_line,
     problem::{BadImport, LooksLike, Problem},
-    wasi,
+    wasi::{self, Function},
 };
 
 /// What [`examine`] found out.
@@ -261,7 +260,7 @@ fn provided(module: &str, name: &str, ty: TypeRef, types: &[FuncType]) -> Provid
     if module != wasi::MODULE {
         return Provided::UnknownModule;
     }
-    let Some(function) = calls::find(name) else { return Provided::No };
+    let Some(function) = Function::find(name) else { return Provided::No };
     let words = function.type_words();
     if type_words(ty, types) == words { Provided::Yes } else { Provided::WithAnotherType(words) }
 }

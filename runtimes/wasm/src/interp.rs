@@ -26,7 +26,7 @@ use crate::{
     names::one_line,
     problem::{BadImport, Problem, Refusal},
     trap,
-    wasi::{self, Wasi},
+    wasi::{self, Function, Wasi},
 };
 
 /// How much fuel a slice gets: two to eight milliseconds of native time, some tens under emulation.
@@ -277,9 +277,11 @@ const GIVE_WAY: Wait = Wait::GIVE_WAY;
 fn link(store: &mut Store<State>, module: &Module) -> Result<Vec<Extern>, Refusal> {
     let (mut externs, mut bad) = (Vec::new(), Vec::new());
     for import in module.imports() {
-        let function = if import.module() == wasi::MODULE { calls::find(import.name()) } else { None };
+        let function = if import.module() == wasi::MODULE { Function::find(import.name()) } else { None };
         match (function, import.ty()) {
-            (Some(function), ExternType::Func(ty)) if function.has_type(ty.params(), ty.results()) => {
+            (Some(function), ExternType::Func(ty))
+                if calls::has_type(function, ty.params(), ty.results()) =>
+            {
                 // Not needed any more once one import is bad.
                 if bad.is_empty() {
                     externs.push(calls::link(store, function));
@@ -289,7 +291,7 @@ fn link(store: &mut Store<State>, module: &Module) -> Result<Vec<Extern>, Refusa
                 module: one_line(import.module(), 100),
                 name: one_line(import.name(), 100),
                 wanted: describe(ty),
-                provided: function.map(calls::Function::type_words),
+                provided: function.map(Function::type_words),
             }),
         }
     }

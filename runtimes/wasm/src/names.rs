@@ -15,7 +15,10 @@ const MAX_NAME: usize = 256;
 pub(crate) fn frames(wasm: &[u8], functions: &[u32]) -> Vec<CodeFrame> {
     let mut names: BTreeMap<u32, Option<String>> = functions.iter().map(|f| (*f, None)).collect();
     collect(wasm, &mut names);
-    functions.iter().map(|f| CodeFrame { function: *f, name: names.get(f).cloned().flatten() }).collect()
+    functions
+        .iter()
+        .map(|f| CodeFrame { function: *f, name: names.get(f).cloned().flatten(), place: None })
+        .collect()
 }
 
 /// Fills in what the name section knows, and the export section where that knows nothing.

@@ -40,6 +40,7 @@
 
 mod env;
 mod fd;
+mod functions;
 mod io;
 mod path;
 mod poll;
@@ -59,6 +60,7 @@ use self::{
 use crate::memory::{BadPointer, GuestMemory, Span};
 
 pub use self::{
+    functions::{Args, Function, MAX_PARAMS},
     io::{MAX_FILE_IO, MAX_IOVECS, MAX_STREAM},
     poll::MAX_SUBSCRIPTIONS,
     sock::MAX_SOCKET,

@@ -1,0 +1,64 @@
+//! The compiler: from bytecode to an [`Artifact`]. Part of the CLI, never of the image.
+
+use std::fmt;
+
+use wasmtime::Engine;
+
+use crate::{
+    artifact::{Kind, Label},
+    config::{self, Variant},
+    cpu::Cpu,
+};
+
+/// Native code as it goes into a bundle.
+#[derive(Clone, Debug)]
+pub struct Artifact {
+    pub label: Label,
+    /// wasmtime's ELF.
+    pub code: Vec<u8>,
+}
+
+/// Why there is no native code: in the compiler's words, a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure(pub String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Compiles a module or a component. `of` is the SHA-256 of `wasm`, in hex. The same input gives the same bytes.
+pub fn compile(wasm: &[u8], variant: Variant, cpu: Cpu, of: String) -> Result<Artifact, Failure> {
+    let failed = |error: wasmtime::Error| Failure(words(&error));
+    let engine = compiler(variant, cpu).map_err(failed)?;
+    let (kind, code) = match is_component(wasm) {
+        true => (Kind::Component, engine.precompile_component(wasm)),
+        false => (Kind::Module, engine.precompile_module(wasm)),
+    };
+    Ok(Artifact { label: Label::new(kind, variant, cpu, of), code: code.map_err(failed)? })
+}
+
+/// The layer in a binary's header: 0 a module, 1 a component.
+pub fn is_component(wasm: &[u8]) -> bool {
+    wasm.get(4..8) == Some(&[0x0d, 0, 1, 0])
+}
+
+fn compiler(variant: Variant, cpu: Cpu) -> wasmtime::Result<Engine> {
+    let mut config = config::config(variant);
+    config.target(config::TARGET)?;
+    for (flag, _) in cpu.features() {
+        #[expect(unsafe_code, reason = "tells the compiler what the processor has")]
+        // SAFETY: the label names the level, and nobody loads code of a level that his processor has not
+        // (`Label::fits`); the engine itself checks each of these flags once more when it loads.
+        unsafe {
+            config.cranelift_flag_enable(flag);
+        }
+    }
+    Engine::new(&config)
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn words(error: &wasmtime::Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}

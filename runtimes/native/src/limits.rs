@@ -1,0 +1,107 @@
+//! What a guest may use up, and the book that is kept about it.
+
+use wasmtime::ResourceLimiter;
+
+/// What one guest may have. Time and fuel are the [`Meter`](crate::Meter)'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory, all memories together. Growing beyond answers -1 to the guest; a program that needs more
+    /// from the start is refused.
+    pub memory: u64,
+    /// Elements of tables, all tables together. As with memory.
+    pub table_elements: u64,
+}
+
+impl Default for Limits {
+    /// 64 MiB, a million table elements.
+    fn default() -> Self {
+        Self { memory: 64 << 20, table_elements: 1_000_000 }
+    }
+}
+
+/// How many of each a guest may have: each has a cost that its size doesn't show. Components are many modules.
+const MAX_INSTANCES: usize = 1000;
+const MAX_MEMORIES: usize = 100;
+const MAX_TABLES: usize = 1000;
+
+/// What is in use, as the engine reports it.
+#[derive(Debug)]
+pub struct Book {
+    memory: Account,
+    table: Account,
+}
+
+/// How much of one thing is used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Account {
+    pub used: u64,
+    pub allowed: u64,
+    /// What was asked for in all when it was denied.
+    pub denied: Option<u64>,
+    /// The growth that was granted last, to be taken back should it fail.
+    last: u64,
+}
+
+impl Account {
+    fn grow(&mut self, current: usize, desired: usize) -> bool {
+        let more = desired.saturating_sub(current) as u64;
+        let sum = self.used.saturating_add(more);
+        if sum > self.allowed {
+            self.denied = Some(sum);
+            return false;
+        }
+        (self.used, self.last) = (sum, more);
+        true
+    }
+
+    fn take_back(&mut self) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
+    }
+}
+
+impl Book {
+    pub fn new(limits: Limits) -> Self {
+        let account = |allowed| Account { allowed, ..Account::default() };
+        Self { memory: account(limits.memory), table: account(limits.table_elements) }
+    }
+
+    pub fn memory(&self) -> &Account {
+        &self.memory
+    }
+
+    pub fn table(&self) -> &Account {
+        &self.table
+    }
+}
+
+impl ResourceLimiter for Book {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.memory.grow(current, desired))
+    }
+
+    fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.memory.take_back();
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(self.table.grow(current, desired))
+    }
+
+    fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table.take_back();
+        Ok(())
+    }
+
+    fn instances(&self) -> usize {
+        MAX_INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        MAX_TABLES
+    }
+
+    fn memories(&self) -> usize {
+        MAX_MEMORIES
+    }
+}

@@ -1,0 +1,54 @@
+//! How long a guest may run, and that it gives way to others.
+//!
+//! Promises: at every tick of the epoch ([`crate::ticker`]) a guest that runs on lets the others have a go; past its deadline it
+//! is stopped, and says where it was; so it is when its fuel is used up. Waiting counts as time, but a guest that waits has to be
+//! woken by whoever waits for it ([`Meter::deadline`]).
+
+use std::{fmt, sync::Arc};
+
+use lunette_hostcalls::{Clock, Limit, Nanos};
+use wasmtime::{Store, UpdateDeadline};
+
+/// What a guest may take of the processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meter {
+    /// When it has to be at its end, by the monotonic clock.
+    pub deadline: Option<Nanos>,
+    /// How much it may execute: about a unit an instruction. `Some` only in an engine that counts.
+    pub fuel: Option<u64>,
+}
+
+/// The error of a guest that used up what it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped(pub Limit);
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Limit::Time => "its time was up",
+            Limit::Fuel => "its fuel was used up",
+        })
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+/// How much runs between two looks at the other guests, where fuel is counted.
+const SLICE: u64 = 5_000_000;
+
+impl Meter {
+    /// Has `store` held to it. To be called once, before anything runs in it.
+    pub fn hold<T: 'static>(&self, store: &mut Store<T>, clock: Arc<dyn Clock>) -> wasmtime::Result<()> {
+        if let Some(fuel) = self.fuel {
+            store.set_fuel(fuel)?;
+            store.fuel_async_yield_interval(Some(SLICE))?;
+        }
+        store.set_epoch_deadline(1);
+        let deadline = self.deadline;
+        store.epoch_deadline_callback(move |_| match deadline {
+            Some(deadline) if clock.monotonic() >= deadline => Err(Stopped(Limit::Time).into()),
+            _ => Ok(UpdateDeadline::Yield(1)),
+        });
+        Ok(())
+    }
+}

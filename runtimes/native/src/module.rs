@@ -1,0 +1,288 @@
+//! Preview 1 modules as native code, through the decoder that the interpreter has as well.
+//!
+//! Promises: what a module sees is what it sees in the interpreter, to the byte of its transcript. A host call that has to wait
+//! suspends the guest, and nobody else.
+
+use std::{fmt, sync::Arc};
+
+use lunette_hostcalls::{
+    CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind, Wait,
+    task::{self, Timers},
+};
+use lunette_wasm::wasi::{self, Answer, Args, Function, MAX_PARAMS, Stop, Wasi};
+use wasmtime::{Caller, Extern, ExternType, Func, Memory, Module, Store, TypedFunc, ValType};
+
+use crate::{
+    engine::Engine,
+    limits::{Book, Limits},
+    meter::{Meter, Stopped},
+    trap::{self, Exit, HostTrap},
+};
+
+/// What belongs to one guest, inside the engine's store.
+struct State {
+    wasi: Wasi,
+    book: Book,
+    /// The memory that pointers point into, once the module is instantiated.
+    memory: Option<Memory>,
+    timers: Arc<Timers>,
+    deadline: Option<Nanos>,
+}
+
+/// A module that runs.
+pub struct Instance {
+    store: Store<State>,
+    module: Module,
+    externs: Vec<Extern>,
+    backtrace: Vec<CodeFrame>,
+    ended: Option<Ending>,
+}
+
+/// Why a module can't be started though its code was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// It imports what nobody provides: `module.name`, each.
+    Imports(Vec<String>),
+    /// It has no `_start` that takes and returns nothing.
+    NoEntry,
+    /// The engine's words.
+    Setup(String),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Imports(names) => write!(f, "it imports what there is not: {}", names.join(", ")),
+            Self::NoEntry => f.write_str("it exports no `_start` that could be run"),
+            Self::Setup(words) => f.write_str(words),
+        }
+    }
+}
+
+/// Makes a guest of a module. Nothing of it runs yet: its memory is set up when it does.
+pub fn start(
+    engine: &Engine,
+    module: Module,
+    ctx: Ctx,
+    timers: Arc<Timers>,
+    limits: Limits,
+    meter: Meter,
+) -> Result<Instance, Problem> {
+    let clock = ctx.clock.clone();
+    let state = State {
+        wasi: Wasi::new(ctx),
+        book: Book::new(limits),
+        memory: None,
+        timers,
+        deadline: meter.deadline,
+    };
+    let mut store = Store::new(engine.wasmtime(), state);
+    store.limiter(|state| &mut state.book);
+    meter.hold(&mut store, clock).map_err(|error| Problem::Setup(error.to_string()))?;
+    let externs = link(&mut store, &module)?;
+    match module.get_export("_start") {
+        Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => {}
+        _ => return Err(Problem::NoEntry),
+    }
+    Ok(Instance { store, module, externs, backtrace: Vec::new(), ended: None })
+}
+
+impl Instance {
+    /// Runs it until it ends. Not to be dropped in the middle and called again: it answers that it was stopped.
+    pub async fn run(&mut self) -> Ending {
+        if let Some(ending) = &self.ended {
+            return ending.clone();
+        }
+        self.ended = Some(Ending::Stopped(Limit::Time));
+        let ending = match self.go().await {
+            Ok(()) => Ending::Exited(0),
+            Err(error) => {
+                let (ending, frames) = trap::ending(&error);
+                self.backtrace = frames;
+                ending
+            }
+        };
+        self.store.data_mut().wasi.close();
+        self.ended = Some(ending.clone());
+        ending
+    }
+
+    async fn go(&mut self) -> wasmtime::Result<()> {
+        let externs = std::mem::take(&mut self.externs);
+        let instance = wasmtime::Instance::new_async(&mut self.store, &self.module, &externs).await?;
+        self.store.data_mut().memory = instance.get_memory(&mut self.store, "memory");
+        let entry: TypedFunc<(), ()> = instance.get_typed_func(&mut self.store, "_start")?;
+        entry.call_async(&mut self.store, ()).await
+    }
+
+    /// Where the guest was when it trapped or was stopped, innermost function first.
+    pub fn backtrace(&self) -> &[CodeFrame] {
+        &self.backtrace
+    }
+
+    /// What it used, and what it was denied.
+    pub fn book(&self) -> &Book {
+        &self.store.data().book
+    }
+}
+
+/// Finds what each import asks for; collects all that nobody provides.
+fn link(store: &mut Store<State>, module: &Module) -> Result<Vec<Extern>, Problem> {
+    let (mut externs, mut bad) = (Vec::with_capacity(module.imports().len()), Vec::new());
+    for import in module.imports() {
+        let function = if import.module() == wasi::MODULE { Function::find(import.name()) } else { None };
+        match (function, import.ty()) {
+            (Some(function), ExternType::Func(ty)) if has_type(function, ty.params(), ty.results()) => {
+                externs.push(host_function(store, function));
+            }
+            _ => bad.push(format!("{}.{}", import.module(), import.name())),
+        }
+    }
+    if bad.is_empty() { Ok(externs) } else { Err(Problem::Imports(bad)) }
+}
+
+fn has_type(
+    function: &Function,
+    params: impl Iterator<Item = ValType>,
+    mut results: impl Iterator<Item = ValType>,
+) -> bool {
+    let wanted = function.signature.params.iter().map(|ty| match ty {
+        wasi::ValueType::I32 => 'i',
+        wasi::ValueType::I64 => 'l',
+    });
+    let given = params.map(|ty| match ty {
+        ValType::I32 => 'i',
+        ValType::I64 => 'l',
+        _ => '?',
+    });
+    let result = match function.returns() {
+        true => matches!(results.next(), Some(ValType::I32)),
+        false => true,
+    };
+    result && results.next().is_none() && wanted.eq(given)
+}
+
+/// Calls that never wait: they need no future, and so no allocation.
+const AT_ONCE: &[&str] = &[
+    "args_get",
+    "args_sizes_get",
+    "clock_res_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_fdstat_get",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "proc_exit",
+];
+
+/// The host function for an import, made when a module asks for it.
+fn host_function(store: &mut Store<State>, function: &'static Function) -> Extern {
+    use wasi::ValueType::{I32, I64};
+    let at_once = AT_ONCE.binary_search(&function.signature.name).is_ok();
+    macro_rules! shape {
+        ($($arg:ident: $ty:ty),*) => {
+            match at_once {
+                true => Func::wrap(store, move |mut caller: Caller<'_, State> $(, $arg: $ty)*| -> wasmtime::Result<u32> {
+                    let answer = ask(&mut caller, function, &args(&[$($arg.into()),*]));
+                    told(answer, function)?.map_err(|_| never_waits(function))
+                }),
+                false => Func::wrap_async(store, move |mut caller: Caller<'_, State>, ($($arg,)*): ($($ty,)*)| {
+                    Box::new(async move { call(&mut caller, function, &args(&[$($arg.into()),*])).await })
+                }),
+            }
+        };
+    }
+    Extern::Func(match function.signature.params {
+        [I32] if !function.returns() => {
+            Func::wrap(store, move |mut caller: Caller<'_, State>, a: u32| -> wasmtime::Result<()> {
+                let answer = ask(&mut caller, function, &args(&[a.into()]));
+                told(answer, function)?.map(drop).map_err(|_| never_waits(function))
+            })
+        }
+        [] => shape!(),
+        [I32] => shape!(a: u32),
+        [I32, I32] => shape!(a: u32, b: u32),
+        [I32, I32, I32] => shape!(a: u32, b: u32, c: u32),
+        [I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32),
+        [I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32),
+        [I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32),
+        [I32, I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32),
+        [I32, I64] => shape!(a: u32, b: u64),
+        [I32, I64, I64] => shape!(a: u32, b: u64, c: u64),
+        [I32, I64, I32] => shape!(a: u32, b: u64, c: u32),
+        [I32, I64, I32, I32] => shape!(a: u32, b: u64, c: u32, d: u32),
+        [I32, I64, I64, I32] => shape!(a: u32, b: u64, c: u64, d: u32),
+        [I32, I32, I32, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u64, e: u32),
+        [I32, I32, I32, I32, I64, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64, g: u32),
+        [I32, I32, I32, I32, I32, I64, I64, I32, I32] => {
+            shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u64, g: u64, h: u32, i: u32)
+        }
+        // A test links every function.
+        _ => unreachable!("no closure of the shape of {}", function.signature),
+    })
+}
+
+fn args(given: &[u64]) -> Args {
+    let mut args = [0; MAX_PARAMS];
+    args[..given.len()].copy_from_slice(given);
+    args
+}
+
+fn never_waits(function: &Function) -> wasmtime::Error {
+    let message = format!("a bug in the host: {} has to wait", function.signature.name);
+    HostTrap(Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() }).into()
+}
+
+/// Makes the call until it does not have to wait any more.
+async fn call(
+    caller: &mut Caller<'_, State>,
+    function: &'static Function,
+    args: &Args,
+) -> wasmtime::Result<u32> {
+    loop {
+        let answer = ask(caller, function, args);
+        match told(answer, function)? {
+            Ok(errno) => return Ok(errno),
+            Err(wait) => until(caller.data(), wait).await?,
+        }
+    }
+}
+
+fn ask(caller: &mut Caller<'_, State>, function: &Function, args: &Args) -> Answer {
+    match caller.data().memory {
+        Some(memory) => {
+            let (bytes, state) = memory.data_and_store_mut(caller);
+            function.call(&mut state.wasi, bytes, args)
+        }
+        // Without a memory, no pointer is good.
+        None => function.call(&mut caller.data_mut().wasi, &mut [], args),
+    }
+}
+
+/// The errno for the guest, or what it has to wait for, or its end.
+fn told(answer: Answer, function: &Function) -> wasmtime::Result<Result<u32, Wait>> {
+    match answer {
+        Ok(()) => Ok(Ok(0)),
+        Err(Stop::Errno(errno)) => Ok(Ok(errno.code().into())),
+        Err(Stop::Wait(wait)) => Ok(Err(wait)),
+        Err(Stop::Exit(code)) => Err(Exit(code).into()),
+        Err(Stop::Trap(trap)) => {
+            debug_assert!(!trap.message.is_empty(), "{}", function.signature.name);
+            Err(HostTrap(trap).into())
+        }
+    }
+}
+
+/// Waits, but not past the deadline.
+async fn until(state: &State, mut wait: Wait) -> wasmtime::Result<()> {
+    if let Some(deadline) = state.deadline {
+        wait.until = Some(wait.until.map_or(deadline, |until| until.min(deadline)));
+    }
+    let ctx = state.wasi.ctx();
+    task::ready(&wait, &*ctx.clock, &*ctx.stdio, &state.timers).await;
+    match state.deadline {
+        Some(deadline) if ctx.clock.monotonic() >= deadline => Err(Stopped(Limit::Time).into()),
+        _ => Ok(()),
+    }
+}
