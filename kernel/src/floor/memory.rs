@@ -516,6 +516,10 @@ mod tests {
         pointer.as_ptr().expose_provenance() as u64
     }
 
+    fn at_mut(pointer: &mut [u8]) -> u64 {
+        pointer.as_mut_ptr().expose_provenance() as u64
+    }
+
     #[test]
     fn bad_arguments_get_linux_errnos() {
         let _turn = machine();
@@ -670,9 +674,9 @@ mod tests {
 
         let fd = open("/.lunette/payload/4096-157696", 0o2_000_000) as u64;
         let mut buf = [0; 10];
-        assert_eq!(read(fd, at(&buf), 10), 10);
+        assert_eq!(read(fd, at_mut(&mut buf), 10), 10);
         assert_eq!(buf, payload[4096..4106]);
-        assert_eq!(pread(fd, at(&buf), 10, 157_690), 6);
+        assert_eq!(pread(fd, at_mut(&mut buf), 10, 157_690), 6);
         assert_eq!(buf[..6], payload[payload.len() - 6..]);
         assert_eq!((lseek(fd, 0, 2), fcntl(fd, F_GETFL, 0)), (157_696, 0o100_000));
         for (got, want) in [
