@@ -24,6 +24,8 @@ pub const WRITE_THROUGH: u64 = 1 << 3;
 pub const CACHE_DISABLE: u64 = 1 << 4;
 const LARGE: u64 = 1 << 7;
 /// The frame is a memory object's: not freed with the page, and never written through a private mapping.
+/// (The payload's frames, lent to objects, are writable in the identity map all the same: that is the
+/// kernel's alone.)
 pub const BORROWED: u64 = 1 << 9;
 /// Not present, but the frame stays (the page was made inaccessible after it was used).
 pub const KEPT: u64 = 1 << 10;
@@ -189,6 +191,22 @@ impl Tables {
     #[inline]
     pub fn find_or_make(&mut self, addr: u64, frames: &mut Frames) -> Option<Slot> {
         self.find_or_make_at(addr, 1, frames)
+    }
+
+    /// Writes `leaf` of each address in the range, which lies in one table, where no leaf is in use yet.
+    /// `false`, and nothing made, if frames run out.
+    #[must_use]
+    pub fn fill(&mut self, range: Range<u64>, frames: &mut Frames, leaf: impl Fn(u64) -> u64) -> bool {
+        debug_assert!(range.start < range.end && range.start / LARGE_PAGE == (range.end - 1) / LARGE_PAGE);
+        let Some(first) = self.find_or_make(range.start, frames) else { return false };
+        for (index, addr) in range.step_by(PAGE as usize).enumerate() {
+            // In the same table by the caller's word, so still within its frame.
+            let slot = Slot { entry: first.entry.wrapping_add(index), parent: first.parent };
+            if slot.get() == 0 {
+                slot.set(leaf(addr));
+            }
+        }
+        true
     }
 
     /// Calls `visit` for each leaf in the range that is in use; what it returns is written back. Tables

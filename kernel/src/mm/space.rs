@@ -32,6 +32,9 @@ pub const ADDRESSES: Range<u64> = 0x0100_0000_0000..0x7f00_0000_0000;
 
 pub use super::object::MAX_SIZE;
 
+/// Bytes that one fault maps where nothing has to be copied or cleared: 16 pages.
+const FAULT_AROUND: u64 = 16 * PAGE;
+
 /// Linux's F_SEAL_ bits.
 pub const SEAL_SEAL: u32 = 1;
 pub const SEAL_SHRINK: u32 = 2;
@@ -444,6 +447,10 @@ impl<T: Tlb> Space<T> {
                 if private && access == Access::Write {
                     object.page(number)
                 } else {
+                    if object.is_lent() && !area.prot.writable() {
+                        let object = *object;
+                        return self.fault_around(page, &area, &object);
+                    }
                     let Some(frame) = object.page_or_make(number, &mut self.frames) else {
                         return FaultOutcome::OutOfMemory;
                     };
@@ -470,6 +477,22 @@ impl<T: Tlb> Space<T> {
             unsafe { self.frames.give(frame) };
         }
         outcome
+    }
+
+    /// Maps the page of a lent object and those near to it: what is only read, or executed, is mostly read
+    /// in a row, and nothing of it needs a frame. (Not where pages may be written: they would only fault again.)
+    fn fault_around(&mut self, page: u64, area: &Area, object: &Object) -> FaultOutcome {
+        let start = (page & !(FAULT_AROUND - 1)).max(area.start);
+        let pages = object.size.div_ceil(PAGE).saturating_sub(area.offset.into());
+        let end = (start & !(FAULT_AROUND - 1)).saturating_add(FAULT_AROUND);
+        let end = end.min(area.end).min(area.start.saturating_add(pages * PAGE));
+        let private = area.flags & SHARED == 0;
+        let done = self.tables.fill(start..end, &mut self.frames, |addr| {
+            // Within the object, by the range's end.
+            let frame = object.page(area.object_page(addr));
+            frame.map_or(0, |frame| paging::leaf(frame, area.prot, true, private))
+        });
+        if done { FaultOutcome::Resolved } else { FaultOutcome::OutOfMemory }
     }
 
     /// Is there no hole in the range?
@@ -512,6 +535,25 @@ impl<T: Tlb> Space<T> {
                 Err(Error::NoMem)
             }
         }
+    }
+
+    /// An object that is `size` bytes of RAM from `start`, as they are, never to be written through it or
+    /// freed with it; held by its maker until [`Self::release`]. What its last page holds behind `size` can
+    /// be seen where it is mapped.
+    ///
+    /// # Safety
+    /// `start` begins a frame. The RAM is mapped at its own address, not among the frames of this space, and
+    /// nobody writes to it for as long as the object or a mapping of it lives.
+    pub unsafe fn lend_object(&mut self, start: PhysAddr, size: u64) -> Result<ObjectId, Error> {
+        if !start.0.is_multiple_of(PAGE) || size > MAX_SIZE {
+            return Err(Error::Inval);
+        }
+        if !self.objects.reserve(1, &mut self.frames) {
+            self.objects.trim(&mut self.frames);
+            return Err(Error::NoMem);
+        }
+        let seals = SEAL_SEAL | SEAL_SHRINK | SEAL_GROW | SEAL_WRITE;
+        Ok(ObjectId(self.objects.insert(Object::lend(start, size, seals))))
     }
 
     /// Lets go of an object; it goes with the last area that maps it.
