@@ -14,6 +14,7 @@
 mod files;
 mod label;
 mod listen;
+mod native;
 mod run;
 #[cfg(test)]
 mod tests;
@@ -21,18 +22,21 @@ mod versions;
 
 use std::{sync::Arc, time::Duration};
 
-use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
+use lunette_bundle::{Bundle, Engine as EngineChoice, Error, GuestPlan, HELP, Payload, Plan, Source};
 use lunette_hostcalls::{
     Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
     task::{Time, Timers},
 };
+use lunette_native::{Meter, Variant};
 use lunette_wasm::{Limits, Problem};
 
+pub use native::Native;
 pub use run::{App, run};
 
 use crate::{
     label::Labelled,
     listen::Ports,
+    native::Code,
     run::{Program, Runner},
     versions::Follower,
 };
@@ -52,6 +56,8 @@ pub struct Services {
     pub memory: u64,
     /// Bytes that can be written to a mount for which nobody gave a size.
     pub mount_size: u64,
+    /// How native code is run here.
+    pub native: Native,
     /// Where new versions of the app come from, if its launch says that they may.
     pub versions: Option<Arc<dyn Versions>>,
 }
@@ -90,7 +96,7 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
             true => services.stdio.clone(),
             false => Arc::new(Labelled::new(&guest.name, services.stdio.clone())),
         };
-        let mut runner = maker.start(guest, payload.main(guest)?, stdio)?;
+        let mut runner = maker.start(guest, &payload, stdio)?;
         if app {
             runner.talk(&plan)?;
         }
@@ -134,8 +140,14 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    fn start(&mut self, plan: &GuestPlan, module: &[u8], stdio: Arc<dyn Stdio>) -> Result<Runner, Refusal> {
+    fn start(
+        &mut self,
+        plan: &GuestPlan,
+        payload: &Payload<'static>,
+        stdio: Arc<dyn Stdio>,
+    ) -> Result<Runner, Refusal> {
         let services = self.services;
+        let main = payload.main(plan)?;
         let mut env = plan.env.clone();
         let (mut network, mut listeners) = (Network::none(), Vec::new());
         if let Some(net) = self.net.as_ref().filter(|_| !plan.grants.is_empty()) {
@@ -158,9 +170,12 @@ impl Maker<'_> {
         let (guest, follower) = match plan.main.ends_with(".lua") {
             true => {
                 let follower = Follower::new(services, &plan.main, &ctx);
-                (Program::Lua(self.script(plan, module, ctx)?), follower)
+                (Program::Lua(self.script(plan, main, ctx)?), follower)
             }
-            false => (Program::Wasm(Box::new(self.module(plan, module, ctx)?)), None),
+            false => match self.native_code(plan, payload, main)? {
+                Some(code) => (self.native(plan, code, ctx)?, None),
+                None => (Program::Wasm(Box::new(self.module(plan, main, ctx)?)), None),
+            },
         };
         Ok(Runner { guest, name: plan.name.clone(), stdio, listens, follower })
     }
@@ -179,6 +194,67 @@ impl Maker<'_> {
         let text = lunette_lua::without_first_line(text);
         lunette_lua::start(&plan.main, text, ctx, time, limits)
             .map_err(|problem| Refusal(format!("{problem}{HELP}{}", problem.help())))
+    }
+
+    /// The native code of a guest, if it is to run as that. What can be interpreted instead is, and that is said.
+    fn native_code(
+        &self,
+        plan: &GuestPlan,
+        payload: &Payload<'static>,
+        main: &[u8],
+    ) -> Result<Option<Code>, Refusal> {
+        let component = lunette_wasm::is_component(main);
+        let refused = |what: &str, help: &str| Err(Refusal(format!("{}: {what}{HELP}{help}", plan.main)));
+        let native = match payload.native(plan)? {
+            Some(native) if component || plan.engine != EngineChoice::Wasmi => native,
+            None if component => {
+                return refused(
+                    "it is a component, and there is no native code beside it: no component is interpreted",
+                    "build the bundle with `lunette build`, or let `lunette run` do it: both compile components",
+                );
+            }
+            None if plan.engine == EngineChoice::Wasmtime => {
+                return refused(
+                    "wasmtime is to run it, and there is no native code beside it",
+                    "build the bundle with `lunette build --aot`",
+                );
+            }
+            _ => return Ok(None),
+        };
+        let variant = Variant { fuel: plan.fuel.is_some() };
+        match native::load(&self.services.native, native.label, native.code, variant) {
+            Ok(code) => Ok(Some(code)),
+            Err(mismatch) if component || plan.engine == EngineChoice::Wasmtime => {
+                refused(&mismatch.to_string(), native::help(&mismatch))
+            }
+            Err(mismatch) => {
+                self.services.log.warn(format_args!("{}: {mismatch}; it is interpreted", plan.main));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes a guest of native code.
+    fn native(&self, plan: &GuestPlan, code: Code, ctx: Ctx) -> Result<Program, Refusal> {
+        let services = self.services;
+        let limits = lunette_native::Limits { memory: self.memory(plan), table_elements: plan.tables };
+        let deadline = plan.timeout.map(|time| services.clock.monotonic().saturating_add(nanos(time)));
+        let meter = Meter { deadline, fuel: plan.fuel };
+        if self.several || deadline.is_some() {
+            (services.native.tick)();
+        }
+        let refused = |words: String| Refusal(format!("{}: {words}", plan.main));
+        match code {
+            Code::Module(engine, module) => {
+                let timers = self.timers.clone();
+                let guest = lunette_native::start(&engine, module, ctx, timers, limits, meter);
+                let guest = guest.map_err(|problem| {
+                    refused(format!("{problem}{HELP}`lunette check` says more about it"))
+                })?;
+                Ok(Program::Native(Box::new(guest)))
+            }
+            Code::Component(..) => Err(refused("components are not run yet".into())),
+        }
     }
 
     fn module(&self, plan: &GuestPlan, module: &[u8], ctx: Ctx) -> Result<lunette_wasm::Instance, Refusal> {

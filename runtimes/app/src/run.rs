@@ -25,6 +25,7 @@ pub struct App {
 /// A guest in its runtime.
 pub(crate) enum Program {
     Wasm(Box<lunette_wasm::Instance>),
+    Native(Box<lunette_native::Instance>),
     Lua(lunette_lua::Instance),
 }
 
@@ -126,7 +127,7 @@ impl Runner {
         }
         match &self.guest {
             Program::Lua(guest) if plan.repl => guest.repl(),
-            Program::Wasm(_) if plan.repl || plan.watch => {
+            Program::Wasm(_) | Program::Native(_) if plan.repl || plan.watch => {
                 let what = format!(
                     "{} is a module: only a script can be talked to, or change while it runs",
                     self.name
@@ -147,6 +148,7 @@ impl Runner {
                     Step::Ended(ending) => break ending,
                 }
             },
+            Program::Native(guest) => guest.run().await,
             Program::Lua(guest) => match &self.follower {
                 Some(follower) => {
                     let reloader = guest.reloader();
@@ -168,8 +170,13 @@ impl Runner {
             }
             Ending::Stopped(limit) => {
                 // A script's last words were its traceback.
-                if let Program::Wasm(guest) = &self.guest {
-                    self.say(&format!("{} was stopped in:", self.name), guest.backtrace());
+                let backtrace = match &self.guest {
+                    Program::Wasm(guest) => guest.backtrace(),
+                    Program::Native(guest) => guest.backtrace(),
+                    Program::Lua(_) => &[],
+                };
+                if !matches!(self.guest, Program::Lua(_)) {
+                    self.say(&format!("{} was stopped in:", self.name), backtrace);
                 }
                 match limit {
                     Limit::Time => Farewell::Timeout,

@@ -105,6 +105,11 @@ pub fn examine(bytes: &[u8]) -> Result<Report, Problem> {
 }
 
 /// Is it a core module, by its first eight bytes?
+/// Is it a component, by its header?
+pub fn is_component(bytes: &[u8]) -> bool {
+    header(bytes) == Err(Problem::Component)
+}
+
 pub(crate) fn header(bytes: &[u8]) -> Result<(), Problem> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
