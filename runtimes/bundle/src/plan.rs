@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lunette_hostcalls::Grants;
 
-use crate::{Bundle, Error, GuestSpec, Kind, Launch, Manifest, MountSpec, tar};
+use crate::{Bundle, Error, GuestSpec, Kind, Launch, Manifest, MountSpec, Native, tar};
 
 /// What the initrd (or `run --host`) holds: an app, and what this run adds to it.
 ///
@@ -117,6 +117,28 @@ impl<'a> Payload<'a> {
             Source::Bundle(bundle) => {
                 bundle.file(&guest.main).ok_or_else(|| no_main(bundle, "main", &guest.main))
             }
+        }
+    }
+
+    /// The native code for one of the plan's guests, if there is some.
+    pub fn native(&self, guest: &GuestPlan) -> Result<Option<Native<'a>>, Error> {
+        match &self.source {
+            Source::BareWasm(_) => Ok(None),
+            Source::Bundle(bundle) => bundle.native(&guest.main),
+        }
+    }
+
+    /// For a machine that runs no native code but of those whom it trusts: refuses a bundle that has some. (Bundles
+    /// can't be signed, so there is nobody to be trusted.)
+    pub fn refuse_unsigned(&self) -> Result<(), Error> {
+        let Source::Bundle(bundle) = &self.source else { return Ok(()) };
+        match bundle.under(tar::NATIVE).find(|(_, entry)| matches!(entry.kind, Kind::File(_))) {
+            Some((path, _)) => Err(Error::new(
+                format!("the bundle has native code ({path}) and is not signed, which this machine demands"),
+                "lunette.require-signed",
+                "build it without --aot, or start the machine without --require-signed if you trust its maker",
+            )),
+            None => Ok(()),
         }
     }
 

@@ -38,6 +38,7 @@ fn large() -> Vec<u8> {
     writer.file("data/less", vec![b'q'; 4095]).unwrap();
     writer.file("data/none", Vec::new()).unwrap();
     writer.file(".lunette/mounts/0/x", &b"ex"[..]).unwrap();
+    writer.native("app.wasm", &b"label\n"[..], &b"code"[..]).unwrap();
     writer.file("ünï/ço dé\n", &b"!"[..]).unwrap();
     writer.to_bytes()
 }
@@ -81,13 +82,13 @@ fn large_files_begin_on_a_page_and_the_end_is_padded() {
     let mut seen = 0;
     for entry in bundle.entries() {
         if let Kind::File(data) = entry.kind
-            && data.len() >= 4096
+            && (data.len() >= 4096 || entry.path.ends_with(".cwasm"))
         {
             assert_eq!((data.as_ptr() as usize - bytes.as_ptr() as usize) % 4096, 0, "{}", entry.path);
             seen += 1;
         }
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 /// Whatever stands before a large file, its data begins on a page.
@@ -256,6 +257,11 @@ fn forged_archives_are_refused_with_the_name_and_the_byte() {
         ("\"b/c\" comes before its folder", vec![dir("a"), file("b/c", b"")]),
         ("\"a/b\" is inside of something that is no folder", vec![file("a", b""), file("a/b", b"")]),
         ("does not begin at a multiple", vec![page]),
+        // Nobody could map it.
+        (
+            "does not begin at a multiple",
+            vec![dir(".lunette"), dir(".lunette/native"), file(".lunette/native/a.cwasm", b"x")],
+        ),
         ("no octal number", vec![header("a", b'0', 0, |h| h[124..136].fill(b'9'))]),
         ("cut short in \"a\"", vec![header("a", b'0', 0o777_7777_7777, |_| {})]),
         ("tar type '1'", vec![header("a", b'1', 0, |h| h[157] = b'b')]),
@@ -604,4 +610,59 @@ fn guests_beside_the_app_have_worlds_of_their_own() {
     assert!(guest("main = \"data\"").what.contains("is a folder"));
     let e = guest("main = \"bin/side.wasm\"\n[[guest.mount]]\npath = \"/x\"\nfrom = \"y\"");
     assert_eq!(e.what, "the bundle has no folder \"y\", which \"/x\" is to show");
+}
+
+#[test]
+fn native_code_is_beside_its_program_and_begins_on_a_page() {
+    let toml = "[app]\nmain = \"bin/a.wasm\"\n[[guest]]\nname = \"b\"\nmain = \"b.wasm\"\n";
+    for size in [0, 1, 511, 4095, 4096, 70_000] {
+        for blocks in 0..9 {
+            let mut writer = Writer::new(toml.as_bytes());
+            writer.file("bin/a.wasm", &b"\0asm"[..]).unwrap();
+            writer.file("b.wasm", &b"\0asm"[..]).unwrap();
+            writer.file(".lunette/mounts/0/x", vec![1; blocks * 512]).unwrap();
+            writer.native("bin/a.wasm", &b"for a\n"[..], vec![7; size]).unwrap();
+            let bytes = writer.to_bytes();
+            let payload = Payload::parse(&bytes).unwrap();
+            let plan = payload.plan().unwrap();
+            let native = payload.native(&plan.app).unwrap().unwrap();
+            assert_eq!((native.label, native.code), ("for a\n", &vec![7; size][..]));
+            assert_eq!(
+                (native.code.as_ptr() as usize - bytes.as_ptr() as usize) % 4096,
+                0,
+                "{size} {blocks}"
+            );
+            assert_eq!(payload.native(&plan.guests[0]), Ok(None));
+        }
+    }
+}
+
+#[test]
+fn half_of_native_code_is_refused() {
+    for (name, data, what) in [
+        ("app.wasm.cwasm", &b"code"[..], "\".lunette/native/app.wasm.cwasm\" has no label beside it"),
+        ("app.wasm.txt", b"label", "\".lunette/native/app.wasm.txt\" has no code beside it"),
+    ] {
+        let mut writer = Writer::new(TOML.as_bytes());
+        writer.file(&format!(".lunette/native/{name}"), data).unwrap();
+        let bytes = writer.to_bytes();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        assert_eq!(bundle.native("app.wasm").unwrap_err().what, what);
+        assert_eq!(bundle.native("other.wasm"), Ok(None));
+    }
+    let mut writer = Writer::new(TOML.as_bytes());
+    writer.native("app.wasm", &b"\xff"[..], &b"code"[..]).unwrap();
+    let bytes = writer.to_bytes();
+    assert!(Bundle::parse(&bytes).unwrap().native("app.wasm").unwrap_err().what.contains("not UTF-8"));
+}
+
+#[test]
+fn native_code_of_nobody_known_is_refused_where_that_is_demanded() {
+    let mut writer = Writer::new(TOML.as_bytes());
+    writer.file("app.wasm", &b"\0asm"[..]).unwrap();
+    assert_eq!(Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned(), Ok(()));
+    writer.native("app.wasm", &b"label"[..], &b"code"[..]).unwrap();
+    let e = Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned().unwrap_err();
+    assert!(e.what.contains("(app.wasm.cwasm)") && e.help.contains("--require-signed"), "{e}");
+    assert_eq!(Payload::parse(b"\0asm").unwrap().refuse_unsigned(), Ok(()));
 }
