@@ -22,7 +22,7 @@ mod versions;
 
 use std::{sync::Arc, time::Duration};
 
-use lunette_bundle::{Bundle, Engine as EngineChoice, Error, GuestPlan, HELP, Payload, Plan, Source};
+use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
 use lunette_hostcalls::{
     Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
     task::{Time, Timers},
@@ -30,6 +30,7 @@ use lunette_hostcalls::{
 use lunette_native::{Meter, Variant};
 use lunette_wasm::{Limits, Problem};
 
+pub use lunette_native::{Source, ticker};
 pub use native::Native;
 pub use run::{App, run};
 
@@ -206,14 +207,14 @@ impl Maker<'_> {
         let component = lunette_wasm::is_component(main);
         let refused = |what: &str, help: &str| Err(Refusal(format!("{}: {what}{HELP}{help}", plan.main)));
         let native = match payload.native(plan)? {
-            Some(native) if component || plan.engine != EngineChoice::Wasmi => native,
+            Some(native) if component || plan.engine != Some(Engine::Wasmi) => native,
             None if component => {
                 return refused(
                     "it is a component, and there is no native code beside it: no component is interpreted",
                     "build the bundle with `lunette build`, or let `lunette run` do it: both compile components",
                 );
             }
-            None if plan.engine == EngineChoice::Wasmtime => {
+            None if plan.engine == Some(Engine::Wasmtime) => {
                 return refused(
                     "wasmtime is to run it, and there is no native code beside it",
                     "build the bundle with `lunette build --aot`",
@@ -224,7 +225,7 @@ impl Maker<'_> {
         let variant = Variant { fuel: plan.fuel.is_some() };
         match native::load(&self.services.native, native.label, native.code, variant) {
             Ok(code) => Ok(Some(code)),
-            Err(mismatch) if component || plan.engine == EngineChoice::Wasmtime => {
+            Err(mismatch) if component || plan.engine == Some(Engine::Wasmtime) => {
                 refused(&mismatch.to_string(), native::help(&mismatch))
             }
             Err(mismatch) => {
