@@ -42,22 +42,28 @@
 //! of `lunette.toml`.
 #![forbid(unsafe_code)]
 
+mod engine;
 mod error;
+mod http;
 mod keys;
 pub mod manifest;
 mod native;
 mod plan;
 mod read;
+mod route;
 mod tar;
 mod units;
 #[cfg(feature = "write")]
 mod write;
 
+pub use engine::Engine;
 pub use error::{Error, HELP};
+pub use http::{Http, HttpLimits, Tls};
 pub use manifest::{GuestSpec, Launch, Manifest, MountSpec};
 pub use native::Native;
 pub use plan::{DEFAULT_TABLE_ELEMENTS, GuestPlan, Mount, Payload, Plan, Source};
 pub use read::{Bundle, Entry, Kind, sha256_hex};
+pub use route::{Route, Routes};
 pub use units::{parse_duration, parse_size};
 #[cfg(feature = "write")]
 pub use write::{Writer, Written};
