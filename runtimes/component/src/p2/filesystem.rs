@@ -6,7 +6,7 @@
 
 mod streams;
 
-use lunette_hostcalls::{Clock, Errno, FileKind, Nanos};
+use lunette_hostcalls::{Errno, FileKind, Nanos};
 use wasmtime::{
     Result as Answer,
     component::{Resource, ResourceTableError},
@@ -247,7 +247,7 @@ impl types::HostDescriptor for State {
         let descriptor = if kind == FileKind::Directory {
             Descriptor::open_directory(held)
         } else {
-            flags -= DescriptorFlags::MUTATE_DIRECTORY;
+            flags &= !DescriptorFlags::MUTATE_DIRECTORY;
             if !how.write {
                 flags |= DescriptorFlags::READ;
             }

@@ -22,7 +22,7 @@ fn what_a_program_is_started_with() {
 #[test]
 fn its_end_has_a_code() {
     let mut state = Bench::new().state();
-    let mut code = |answer: wasmtime::Result<()>| answer.unwrap_err().downcast::<Exit>().unwrap().0;
+    let code = |answer: wasmtime::Result<()>| answer.unwrap_err().downcast::<Exit>().unwrap().0;
     assert_eq!(code(exit::Host::exit(&mut state, Ok(()))), 0);
     assert_eq!(code(exit::Host::exit(&mut state, Err(()))), 1);
     assert_eq!(code(exit::Host::exit_with_code(&mut state, 200)), 200);

@@ -24,9 +24,11 @@ use crate::p2::{
 
 type Fd = Resource<Descriptor>;
 
-const NO: PathFlags = PathFlags::empty();
 const FOLLOW: PathFlags = PathFlags::SYMLINK_FOLLOW;
-const BOTH: Flags = Flags::READ.union(Flags::WRITE);
+
+fn both() -> Flags {
+    Flags::READ | Flags::WRITE
+}
 
 /// `/` (read-only, with `etc/motd`) and `/tmp` (writable).
 fn start(bench: &Bench) -> (State, Fd, Fd) {
@@ -52,7 +54,7 @@ impl State {
     }
 
     fn make(&mut self, dir: &Fd, path: &str, bytes: &[u8]) -> Fd {
-        let file = self.open(dir, path, OpenFlags::CREATE, BOTH).ok().unwrap();
+        let file = self.open(dir, path, OpenFlags::CREATE, both()).ok().unwrap();
         assert_eq!(self.write(again(&file), bytes.to_vec(), 0).unwrap(), bytes.len() as u64);
         file
     }
@@ -82,11 +84,11 @@ fn files_are_opened_for_what_is_asked() {
     assert_eq!(code(state.set_size(again(&motd), 0)), ErrorCode::BadDescriptor);
     for (path, open, flags, error) in [
         ("etc/none", OpenFlags::empty(), Flags::READ, ErrorCode::NoEntry),
-        ("etc/motd", OpenFlags::empty(), BOTH, ErrorCode::ReadOnly),
+        ("etc/motd", OpenFlags::empty(), both(), ErrorCode::ReadOnly),
         ("etc/motd", OpenFlags::DIRECTORY, Flags::READ, ErrorCode::NotDirectory),
         ("etc/motd/", OpenFlags::empty(), Flags::READ, ErrorCode::NotDirectory),
-        ("etc", OpenFlags::empty(), BOTH, ErrorCode::IsDirectory),
-        ("etc/new", OpenFlags::CREATE, BOTH, ErrorCode::ReadOnly),
+        ("etc", OpenFlags::empty(), both(), ErrorCode::IsDirectory),
+        ("etc/new", OpenFlags::CREATE, both(), ErrorCode::ReadOnly),
         ("etc", OpenFlags::DIRECTORY | OpenFlags::CREATE, Flags::READ, ErrorCode::Invalid),
         ("", OpenFlags::empty(), Flags::READ, ErrorCode::NoEntry),
         ("/etc/motd", OpenFlags::empty(), Flags::READ, ErrorCode::NotPermitted),
@@ -100,8 +102,8 @@ fn files_are_opened_for_what_is_asked() {
     assert_eq!(code(state.open(&root, &long, OpenFlags::empty(), Flags::READ)), ErrorCode::NameTooLong);
     // New files can be written, whatever was said; none is made twice.
     let new = state.open(&tmp, "new", OpenFlags::CREATE | OpenFlags::EXCLUSIVE, Flags::empty()).unwrap();
-    assert_eq!(state.get_flags(again(&new)).unwrap(), BOTH);
-    let again_new = state.open(&tmp, "new", OpenFlags::CREATE | OpenFlags::EXCLUSIVE, BOTH);
+    assert_eq!(state.get_flags(again(&new)).unwrap(), both());
+    let again_new = state.open(&tmp, "new", OpenFlags::CREATE | OpenFlags::EXCLUSIVE, both());
     assert_eq!(code(again_new), ErrorCode::Exist);
     let writer = state.open(&tmp, "new", OpenFlags::empty(), Flags::WRITE).unwrap();
     assert_eq!(code(state.read(again(&writer), 1, 0)), ErrorCode::BadDescriptor);
@@ -111,7 +113,7 @@ fn files_are_opened_for_what_is_asked() {
     assert_eq!(state.get_flags(again(&tmp)).unwrap(), Flags::READ | Flags::MUTATE_DIRECTORY);
     assert_eq!(code(state.read_via_stream(again(&tmp), 0)), ErrorCode::IsDirectory);
     assert_eq!(code(state.read_directory(again(&new))), ErrorCode::NotDirectory);
-    assert_eq!(code(state.stat_at(again(&new), NO, "x".into())), ErrorCode::NotDirectory);
+    assert_eq!(code(state.stat_at(again(&new), PathFlags::empty(), "x".into())), ErrorCode::NotDirectory);
 }
 
 #[test]
@@ -217,9 +219,9 @@ fn links_lead_nowhere_else() {
     assert_eq!(state.readlink_at(again(&tmp), "link".into()).unwrap(), "file");
     assert_eq!(code(state.readlink_at(again(&tmp), "file".into())), ErrorCode::Invalid);
     let kind = |state: &mut State, flags| state.stat_at(again(&tmp), flags, "link".into()).unwrap().type_;
-    assert_eq!(kind(&mut state, NO), DescriptorType::SymbolicLink);
+    assert_eq!(kind(&mut state, PathFlags::empty()), DescriptorType::SymbolicLink);
     assert_eq!(kind(&mut state, FOLLOW), DescriptorType::RegularFile);
-    let unfollowed = state.open_at(again(&tmp), NO, "link".into(), OpenFlags::empty(), Flags::READ);
+    let unfollowed = state.open_at(again(&tmp), PathFlags::empty(), "link".into(), OpenFlags::empty(), Flags::READ);
     assert_eq!(code(unfollowed), ErrorCode::Loop);
     assert_eq!(code(state.symlink_at(again(&tmp), "/etc/motd".into(), "out".into())), ErrorCode::NotPermitted);
     state.symlink_at(again(&tmp), "../etc/motd".into(), "out".into()).unwrap();
@@ -227,16 +229,16 @@ fn links_lead_nowhere_else() {
     state.symlink_at(again(&tmp), "round".into(), "round".into()).unwrap();
     assert_eq!(code(state.stat_at(again(&tmp), FOLLOW, "round".into())), ErrorCode::Loop);
     // A second name.
-    let link = state.link_at(again(&tmp), NO, "file".into(), again(&tmp), "second".into());
+    let link = state.link_at(again(&tmp), PathFlags::empty(), "file".into(), again(&tmp), "second".into());
     link.unwrap();
-    assert_eq!(state.stat_at(again(&tmp), NO, "second".into()).unwrap().link_count, 2);
+    assert_eq!(state.stat_at(again(&tmp), PathFlags::empty(), "second".into()).unwrap().link_count, 2);
     let followed = state.link_at(again(&tmp), FOLLOW, "link".into(), again(&tmp), "third".into());
     assert_eq!(code(followed), ErrorCode::Invalid);
-    let across = state.link_at(again(&tmp), NO, "file".into(), again(&root), "third".into());
+    let across = state.link_at(again(&tmp), PathFlags::empty(), "file".into(), again(&root), "third".into());
     assert!(matches!(code(across), ErrorCode::CrossDevice | ErrorCode::ReadOnly));
     // Moved.
     state.rename_at(again(&tmp), "second".into(), again(&tmp), "file2".into()).unwrap();
-    assert_eq!(code(state.stat_at(again(&tmp), NO, "second".into())), ErrorCode::NoEntry);
+    assert_eq!(code(state.stat_at(again(&tmp), PathFlags::empty(), "second".into())), ErrorCode::NoEntry);
     let into_nothing = state.rename_at(again(&tmp), "file2".into(), again(&tmp), "no/where".into());
     assert_eq!(code(into_nothing), ErrorCode::NoEntry);
     let file_to_directory = state.rename_at(again(&tmp), "file2".into(), again(&tmp), "x/".into());
@@ -258,15 +260,15 @@ fn times_are_set_and_told() {
     assert_eq!(told(stat.data_access_timestamp), Some((5, 6)));
     assert_eq!(told(stat.data_modification_timestamp), Some((seconds, 0)));
     bench.world.clock.advance(3_000_000_000);
-    state.set_times_at(again(&tmp), NO, "file".into(), NewTimestamp::Now, at(1, 0)).unwrap();
-    let stat = state.stat_at(again(&tmp), NO, "file".into()).unwrap();
+    state.set_times_at(again(&tmp), PathFlags::empty(), "file".into(), NewTimestamp::Now, at(1, 0)).unwrap();
+    let stat = state.stat_at(again(&tmp), PathFlags::empty(), "file".into()).unwrap();
     assert_eq!(told(stat.data_access_timestamp), Some((seconds + 3, 0)));
     assert_eq!(told(stat.data_modification_timestamp), Some((1, 0)));
     assert_eq!(told(stat.status_change_timestamp), Some((seconds + 3, 0)));
     for late in [at(u64::MAX, 0), at(u64::MAX / 1_000_000_000, u32::MAX)] {
         assert_eq!(code(state.set_times(again(&file), late, NewTimestamp::NoChange)), ErrorCode::Overflow);
     }
-    let read_only = state.set_times_at(again(&root), NO, "etc/motd".into(), at(1, 1), at(1, 1));
+    let read_only = state.set_times_at(again(&root), PathFlags::empty(), "etc/motd".into(), at(1, 1), at(1, 1));
     assert_eq!(code(read_only), ErrorCode::ReadOnly);
 }
 
@@ -286,7 +288,7 @@ fn what_is_the_same_is_known_to_be() {
     assert_eq!(of_one, hash(&mut state, &twin));
     assert_ne!(of_one, hash(&mut state, &other));
     assert_ne!(hash(&mut state, &root), hash(&mut state, &tmp));
-    let at = state.metadata_hash_at(again(&tmp), NO, "one".into()).unwrap();
+    let at = state.metadata_hash_at(again(&tmp), PathFlags::empty(), "one".into()).unwrap();
     assert_eq!((at.lower, at.upper), of_one);
     // It is the same file after it was changed.
     state.write(again(&one), b"longer".to_vec(), 0).unwrap();

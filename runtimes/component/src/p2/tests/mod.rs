@@ -3,7 +3,7 @@
 mod cli;
 mod filesystem;
 mod io;
-//mod sockets;
+mod sockets;
 
 use std::{future::Future, sync::Arc};
 
