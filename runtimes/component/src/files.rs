@@ -101,7 +101,12 @@ impl Held {
     }
 
     /// `None` leaves a time as it is.
-    pub(crate) fn set_times(&self, accessed: Option<Nanos>, modified: Option<Nanos>, now: Nanos) -> Result<(), Errno> {
+    pub(crate) fn set_times(
+        &self,
+        accessed: Option<Nanos>,
+        modified: Option<Nanos>,
+        now: Nanos,
+    ) -> Result<(), Errno> {
         self.files.set_times(self.node, accessed, modified, now)
     }
 

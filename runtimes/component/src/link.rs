@@ -30,7 +30,8 @@ pub struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let import: String = self.import.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let import: String =
+            self.import.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         match &self.nearest {
             Some(nearest) => write!(f, "{import} (the nearest that there is: {nearest})"),
             None => f.write_str(&import),
@@ -161,7 +162,10 @@ mod tests {
     fn what_is_missing_is_named_with_the_nearest() {
         assert_eq!(nearest_to("wasi:io/poll@0.1.0").as_deref(), Some("wasi:io/poll@0.2.12"));
         assert_eq!(nearest_to("wasi:io/pole@0.2.0").as_deref(), Some("wasi:io@0.2.12"));
-        assert_eq!(nearest_to("wasi:clock/wall-clock@0.2.0").as_deref(), Some("wasi:clocks/wall-clock@0.2.12"));
+        assert_eq!(
+            nearest_to("wasi:clock/wall-clock@0.2.0").as_deref(),
+            Some("wasi:clocks/wall-clock@0.2.12")
+        );
         assert_eq!(nearest_to("acme:rocket/launch@1.0.0"), None);
         assert_eq!(nearest_to("launch"), None);
         assert_eq!(nearest_to(&"x".repeat(100_000)), None);
@@ -169,7 +173,10 @@ mod tests {
         let words: Vec<_> = words.iter().map(Missing::to_string).collect();
         assert_eq!(
             words,
-            ["acme:rocket/launch@1.0.0", "wasi:io/poll@2.0.0 (the nearest that there is: wasi:io/poll@0.2.12)"]
+            [
+                "acme:rocket/launch@1.0.0",
+                "wasi:io/poll@2.0.0 (the nearest that there is: wasi:io/poll@0.2.12)"
+            ]
         );
     }
 
@@ -180,7 +187,11 @@ mod tests {
         for interface in interfaces() {
             (interface.add)(&mut linker).unwrap();
             // Under the name by which it is looked for.
-            assert!(track(interface.version).is_some() || interface.version.contains('-'), "{}", interface.name);
+            assert!(
+                track(interface.version).is_some() || interface.version.contains('-'),
+                "{}",
+                interface.name
+            );
         }
     }
 

@@ -154,7 +154,8 @@ fn a_component_that_is_no_program_is_told_so() {
     let problem = Program::wat(r#"(component (instance $i) (export "a:b/c@1.0.0" (instance $i)))"#).problem();
     assert_eq!(problem.to_string(), "it does not export wasi:cli/run@0.2; it exports a:b/c@1.0.0");
     // A function that this version of the interface does not have.
-    let wat = r#"(component (import "wasi:cli/environment@0.2.50" (instance (export "get-weather" (func)))))"#;
+    let wat =
+        r#"(component (import "wasi:cli/environment@0.2.50" (instance (export "get-weather" (func)))))"#;
     let words = Program::wat(wat).problem().to_string();
     assert!(words.contains("get-weather"), "{words}");
 }

@@ -9,7 +9,7 @@ use crate::State;
 
 /// The guest hears about it, or it ends.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     Errno(Errno),
     Trap(wasmtime::Error),
 }

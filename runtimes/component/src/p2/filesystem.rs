@@ -18,8 +18,8 @@ use super::{
     bindings::wasi::filesystem::{
         preopens,
         types::{
-            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, Filesize,
-            MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode,
+            Filesize, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
         },
     },
     clocks::{datetime, nanos},
@@ -32,14 +32,14 @@ use crate::{
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-pub struct Descriptor {
+pub(crate) struct Descriptor {
     held: Held,
     kind: FileKind,
     flags: DescriptorFlags,
 }
 
 /// Where a listing of a directory is.
-pub struct Entries {
+pub(crate) struct Entries {
     held: Held,
     cookie: u64,
 }
@@ -117,15 +117,24 @@ impl types::Host for State {
 }
 
 impl types::HostDescriptor for State {
-    fn read_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> Result<Resource<DynInputStream>> {
+    fn read_via_stream(
+        &mut self,
+        fd: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> Result<Resource<DynInputStream>> {
         let held = self.file(&fd, DescriptorFlags::READ)?.clone();
         let stream: DynInputStream = Box::new(streams::Reader::new(held, offset));
         Ok(self.table.push(stream)?)
     }
 
-    fn write_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> Result<Resource<DynOutputStream>> {
+    fn write_via_stream(
+        &mut self,
+        fd: Resource<Descriptor>,
+        offset: Filesize,
+    ) -> Result<Resource<DynOutputStream>> {
         let held = self.file(&fd, DescriptorFlags::WRITE)?.clone();
-        let stream: DynOutputStream = Box::new(streams::Writer::new(held, Some(offset), self.ctx.clock.clone()));
+        let stream: DynOutputStream =
+            Box::new(streams::Writer::new(held, Some(offset), self.ctx.clock.clone()));
         Ok(self.table.push(stream)?)
     }
 
@@ -136,7 +145,13 @@ impl types::HostDescriptor for State {
     }
 
     /// Taken note of by nobody: files are in memory.
-    fn advise(&mut self, fd: Resource<Descriptor>, offset: Filesize, length: Filesize, _: Advice) -> Result<()> {
+    fn advise(
+        &mut self,
+        fd: Resource<Descriptor>,
+        offset: Filesize,
+        length: Filesize,
+        _: Advice,
+    ) -> Result<()> {
         if self.descriptor(&fd)?.kind == FileKind::Directory {
             return Err(Errno::Badf.into());
         }
@@ -164,12 +179,22 @@ impl types::HostDescriptor for State {
         Ok(self.file(&fd, DescriptorFlags::WRITE)?.set_size(size, self.date())?)
     }
 
-    fn set_times(&mut self, fd: Resource<Descriptor>, accessed: NewTimestamp, modified: NewTimestamp) -> Result<()> {
+    fn set_times(
+        &mut self,
+        fd: Resource<Descriptor>,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> Result<()> {
         let descriptor = self.descriptor(&fd)?;
         self.set_times_of(&descriptor.held, accessed, modified)
     }
 
-    fn read(&mut self, fd: Resource<Descriptor>, length: Filesize, offset: Filesize) -> Result<(Vec<u8>, bool)> {
+    fn read(
+        &mut self,
+        fd: Resource<Descriptor>,
+        length: Filesize,
+        offset: Filesize,
+    ) -> Result<(Vec<u8>, bool)> {
         let held = self.file(&fd, DescriptorFlags::READ)?;
         let bytes = held.read(offset, usize::try_from(length).unwrap_or(MAX_PIECE).min(MAX_PIECE))?;
         let end = bytes.is_empty() && (length > 0 || offset >= held.stat()?.size);
@@ -193,7 +218,12 @@ impl types::HostDescriptor for State {
         stat(&self.descriptor(&fd)?.held)
     }
 
-    fn stat_at(&mut self, fd: Resource<Descriptor>, flags: PathFlags, path: String) -> Result<DescriptorStat> {
+    fn stat_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        flags: PathFlags,
+        path: String,
+    ) -> Result<DescriptorStat> {
         stat(&self.directory(&fd)?.at(&path, follows(flags))?)
     }
 
@@ -270,7 +300,13 @@ impl types::HostDescriptor for State {
         Ok(self.directory(&fd)?.remove_directory(&path, self.date())?)
     }
 
-    fn rename_at(&mut self, fd: Resource<Descriptor>, old: String, to: Resource<Descriptor>, new: String) -> Result<()> {
+    fn rename_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        old: String,
+        to: Resource<Descriptor>,
+        new: String,
+    ) -> Result<()> {
         let (from, to) = (self.directory(&fd)?, self.directory(&to)?);
         Ok(from.rename(&old, to, &new, self.date())?)
     }

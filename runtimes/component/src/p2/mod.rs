@@ -62,7 +62,10 @@ pub(crate) mod bindings {
 
 use bindings::{
     LinkOptions,
-    wasi::{cli as cli_wit, clocks as clocks_wit, filesystem as files_wit, random as random_wit, sockets as net_wit},
+    wasi::{
+        cli as cli_wit, clocks as clocks_wit, filesystem as files_wit, random as random_wit,
+        sockets as net_wit,
+    },
 };
 
 /// The most that one call reads, or may write, in bytes.
@@ -107,8 +110,16 @@ pub(crate) const INTERFACES: &[&[Interface]] = &[
         "wasi:sockets/udp-create-socket" => net_wit::udp_create_socket,
     },
     &[
-        Interface { name: "wasi:io/error", version: "0.2.12", add: |linker| io::error::add_to_linker::<_, Table>(linker, table) },
-        Interface { name: "wasi:io/poll", version: "0.2.12", add: |linker| io::poll::add_to_linker::<_, Table>(linker, table) },
+        Interface {
+            name: "wasi:io/error",
+            version: "0.2.12",
+            add: |linker| io::error::add_to_linker::<_, Table>(linker, table),
+        },
+        Interface {
+            name: "wasi:io/poll",
+            version: "0.2.12",
+            add: |linker| io::poll::add_to_linker::<_, Table>(linker, table),
+        },
         Interface {
             name: "wasi:io/streams",
             version: "0.2.12",

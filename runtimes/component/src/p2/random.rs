@@ -1,6 +1,9 @@
 //! `wasi:random`: bytes fit for keys, and some that need not be.
 
-use std::{hash::{DefaultHasher, Hash, Hasher}, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use lunette_hostcalls::Errno;
 use wasmtime::{Error, Result};
@@ -50,7 +53,9 @@ impl insecure_seed::Host for State {
 
 fn length(len: u64) -> Result<usize> {
     if len > MAX_RANDOM {
-        return Err(Error::msg(format!("{len} random bytes at once are more than the {MAX_RANDOM} that can be had")));
+        return Err(Error::msg(format!(
+            "{len} random bytes at once are more than the {MAX_RANDOM} that can be had"
+        )));
     }
     Ok(len as usize)
 }

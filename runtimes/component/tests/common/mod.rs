@@ -41,7 +41,8 @@ impl Program {
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         assert!(path.is_file(), "{}", path.display());
-        let wasm = Path::new(env!("CARGO_TARGET_TMPDIR")).join(source.replace('/', "-")).with_extension("wasm");
+        let wasm =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(source.replace('/', "-")).with_extension("wasm");
         let mut rustc = Process::new("rustc");
         rustc.args(["--edition=2024", "--target=wasm32-wasip2", "-O", "-Cstrip=debuginfo", "-o"]);
         let output = rustc.arg(&wasm).arg(&path).env_remove("RUSTFLAGS").output().unwrap();
@@ -69,7 +70,8 @@ impl Program {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         std::fs::write(&path, &artifact.code).unwrap();
         let engine = Engine::of(variant).unwrap();
-        let component = engine.component(&artifact.label, &Source { path: path.clone(), keep: None }).unwrap();
+        let component =
+            engine.component(&artifact.label, &Source { path: path.clone(), keep: None }).unwrap();
         std::fs::remove_file(path).unwrap();
         Self(component)
     }

@@ -33,5 +33,8 @@ fn main() {
     let (n, from) = one.recv_from(&mut buf).unwrap();
     println!("{} from {from}", std::str::from_utf8(&buf[..n]).unwrap());
 
-    println!("{:?}", "db.internal:80".to_socket_addrs().map(|mut found| found.next().unwrap()).map_err(|_| ()));
+    println!(
+        "{:?}",
+        "db.internal:80".to_socket_addrs().map(|mut found| found.next().unwrap()).map_err(|_| ())
+    );
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use lunette_hostcalls::Clock;
+use lunette_hostcalls::{Clock, Errno};
 use wasmtime_wasi_io::{
     poll::Pollable,
     streams::{InputStream, OutputStream, StreamError, StreamResult},
@@ -52,23 +52,35 @@ pub(super) struct Writer {
     position: Option<u64>,
     permit: Permit,
     clock: Arc<dyn Clock>,
+    /// It failed, and said so.
+    closed: bool,
 }
 
 impl Writer {
     pub(super) fn new(held: Held, position: Option<u64>, clock: Arc<dyn Clock>) -> Self {
-        Self { held, position, permit: Permit::default(), clock }
+        Self { held, position, permit: Permit::default(), clock, closed: false }
     }
 
-    fn write_all(&mut self, mut bytes: &[u8]) -> StreamResult<()> {
+    fn open(&self) -> StreamResult<()> {
+        if self.closed { Err(StreamError::Closed) } else { Ok(()) }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> StreamResult<()> {
+        let written = self.try_write_all(bytes);
+        self.closed = written.is_err();
+        written.map_err(stream_error)
+    }
+
+    fn try_write_all(&mut self, mut bytes: &[u8]) -> Result<(), Errno> {
         let now = now(&*self.clock);
         while !bytes.is_empty() {
             let at = match self.position {
                 Some(position) => position,
-                None => self.held.stat().map_err(stream_error)?.size,
+                None => self.held.stat()?.size,
             };
-            let written = self.held.write(at, bytes, now).map_err(stream_error)?.min(bytes.len());
+            let written = self.held.write(at, bytes, now)?.min(bytes.len());
             if written == 0 {
-                return Err(stream_error(lunette_hostcalls::Errno::Io));
+                return Err(Errno::Io);
             }
             self.position = self.position.map(|position| position.saturating_add(written as u64));
             bytes = &bytes[written..];
@@ -85,19 +97,22 @@ impl Pollable for Writer {
 #[async_trait]
 impl OutputStream for Writer {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.open()?;
         self.permit.take(bytes.len())?;
         self.write_all(&bytes)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
+        self.open()
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
+        self.open()?;
         Ok(self.permit.give(MAX_PIECE))
     }
 
     async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.open()?;
         self.write_all(&bytes)
     }
 }

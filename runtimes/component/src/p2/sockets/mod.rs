@@ -23,11 +23,11 @@ use super::bindings::wasi::sockets::{
 use crate::State;
 
 /// The right to use the network; what may be done is asked each time.
-pub struct Network;
+pub(crate) struct Network;
 
 /// The guest hears about it, or it ends.
 #[derive(Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     Code(ErrorCode),
     Trap(wasmtime::Error),
 }
@@ -66,7 +66,10 @@ impl network::Host for State {
         }
     }
 
-    fn network_error_code(&mut self, error: Resource<wasmtime::Error>) -> wasmtime::Result<Option<ErrorCode>> {
+    fn network_error_code(
+        &mut self,
+        error: Resource<wasmtime::Error>,
+    ) -> wasmtime::Result<Option<ErrorCode>> {
         Ok(self.errno(&error)?.map(code))
     }
 }
@@ -176,9 +179,7 @@ impl From<IpSocketAddress> for SocketAddr {
 impl From<SocketAddr> for IpSocketAddress {
     fn from(at: SocketAddr) -> Self {
         match at.ip() {
-            IpAddr::V4(ip) => {
-                Self::Ipv4(Ipv4SocketAddress { port: at.port(), address: ip.octets().into() })
-            }
+            IpAddr::V4(ip) => Self::Ipv4(Ipv4SocketAddress { port: at.port(), address: ip.octets().into() }),
             IpAddr::V6(ip) => Self::Ipv6(Ipv6SocketAddress {
                 port: at.port(),
                 flow_info: 0,

@@ -62,7 +62,10 @@ impl Pollable for Reader {
     async fn ready(&mut self) {
         let connection = &self.connection;
         poll_fn(|cx| {
-            if self.ended || connection.no_reading.load(Relaxed) || connection.stream.ready(Interest::Read).any() {
+            if self.ended
+                || connection.no_reading.load(Relaxed)
+                || connection.stream.ready(Interest::Read).any()
+            {
                 return Poll::Ready(());
             }
             connection.stream.register(Interest::Read, cx.waker());
@@ -169,7 +172,10 @@ impl Pollable for Writer {
         }
         let connection = &self.connection;
         poll_fn(|cx| {
-            if self.closed || connection.no_writing.load(Relaxed) || connection.stream.ready(Interest::Write).any() {
+            if self.closed
+                || connection.no_writing.load(Relaxed)
+                || connection.stream.ready(Interest::Write).any()
+            {
                 return Poll::Ready(());
             }
             connection.stream.register(Interest::Write, cx.waker());

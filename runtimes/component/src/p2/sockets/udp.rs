@@ -27,7 +27,7 @@ const MAX_DATAGRAMS: u64 = 16;
 /// The largest datagram that there is.
 const MAX_DATAGRAM: usize = 65_535;
 
-pub struct UdpSocket {
+pub(crate) struct UdpSocket {
     family: IpAddressFamily,
     socket: Option<Arc<dyn Socket>>,
     /// Binding was started and is to be finished.
@@ -36,14 +36,14 @@ pub struct UdpSocket {
     options: Options,
 }
 
-pub struct Incoming {
+pub(crate) struct Incoming {
     socket: Arc<dyn Socket>,
     remote: Option<SocketAddr>,
     /// Room for any datagram, once there was one.
     buffer: Vec<u8>,
 }
 
-pub struct Outgoing {
+pub(crate) struct Outgoing {
     socket: Arc<dyn Socket>,
     family: IpAddressFamily,
     remote: Option<SocketAddr>,
@@ -90,7 +90,8 @@ impl Pollable for Outgoing {
 
 impl udp_create_socket::Host for State {
     fn create_udp_socket(&mut self, family: IpAddressFamily) -> Result<Resource<UdpSocket>> {
-        let socket = UdpSocket { family, socket: None, binding: false, remote: None, options: Options::default() };
+        let socket =
+            UdpSocket { family, socket: None, binding: false, remote: None, options: Options::default() };
         new_socket(self.table.push(socket))
     }
 }
@@ -131,7 +132,8 @@ impl udp::HostUdpSocket for State {
         this: Resource<UdpSocket>,
         to: Option<IpSocketAddress>,
     ) -> Result<(Resource<Incoming>, Resource<Outgoing>)> {
-        let in_use = self.table.iter_children(&this)?.any(|child| child.is::<Incoming>() || child.is::<Outgoing>());
+        let in_use =
+            self.table.iter_children(&this)?.any(|child| child.is::<Incoming>() || child.is::<Outgoing>());
         if in_use {
             return Err(Fault::trap("the streams of this socket have to be dropped first"));
         }

@@ -154,9 +154,16 @@ fn files_are_streams() {
     assert_eq!(HostInputStream::read(&mut state.table, again(&input), 3).unwrap(), b"456");
     HostOutputStream::check_write(&mut state.table, again(&output)).unwrap();
     HostOutputStream::write(&mut state.table, again(&output), b"xy".to_vec()).unwrap();
-    bench.run(HostOutputStream::blocking_write_and_flush(&mut state.table, again(&append), b"end".to_vec())).unwrap();
-    bench.run(HostOutputStream::blocking_write_and_flush(&mut state.table, again(&output), b"z".to_vec())).unwrap();
-    assert_eq!(bench.run(HostInputStream::blocking_read(&mut state.table, again(&input), 100)).unwrap(), b"78xyznd");
+    bench
+        .run(HostOutputStream::blocking_write_and_flush(&mut state.table, again(&append), b"end".to_vec()))
+        .unwrap();
+    bench
+        .run(HostOutputStream::blocking_write_and_flush(&mut state.table, again(&output), b"z".to_vec()))
+        .unwrap();
+    assert_eq!(
+        bench.run(HostInputStream::blocking_read(&mut state.table, again(&input), 100)).unwrap(),
+        b"78xyznd"
+    );
     let end = HostInputStream::read(&mut state.table, again(&input), 1);
     assert!(matches!(end, Err(StreamError::Closed)), "{end:?}");
     // What was opened lives on.
@@ -188,7 +195,11 @@ fn a_full_disk_is_told_by_name() {
 fn directories_are_listed_made_and_removed() {
     let bench = Bench::new();
     let (mut state, root, tmp) = start(&bench);
-    assert!(state.names(&root).contains(&"etc DescriptorType::Directory".to_owned()), "{:?}", state.names(&root));
+    assert!(
+        state.names(&root).contains(&"etc DescriptorType::Directory".to_owned()),
+        "{:?}",
+        state.names(&root)
+    );
     state.create_directory_at(again(&tmp), "a/".into()).unwrap();
     state.make(&tmp, "a/file", b"x");
     state.symlink_at(again(&tmp), "a".into(), "link".into()).unwrap();
@@ -221,9 +232,13 @@ fn links_lead_nowhere_else() {
     let kind = |state: &mut State, flags| state.stat_at(again(&tmp), flags, "link".into()).unwrap().type_;
     assert_eq!(kind(&mut state, PathFlags::empty()), DescriptorType::SymbolicLink);
     assert_eq!(kind(&mut state, FOLLOW), DescriptorType::RegularFile);
-    let unfollowed = state.open_at(again(&tmp), PathFlags::empty(), "link".into(), OpenFlags::empty(), Flags::READ);
+    let unfollowed =
+        state.open_at(again(&tmp), PathFlags::empty(), "link".into(), OpenFlags::empty(), Flags::READ);
     assert_eq!(code(unfollowed), ErrorCode::Loop);
-    assert_eq!(code(state.symlink_at(again(&tmp), "/etc/motd".into(), "out".into())), ErrorCode::NotPermitted);
+    assert_eq!(
+        code(state.symlink_at(again(&tmp), "/etc/motd".into(), "out".into())),
+        ErrorCode::NotPermitted
+    );
     state.symlink_at(again(&tmp), "../etc/motd".into(), "out".into()).unwrap();
     assert_eq!(code(state.open(&tmp, "out", OpenFlags::empty(), Flags::READ)), ErrorCode::NotPermitted);
     state.symlink_at(again(&tmp), "round".into(), "round".into()).unwrap();
@@ -268,7 +283,8 @@ fn times_are_set_and_told() {
     for late in [at(u64::MAX, 0), at(u64::MAX / 1_000_000_000, u32::MAX)] {
         assert_eq!(code(state.set_times(again(&file), late, NewTimestamp::NoChange)), ErrorCode::Overflow);
     }
-    let read_only = state.set_times_at(again(&root), PathFlags::empty(), "etc/motd".into(), at(1, 1), at(1, 1));
+    let read_only =
+        state.set_times_at(again(&root), PathFlags::empty(), "etc/motd".into(), at(1, 1), at(1, 1));
     assert_eq!(code(read_only), ErrorCode::ReadOnly);
 }
 

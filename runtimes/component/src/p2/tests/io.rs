@@ -66,7 +66,10 @@ fn a_poll_tells_all_that_is_ready_and_waits_for_the_first() {
     bench.world.stdio.feed(b"x");
     assert_eq!(bench.run(state.table.poll(all())).unwrap(), [0, 2]);
     bench.world.clock.advance(SECOND);
-    assert_eq!(bench.run(state.table.poll(vec![again(&one), again(&stdin), again(&one)])).unwrap(), [0, 1, 2]);
+    assert_eq!(
+        bench.run(state.table.poll(vec![again(&one), again(&stdin), again(&one)])).unwrap(),
+        [0, 1, 2]
+    );
     bench.run(HostPollable::block(&mut state.table, again(&two))).unwrap();
     assert!(bench.run(HostPollable::ready(&mut state.table, again(&two))).unwrap());
     assert_eq!(state.time.now() - began, 2 * SECOND);
@@ -121,7 +124,8 @@ fn no_buffer_is_as_large_as_a_guest_says() {
     assert_eq!(HostInputStream::read(&mut state.table, again(&stdin), u64::MAX).unwrap().len(), MAX_PIECE);
     let stdout = output(&mut state);
     trapped(HostOutputStream::write_zeroes(&mut state.table, again(&stdout), u64::MAX));
-    let answer = HostOutputStream::blocking_write_zeroes_and_flush(&mut state.table, again(&stdout), u64::MAX);
+    let answer =
+        HostOutputStream::blocking_write_zeroes_and_flush(&mut state.table, again(&stdout), u64::MAX);
     trapped(bench.run(answer));
 }
 
@@ -173,7 +177,8 @@ fn blocking_writes_take_4096_bytes() {
     let mut state = bench.state();
     let stderr = stderr::Host::get_stderr(&mut state).unwrap();
     let mut write = |n: usize| {
-        let write = HostOutputStream::blocking_write_and_flush(&mut state.table, again(&stderr), vec![b'.'; n]);
+        let write =
+            HostOutputStream::blocking_write_and_flush(&mut state.table, again(&stderr), vec![b'.'; n]);
         bench.run(write)
     };
     write(4096).unwrap();

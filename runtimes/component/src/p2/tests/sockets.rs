@@ -325,7 +325,8 @@ fn datagrams_go_where_they_may() {
     assert_eq!(code(state.stream(again(&unbound), None)), ErrorCode::InvalidState);
     assert_eq!(code(Udp::finish_bind(&mut state, unbound)), ErrorCode::NotInProgress);
     assert_eq!(code(udp(&mut state, "127.0.0.1:5302")), ErrorCode::AccessDenied);
-    let (one, other) = (udp(&mut state, "127.0.0.1:5300").ok().unwrap(), udp(&mut state, "127.0.0.1:5301").ok().unwrap());
+    let (one, other) =
+        (udp(&mut state, "127.0.0.1:5300").ok().unwrap(), udp(&mut state, "127.0.0.1:5301").ok().unwrap());
     assert_eq!(text(Udp::local_address(&mut state, again(&one)).unwrap()), "127.0.0.1:5300");
     let (one_in, one_out) = state.stream(again(&one), None).ok().unwrap();
     let (_, other_out) = state.stream(again(&other), Some(at("127.0.0.1:5300"))).ok().unwrap();
@@ -338,7 +339,11 @@ fn datagrams_go_where_they_may() {
     assert_eq!(Out::check_send(&mut state, again(&other_out)).unwrap(), 16);
     trapped(Out::send(&mut state, again(&other_out), (0..17).map(|_| datagram(b"", None)).collect()));
     Out::check_send(&mut state, again(&other_out)).unwrap();
-    let all = vec![datagram(b"first", None), datagram(b"", Some("127.0.0.1:5300")), datagram(b"x", Some("127.0.0.1:1"))];
+    let all = vec![
+        datagram(b"first", None),
+        datagram(b"", Some("127.0.0.1:5300")),
+        datagram(b"x", Some("127.0.0.1:1")),
+    ];
     assert_eq!(Out::send(&mut state, again(&other_out), all).unwrap(), 2);
     assert_eq!(Out::send(&mut state, again(&other_out), Vec::new()).unwrap(), 0);
     let pollable = In::subscribe(&mut state, again(&one_in)).unwrap();
@@ -392,15 +397,19 @@ fn names_become_addresses() {
     assert_eq!(code(resolve("example.org")), ErrorCode::AccessDenied);
     assert_eq!(code(resolve("not a name")), ErrorCode::InvalidArgument);
     assert_eq!(code(resolve("")), ErrorCode::InvalidArgument);
-    let (db, slow, none) =
-        (resolve("db.internal").unwrap(), resolve("slow.internal").unwrap(), resolve("none.internal").unwrap());
+    let (db, slow, none) = (
+        resolve("db.internal").unwrap(),
+        resolve("slow.internal").unwrap(),
+        resolve("none.internal").unwrap(),
+    );
     let literal = resolve("127.0.0.1").unwrap();
     assert_eq!(code(state.resolve_next_address(again(&db))), ErrorCode::WouldBlock);
     for stream in [&db, &slow, &none, &literal] {
-        let pollable = crate::p2::bindings::wasi::sockets::ip_name_lookup::HostResolveAddressStream::subscribe(
-            &mut state,
-            again(stream),
-        );
+        let pollable =
+            crate::p2::bindings::wasi::sockets::ip_name_lookup::HostResolveAddressStream::subscribe(
+                &mut state,
+                again(stream),
+            );
         bench.run(HostPollable::block(&mut state.table, pollable.unwrap())).unwrap();
     }
     let mut next = |stream| state.resolve_next_address(again(stream));
