@@ -1,10 +1,20 @@
 //! Components: what `cargo build --target wasm32-wasip2`, TinyGo, componentize-py and jco make.
 //!
-//! [`State`] is what belongs to one instance: its [`Ctx`](lunette_hostcalls::Ctx), its resources, its book.
+//! - [`State`] is what belongs to one instance: its [`Ctx`](lunette_hostcalls::Ctx), its resources, its book.
+//! - [`Command`] runs a program.
+//! - [`missing`] says what of a component's imports there is not; a [`Problem`], why it can't be started.
 //!
 //! Does not: compile, load (`lunette-native` does), or reach anything that is not in the `Ctx`.
 #![forbid(unsafe_code)]
 
+mod command;
+mod files;
+mod link;
+mod p2;
+mod problem;
 mod state;
 
-pub use state::State;
+pub use command::Command;
+pub use link::{Missing, missing};
+pub use problem::Problem;
+pub use state::{MAX_RESOURCES, State};

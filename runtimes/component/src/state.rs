@@ -4,16 +4,31 @@ use lunette_hostcalls::{Ctx, task::Time};
 use lunette_native::Book;
 use wasmtime::component::ResourceTable;
 
+use crate::p2::Claims;
+
+/// How many resources of ours an instance may have: as many as a guest of preview 1 may have descriptors.
+pub const MAX_RESOURCES: usize = 65_536;
+
 /// One instance's world. `Send`, for the engine wants it; nothing in it is ever sent anywhere.
 pub struct State {
     pub(crate) ctx: Ctx,
     pub(crate) time: Time,
     pub(crate) table: ResourceTable,
     pub(crate) book: Book,
+    /// Which of `ctx.listeners` are in use.
+    pub(crate) claims: Claims,
 }
 
 impl State {
     pub fn new(ctx: Ctx, time: Time, book: Book) -> Self {
-        Self { ctx, time, table: ResourceTable::new(), book }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { ctx, time, table, book, claims: Claims::new() }
+    }
+
+    /// Closes all that is open, when the guest is at its end.
+    pub(crate) fn close(&mut self) {
+        self.table = ResourceTable::new();
+        self.ctx.listeners.clear();
     }
 }
