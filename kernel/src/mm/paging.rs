@@ -219,7 +219,7 @@ impl Tables {
         visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
     ) {
         if range.start < range.end {
-            update_table(self.root, 4, range, frames, tlb, visit);
+            update_table(self.root, 4, range, u64::MAX, frames, tlb, visit);
         }
     }
 
@@ -382,25 +382,55 @@ fn entry_ptr(table: PhysAddr, level: u32, addr: u64) -> *mut u64 {
     table.ptr::<u64>().wrapping_add((addr >> shift(level)) as usize & 511)
 }
 
-/// How many of the table's entries came (+) or went (-).
+/// The next of the table's entries up to `last` that is in use. Most are not, and this looks at a lot of them: so
+/// eight at a time, in words that no compiler has to unroll.
+#[inline]
+fn next_in_use(table: PhysAddr, mut index: usize, last: usize) -> Option<usize> {
+    let entries = table.ptr::<u64>();
+    while index <= last {
+        // SAFETY: `last` is at most 511, so all of this is within the table, which is live (see `entry_ptr`).
+        unsafe {
+            if entries.add(index).read() != 0 {
+                return Some(index);
+            }
+            index += 1;
+            while index + 7 <= last {
+                let [a, b, c, d, e, f, g, h] = entries.add(index).cast::<[u64; 8]>().read();
+                if a | b | c | d | e | f | g | h != 0 {
+                    break;
+                }
+                index += 8;
+            }
+        }
+    }
+    None
+}
+
+/// How many of the table's entries went. `in_use`: at most so many there are.
 fn update_table(
     table: PhysAddr,
     level: u32,
     range: Range<u64>,
+    mut in_use: u64,
     frames: &mut Frames,
     tlb: &mut impl Tlb,
     visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
 ) -> u64 {
     let span = 1u64 << shift(level);
-    let mut at = range.start;
+    let start = range.start & !(512 * span - 1);
+    let last = ((range.end - 1 - start) >> shift(level)) as usize;
+    let mut index = ((range.start - start) >> shift(level)) as usize;
     let mut gone = 0;
-    while at < range.end {
-        let next = ((at | (span - 1)) + 1).min(range.end);
+    while in_use > 0
+        && let Some(found) = next_in_use(table, index, last)
+    {
+        index = found + 1;
+        in_use -= 1;
+        let at = (start + found as u64 * span).max(range.start);
         let slot = entry_ptr(table, level, at);
         // SAFETY: see `entry_ptr`; `table` is live: it is freed by its parent's turn at the earliest.
         let entry = unsafe { slot.read() };
-        if entry == 0 || (level > 1 && entry & LARGE != 0) {
-            at = next;
+        if level > 1 && entry & LARGE != 0 {
             continue;
         }
         let new = if level == 1 {
@@ -411,7 +441,8 @@ fn update_table(
             new
         } else {
             let child = frame_of(entry);
-            let gone = update_table(child, level - 1, at..next, frames, tlb, visit);
+            let part = at..((at | (span - 1)) + 1).min(range.end);
+            let gone = update_table(child, level - 1, part, (entry & COUNT) / COUNT_ONE, frames, tlb, visit);
             let new = entry - gone * COUNT_ONE;
             if new & COUNT == 0 {
                 // The CPU may have cached the way through this table.
@@ -428,7 +459,6 @@ fn update_table(
             unsafe { slot.write(new) };
         }
         gone += u64::from(new == 0);
-        at = next;
     }
     gone
 }

@@ -310,13 +310,15 @@ impl<T: Tlb> Space<T> {
                 // Has it already, or was joined to what was just changed: its leaves are right.
                 continue;
             }
-            self.take_out(area.start);
             let private = area.flags & SHARED == 0;
             self.tables.update(area.start..area.end, &mut self.frames, &mut self.tlb, &mut |_, _, entry| {
                 let borrowed = entry & BORROWED != 0;
                 paging::leaf(paging::frame_of(entry), prot, borrowed, borrowed && private)
             });
-            self.put_back(Area { prot, ..area });
+            if !self.areas.set_prot_alone(area.start, prot) {
+                self.take_out(area.start);
+                self.put_back(Area { prot, ..area });
+            }
         }
         Ok(())
     }
@@ -558,12 +560,7 @@ impl<T: Tlb> Space<T> {
 
     /// Lets go of an object; it goes with the last area that maps it.
     pub fn release(&mut self, id: ObjectId) {
-        let object = self.objects.get_mut(id.0);
-        object.refs -= 1;
-        if object.refs == 0 {
-            self.objects.remove(id.0).free(&mut self.frames);
-            self.objects.trim(&mut self.frames);
-        }
+        release(&mut self.objects, id.0, &mut self.frames);
     }
 
     pub fn object_size(&self, id: ObjectId) -> u64 {
@@ -677,16 +674,29 @@ impl<T: Tlb> Space<T> {
     /// Removes all areas of a range with their pages. Room for two must have been reserved.
     fn clear_out(&mut self, range: Range<u64>) {
         self.carve(range.clone());
-        while let Some(area) = self.areas.next(range.start).filter(|area| area.start < range.end) {
-            self.drop_pages(&area);
-            self.areas.remove(area.start);
+        // One walk over the tables for all areas: most of them are reservations that have no pages.
+        let (areas, mut here, mut kept) = (&self.areas, None::<Area>, 0);
+        self.tables.update(range.clone(), &mut self.frames, &mut self.tlb, &mut |frames, addr, entry| {
+            if here.is_none_or(|area| addr >= area.end) {
+                here = areas.find(addr);
+            }
+            if entry & BORROWED == 0 {
+                // SAFETY: as in `drop_pages`.
+                unsafe { frames.give(paging::frame_of(entry)) };
+                kept += u64::from(here.is_some_and(|area| area.charged()));
+            }
+            0
+        });
+        self.resident -= kept;
+        let (committed, objects, frames) = (&mut self.committed, &mut self.objects, &mut self.frames);
+        self.areas.remove_all(range, &mut |area| {
             if area.charged() {
-                self.committed -= area.pages();
+                *committed -= area.pages();
             }
             if area.object != 0 {
-                self.release(ObjectId(area.object));
+                release(objects, area.object, frames);
             }
-        }
+        });
     }
 
     /// Adds an area; it holds its object.
@@ -741,6 +751,16 @@ impl<T: Tlb> Space<T> {
             self.tlb.page(page);
         }
         FaultOutcome::Resolved
+    }
+}
+
+/// Lets go of an object: of its frames too, if that was the last.
+fn release(objects: &mut Objects, object: u32, frames: &mut Frames) {
+    let held = objects.get_mut(object);
+    held.refs -= 1;
+    if held.refs == 0 {
+        objects.remove(object).free(frames);
+        objects.trim(frames);
     }
 }
 

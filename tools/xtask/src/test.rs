@@ -351,7 +351,12 @@ fn boot_test_image(
         let netdev = if device == "virtio-net" { ",netdev=n" } else { "" };
         qemu.args(["-device", &format!("{device}-{bus}{netdev}")]);
     }
-    qemu.args(["-netdev", "user,id=n,restrict=on", "-append", "lunette.ip=10.0.2.15/24,10.0.2.2"]);
+    qemu.args([
+        "-netdev",
+        "user,id=n,restrict=on",
+        "-append",
+        "lunette.avx lunette.ip=10.0.2.15/24,10.0.2.2",
+    ]);
     qemu.arg("-kernel").arg(image::path().with_file_name(format!("{image}.elf")));
     if let Some(payload) = payload {
         qemu.arg("-initrd").arg(payload);
