@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use lunette_app::{Native, Services, Source};
+use lunette_app::{Code, Native, Services};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot, mm, network, platform,
@@ -64,9 +64,9 @@ fn boot_app() -> Farewell {
 }
 
 /// Native code of the payload's, by the name under which the floor maps it.
-fn native_code(payload: &[u8], code: &[u8]) -> io::Result<Source> {
+fn native_code(payload: &[u8], code: &[u8]) -> io::Result<Code> {
     let offset = code.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
-    Ok(Source { path: format!("/.lunette/payload/{offset}-{}", code.len()).into(), keep: None })
+    Ok(Code { path: format!("/.lunette/payload/{offset}-{}", code.len()).into(), keep: None })
 }
 
 /// How long a guest may run on before the others have a go.

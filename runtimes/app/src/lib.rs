@@ -22,7 +22,8 @@ mod versions;
 
 use std::{sync::Arc, time::Duration};
 
-use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
+use lunette_bundle::{self as bundle, Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
+use lunette_component::Command;
 use lunette_hostcalls::{
     Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
     task::{Time, Timers},
@@ -30,14 +31,14 @@ use lunette_hostcalls::{
 use lunette_native::{Meter, Variant};
 use lunette_wasm::{Limits, Problem};
 
-pub use lunette_native::{Source, ticker};
+pub use lunette_native::{Source as Code, ticker};
 pub use native::Native;
 pub use run::{App, run};
 
 use crate::{
     label::Labelled,
     listen::Ports,
-    native::Code,
+    native::Loaded,
     run::{Program, Runner},
     versions::Follower,
 };
@@ -203,18 +204,18 @@ impl Maker<'_> {
         plan: &GuestPlan,
         payload: &Payload<'static>,
         main: &[u8],
-    ) -> Result<Option<Code>, Refusal> {
+    ) -> Result<Option<Loaded>, Refusal> {
         let component = lunette_wasm::is_component(main);
         let refused = |what: &str, help: &str| Err(Refusal(format!("{}: {what}{HELP}{help}", plan.main)));
         let native = match payload.native(plan)? {
-            Some(native) if component || plan.engine != Some(Engine::Wasmi) => native,
+            Some(native) if component || plan.engine != bundle::Engine::Wasmi => native,
             None if component => {
                 return refused(
                     "it is a component, and there is no native code beside it: no component is interpreted",
                     "build the bundle with `lunette build`, or let `lunette run` do it: both compile components",
                 );
             }
-            None if plan.engine == Some(Engine::Wasmtime) => {
+            None if plan.engine == bundle::Engine::Wasmtime => {
                 return refused(
                     "wasmtime is to run it, and there is no native code beside it",
                     "build the bundle with `lunette build --aot`",
@@ -225,7 +226,7 @@ impl Maker<'_> {
         let variant = Variant { fuel: plan.fuel.is_some() };
         match native::load(&self.services.native, native.label, native.code, variant) {
             Ok(code) => Ok(Some(code)),
-            Err(mismatch) if component || plan.engine == Some(Engine::Wasmtime) => {
+            Err(mismatch) if component || plan.engine == bundle::Engine::Wasmtime => {
                 refused(&mismatch.to_string(), native::help(&mismatch))
             }
             Err(mismatch) => {
@@ -236,7 +237,7 @@ impl Maker<'_> {
     }
 
     /// Makes a guest of native code.
-    fn native(&self, plan: &GuestPlan, code: Code, ctx: Ctx) -> Result<Program, Refusal> {
+    fn native(&self, plan: &GuestPlan, code: Loaded, ctx: Ctx) -> Result<Program, Refusal> {
         let services = self.services;
         let limits = lunette_native::Limits { memory: self.memory(plan), table_elements: plan.tables };
         let deadline = plan.timeout.map(|time| services.clock.monotonic().saturating_add(nanos(time)));
@@ -246,7 +247,7 @@ impl Maker<'_> {
         }
         let refused = |words: String| Refusal(format!("{}: {words}", plan.main));
         match code {
-            Code::Module(engine, module) => {
+            Loaded::Module(engine, module) => {
                 let timers = self.timers.clone();
                 let guest = lunette_native::start(&engine, module, ctx, timers, limits, meter);
                 let guest = guest.map_err(|problem| {
@@ -254,7 +255,12 @@ impl Maker<'_> {
                 })?;
                 Ok(Program::Native(Box::new(guest)))
             }
-            Code::Component(..) => Err(refused("components are not run yet".into())),
+            Loaded::Component(component) => {
+                let timers = self.timers.clone();
+                let guest = Command::new(&component, ctx, timers, limits, meter);
+                let guest = guest.map_err(|problem| refused(format!("{problem}{HELP}{}", problem.help())))?;
+                Ok(Program::Command(Box::new(guest)))
+            }
         }
     }
 

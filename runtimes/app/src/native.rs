@@ -17,21 +17,26 @@ pub struct Native {
 }
 
 /// Native code that runs here.
-pub(crate) enum Code {
+pub(crate) enum Loaded {
     Module(Engine, wasmtime::Module),
-    Component(Engine, wasmtime::component::Component),
+    Component(wasmtime::component::Component),
 }
 
 /// Loads the code with that label.
-pub(crate) fn load(native: &Native, label: &str, code: &'static [u8], variant: Variant) -> Result<Code, Mismatch> {
+pub(crate) fn load(
+    native: &Native,
+    label: &str,
+    code: &'static [u8],
+    variant: Variant,
+) -> Result<Loaded, Mismatch> {
     let label = Label::parse(label)?;
     label.fits(variant)?;
     let engine = Engine::of(variant)?;
     let failed = |e: io::Error| Mismatch::Refused(format!("it can't be mapped: {e}"));
     let source: Source = (native.open)(code).map_err(failed)?;
     match label.kind {
-        Kind::Module => engine.module(&label, &source).map(|module| Code::Module(engine, module)),
-        Kind::Component => engine.component(&label, &source).map(|component| Code::Component(engine, component)),
+        Kind::Module => engine.module(&label, &source).map(|module| Loaded::Module(engine, module)),
+        Kind::Component => engine.component(&label, &source).map(Loaded::Component),
     }
 }
 

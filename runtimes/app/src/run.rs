@@ -26,6 +26,7 @@ pub struct App {
 pub(crate) enum Program {
     Wasm(Box<lunette_wasm::Instance>),
     Native(Box<lunette_native::Instance>),
+    Command(Box<lunette_component::Command>),
     Lua(lunette_lua::Instance),
 }
 
@@ -127,7 +128,7 @@ impl Runner {
         }
         match &self.guest {
             Program::Lua(guest) if plan.repl => guest.repl(),
-            Program::Wasm(_) | Program::Native(_) if plan.repl || plan.watch => {
+            Program::Wasm(_) | Program::Native(_) | Program::Command(_) if plan.repl || plan.watch => {
                 let what = format!(
                     "{} is a module: only a script can be talked to, or change while it runs",
                     self.name
@@ -149,6 +150,7 @@ impl Runner {
                 }
             },
             Program::Native(guest) => guest.run().await,
+            Program::Command(guest) => guest.run().await,
             Program::Lua(guest) => match &self.follower {
                 Some(follower) => {
                     let reloader = guest.reloader();
@@ -173,6 +175,7 @@ impl Runner {
                 let backtrace = match &self.guest {
                     Program::Wasm(guest) => guest.backtrace(),
                     Program::Native(guest) => guest.backtrace(),
+                    Program::Command(guest) => guest.backtrace(),
                     Program::Lua(_) => &[],
                 };
                 if !matches!(self.guest, Program::Lua(_)) {

@@ -13,7 +13,9 @@ use lunette_hostcalls::{
     fake::{FakeHost, FakeWorld},
     task::{Executor, Timers},
 };
-use lunette_native::{Cpu, Engine, Instance, Limits, Meter, Mismatch, Problem, Source, Variant, compile, ticker};
+use lunette_native::{
+    Cpu, Engine, Instance, Limits, Meter, Mismatch, Problem, Source, Variant, compile, ticker,
+};
 
 const MS: u64 = 1_000_000;
 

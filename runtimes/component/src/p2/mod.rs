@@ -11,6 +11,7 @@
 //!
 //! Does not: `wasi:clocks/timezone` (unstable), Unicode names in `ip-name-lookup`, IP options (kept, and told again: the
 //! network has its own).
+#![expect(unreachable_pub, reason = "bindings give names of their own to the types of resources")]
 
 mod cli;
 mod clocks;

@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lunette_app::{Native, Services, Source};
+use lunette_app::{Code, Native, Services};
 use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, Versions, farewell::Farewell, task::Host};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -79,10 +79,10 @@ pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) ->
 }
 
 /// Native code in a file of its own, that no other process can name.
-fn native_code(code: &[u8]) -> io::Result<Source> {
+fn native_code(code: &[u8]) -> io::Result<Code> {
     let file = File::from(memfd_create("lunette-native", MemfdFlags::CLOEXEC)?);
     (&file).write_all(code)?;
-    Ok(Source { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), keep: Some(file) })
+    Ok(Code { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), keep: Some(file) })
 }
 
 /// How long a guest may run on before the others have a go.

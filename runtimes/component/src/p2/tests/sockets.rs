@@ -273,7 +273,7 @@ fn a_listener_that_the_guest_came_with_is_taken_over() {
 fn options_are_kept_within_bounds() {
     let mut state = Bench::new().state();
     let socket = tcp(&mut state);
-    assert_eq!(state.address_family(again(&socket)).unwrap(), V4);
+    assert_eq!(Tcp::address_family(&mut state, again(&socket)).unwrap(), V4);
     assert_eq!(code(state.set_listen_backlog_size(again(&socket), 0)), ErrorCode::InvalidArgument);
     state.set_listen_backlog_size(again(&socket), u64::MAX).unwrap();
     state.set_keep_alive_enabled(again(&socket), true).unwrap();
