@@ -5,7 +5,8 @@
 //! Nothing in the report can hurt a terminal: names are cut and stripped of control characters.
 
 use wasmparser::{
-    CompositeInnerType, ExternalKind, FuncType, KnownCustom, MemoryType, Parser, Payload, TableType, TypeRef, ValType, Validator,
+    CompositeInnerType, ExternalKind, FuncType, KnownCustom, MemoryType, Parser, Payload, TableType, TypeRef,
+    ValType, Validator,
 };
 
 use crate::{

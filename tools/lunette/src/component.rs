@@ -91,7 +91,9 @@ impl World {
             let names: Vec<_> = missing.iter().map(|name| printable(name)).collect();
             let what = match names.len() {
                 1 => format!("the component imports {}, which nobody provides", names[0]),
-                n => format!("the component imports {n} interfaces that nobody provides: {}", names.join(", ")),
+                n => {
+                    format!("the component imports {n} interfaces that nobody provides: {}", names.join(", "))
+                }
             };
             return Err(Problem::new(what, remedy(first)));
         }
@@ -117,9 +119,11 @@ impl World {
 
 /// What there is instead of an import.
 fn remedy(import: &str) -> String {
-    let shown = |package: &Package, interface: &str| format!("{}/{interface}@{}", package.name, package.version);
+    let shown =
+        |package: &Package, interface: &str| format!("{}/{interface}@{}", package.name, package.version);
     let plain = import.split_once('@').map_or(import, |(name, _)| name);
-    let all = || PACKAGES.iter().flat_map(|package| package.interfaces.iter().map(move |name| (package, *name)));
+    let all =
+        || PACKAGES.iter().flat_map(|package| package.interfaces.iter().map(move |name| (package, *name)));
     let versions: Vec<_> = all()
         .filter(|(package, name)| plain == format!("{}/{name}", package.name))
         .map(|(package, name)| shown(package, name))
@@ -141,12 +145,18 @@ fn remedy(import: &str) -> String {
         name != "io" && name != "cli" && words.contains(name)
     });
     if let Some(package) = same {
-        return format!("the nearest package that is provided is {}@{}: build it for that", package.name, package.version);
+        return format!(
+            "the nearest package that is provided is {}@{}: build it for that",
+            package.name, package.version
+        );
     }
     let mut names: Vec<_> = PACKAGES.iter().map(|package| package.name).collect();
     names.sort_unstable();
     names.dedup();
-    format!("compose it with a component that exports it (`wac plug`), or do without; provided are {}", names.join(", "))
+    format!(
+        "compose it with a component that exports it (`wac plug`), or do without; provided are {}",
+        names.join(", ")
+    )
 }
 
 /// What a valid component says of itself, at its outermost level.
@@ -214,10 +224,14 @@ mod tests {
 
     #[test]
     fn a_component_says_what_it_is() {
-        let text = format!("(import \"wasi:io/poll@0.2.0\" (instance)) (import \"t\" (type (sub resource))) {RUN}");
+        let text =
+            format!("(import \"wasi:io/poll@0.2.0\" (instance)) (import \"t\" (type (sub resource))) {RUN}");
         let world = examine(&component(&text)).unwrap();
         assert_eq!((&*world.imports[0], world.imports.len(), world.modules), ("wasi:io/poll@0.2.0", 1, 1));
-        assert_eq!((&*world.exports, world.check()), (&["wasi:cli/run@0.2.3".to_owned()][..], Ok(Entry::Command)));
+        assert_eq!(
+            (&*world.exports, world.check()),
+            (&["wasi:cli/run@0.2.3".to_owned()][..], Ok(Entry::Command))
+        );
         let handler = component("(instance $i) (export \"wasi:http/incoming-handler@0.2.0\" (instance $i))");
         assert_eq!(examine(&handler).unwrap().check(), Ok(Entry::Handler));
         assert!(is_component(&handler) && !is_component(b"\0asm\x01\0\0\0") && !is_component(b"\0asm"));
@@ -227,7 +241,10 @@ mod tests {
     fn what_is_missing_is_named_with_what_comes_nearest() {
         for (import, help) in [
             ("wasi:io/steams@0.2.0", "nearest that is provided is wasi:io/streams@0.2.12"),
-            ("wasi:cli/stdout@0.1.0", "version that is here: wasi:cli/stdout@0.2.12 or wasi:cli/stdout@0.3.0"),
+            (
+                "wasi:cli/stdout@0.1.0",
+                "version that is here: wasi:cli/stdout@0.2.12 or wasi:cli/stdout@0.3.0",
+            ),
             ("wasi:io/poll@0.2.0-rc-2023-11-10", "version that is here: wasi:io/poll@0.2.12"),
             ("fermyon:spin/key-value@2.0.0", "nearest package that is provided is wasi:keyvalue"),
             ("acme:shop/cart@1.0.0", "`wac plug`"),
@@ -236,13 +253,18 @@ mod tests {
             assert_eq!(problem.what, format!("the component imports {import}, which nobody provides"));
             assert!(problem.help.contains(help), "{import}: {}", problem.help);
         }
-        let two = problem("(import \"a:b/c\" (instance)) (import \"log\" (func)) (import \"wasi:io/poll@0.2.1\" (instance))");
+        let two = problem(
+            "(import \"a:b/c\" (instance)) (import \"log\" (func)) (import \"wasi:io/poll@0.2.1\" (instance))",
+        );
         assert_eq!(two.what, "the component imports 2 interfaces that nobody provides: a:b/c, log");
     }
 
     #[test]
     fn one_that_starts_nothing_or_is_damaged_is_named() {
-        let e = examine(&component("(instance $i) (export \"a:b/c\" (instance $i))")).unwrap().check().unwrap_err();
+        let e = examine(&component("(instance $i) (export \"a:b/c\" (instance $i))"))
+            .unwrap()
+            .check()
+            .unwrap_err();
         assert_eq!(e.what, "there is nothing to start: the component exports a:b/c");
         let whole = component(RUN);
         for length in 8..whole.len() {

@@ -86,7 +86,9 @@ pub fn look(payload: &Payload<'_>, guest: &GuestPlan, needs: &mut Needs) -> Resu
     found.errors.extend(native::engine_fits(guest, need.as_deref()).err());
     match native::verify(payload, guest) {
         Ok(None | Some(Ok(_))) => {}
-        Ok(Some(Err(mismatch))) => found.warnings.push(Problem::new(mismatch.to_string(), "").at(&guest.main)),
+        Ok(Some(Err(mismatch))) => {
+            found.warnings.push(Problem::new(mismatch.to_string(), "").at(&guest.main))
+        }
         Err(problem) => found.errors.push(problem),
     }
     if let Some(need) = need {

@@ -15,9 +15,12 @@ pub fn refuse(bytes: &[u8]) -> Option<Problem> {
     let file = ElfFile64::<object::Endianness>::parse(bytes).ok()?;
     let FileFlags::Elf { os_abi: WASMTIME, e_flags, .. } = file.flags() else { return None };
     let kind = if e_flags & MODULE != 0 { "module" } else { "component" };
-    let version = version(&file).map_or_else(|| "an unknown wasmtime".into(), |version| format!("wasmtime {version}"));
+    let version =
+        version(&file).map_or_else(|| "an unknown wasmtime".into(), |version| format!("wasmtime {version}"));
     Some(Problem::new(
-        format!("it is native code (a {kind}, compiled by {version}), which says nothing of what it was made from"),
+        format!(
+            "it is native code (a {kind}, compiled by {version}), which says nothing of what it was made from"
+        ),
         "give the .wasm: `lunette run` and `lunette build --aot` compile it themselves",
     ))
 }
@@ -38,7 +41,8 @@ mod tests {
     fn it_is_known_by_its_elf_and_named_by_its_version() {
         let wasm = wat::parse_str("(module (func (export \"_start\")))").unwrap();
         let cpu = lunette_native::Cpu::V1;
-        let made = lunette_native::compile(&wasm, lunette_native::Variant::default(), cpu, "0".into()).unwrap();
+        let made =
+            lunette_native::compile(&wasm, lunette_native::Variant::default(), cpu, "0".into()).unwrap();
         let problem = refuse(&made.code).unwrap();
         assert!(problem.what.contains("a module, compiled by wasmtime 48"), "{problem}");
         assert!(problem.help.contains(".wasm"));

@@ -61,7 +61,8 @@ pub fn add(
     for guest in plan.all() {
         let need = needs.get(&guest.main);
         engine_fits(guest, need.map(String::as_str))?;
-        if script::is_script(&guest.main) || made.contains_key(&*guest.main) || guest.engine == Engine::Wasmi {
+        if script::is_script(&guest.main) || made.contains_key(&*guest.main) || guest.engine == Engine::Wasmi
+        {
             continue;
         }
         let there = payload.native(guest)?;
@@ -157,7 +158,9 @@ pub fn verify(payload: &Payload<'_>, guest: &GuestPlan) -> Result<Option<Result<
     if label.of != is {
         let (of, main) = (printable(&label.of), &guest.main);
         return Err(Problem::new(
-            format!("the native code for {main} was made from other bytecode: of SHA-256 {of}, and {main} has {is}"),
+            format!(
+                "the native code for {main} was made from other bytecode: of SHA-256 {of}, and {main} has {is}"
+            ),
             "do not run it: get the bundle again from its maker, or build it again with `lunette build --aot`",
         ));
     }

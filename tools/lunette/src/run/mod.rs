@@ -84,7 +84,8 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
         words.split_first().ok_or_else(|| Problem::new("there is no APP", "lunette run --help"))?;
     let packed = pack(args, app, &us.voice)?;
     let needs = check(&packed, &us.cache).map_err(|e| named(e, app))?;
-    let (payload, sources) = payload(args, rest, packed, &needs, &us.cache, &us.voice).map_err(|e| named(e, app))?;
+    let (payload, sources) =
+        payload(args, rest, packed, &needs, &us.cache, &us.voice).map_err(|e| named(e, app))?;
     let parsed = Payload::parse(&payload)?;
     let plan = parsed.plan()?;
     plan.allowed().map_err(|e| named(e.into(), app))?;
