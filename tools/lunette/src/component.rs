@@ -59,7 +59,7 @@ pub fn validate(what: &str, bytes: &[u8]) -> Result<(), Problem> {
     Validator::new_with_features(features()).validate_all(bytes).map(drop).map_err(|e| invalid(what, &e))
 }
 
-fn invalid(what: &str, error: &wasmparser::BinaryReaderError) -> Problem {
+fn invalid(what: &str, error: &wasmparser::Error) -> Problem {
     let (words, at) = (error.message(), error.offset());
     if let Some(feature) = Feature::of_message(words).filter(|feature| !feature.native()) {
         let what = format!("the {what} uses {}, which is not supported (at byte {at:#x})", feature.name());
@@ -276,5 +276,26 @@ mod tests {
         }
         let threads = component("(core module (memory 1 1 shared))");
         assert!(examine(&threads).unwrap_err().what.contains("uses threads"));
+    }
+
+    /// What is called valid here is compiled, and what is not is not.
+    #[test]
+    fn the_compiler_agrees() {
+        for (text, valid) in [
+            ("(tag) (func (block (try_table (catch_all 0))))", true),
+            ("(func (result v128) (v128.const i64x2 0 0))", true),
+            ("(type $s (struct (field i32))) (func (drop (struct.new $s (i32.const 1))))", true),
+            ("(func (param i32) (return_call 0 (local.get 0)))", true),
+            ("(memory 1) (memory 1)", true),
+            ("(memory 1 1 shared)", false),
+            ("(memory i64 1)", false),
+            ("(memory 1 (pagesize 1))", false),
+            ("(func (param i64 i64) (result i64 i64) (i64.mul_wide_u (local.get 0) (local.get 1)))", false),
+        ] {
+            let wasm = wat::parse_str(format!("(module {text})")).unwrap();
+            assert_eq!(validate("module", &wasm).is_ok(), valid, "{text}");
+            let (variant, cpu) = (lunette_native::Variant::default(), lunette_native::Cpu::V1);
+            assert_eq!(lunette_native::compile(&wasm, variant, cpu, String::new()).is_ok(), valid, "{text}");
+        }
     }
 }
