@@ -3,6 +3,7 @@
 //! - [`State`] is what belongs to one instance: its [`Ctx`](lunette_hostcalls::Ctx), its resources, its book.
 //! - [`Command`] runs a program.
 //! - [`missing`] says what of a component's imports there is not; a [`Problem`], why it can't be started.
+//! - [`interfaces`] lists what they can import, and be started as.
 //!
 //! Does not: compile, load (`lunette-native` does), or reach anything that is not in the `Ctx`.
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod files;
 mod link;
 mod p2;
 mod problem;
+pub mod interfaces;
 mod state;
 
 pub use command::Command;
