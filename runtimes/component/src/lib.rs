@@ -5,6 +5,8 @@
 //! Does not: compile, load (`lunette-native` does), or reach anything that is not in the `Ctx`.
 #![forbid(unsafe_code)]
 
+mod link;
+mod p3;
 mod state;
 
 pub use state::State;

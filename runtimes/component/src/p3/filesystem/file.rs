@@ -1,0 +1,81 @@
+//! The streams of a file. Each has its own place in it, and none minds the others.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use lunette_hostcalls::{Clock, Errno};
+
+use super::descriptor::{Descriptor, Held, limited};
+use crate::p3::{
+    bindings::wasi::filesystem::types::DescriptorFlags,
+    stream::{ByteSink, ByteSource},
+};
+
+impl Descriptor {
+    pub(super) fn reader(&self, offset: u64) -> Result<Box<dyn ByteSource>, Errno> {
+        if self.directory().is_ok() {
+            return Err(Errno::Isdir);
+        }
+        let held = self.file(DescriptorFlags::READ)?.clone();
+        Ok(Box::new(Reader { held, at: limited(offset)? }))
+    }
+
+    /// `None`: at the end, wherever it is by then.
+    pub(super) fn writer(
+        &self,
+        offset: Option<u64>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Box<dyn ByteSink>, Errno> {
+        let held = self.file(DescriptorFlags::WRITE)?.clone();
+        let at = offset.map(limited).transpose()?;
+        Ok(Box::new(Writer { held, at, clock: clock.clone() }))
+    }
+}
+
+struct Reader {
+    held: Arc<Held>,
+    at: u64,
+}
+
+impl ByteSource for Reader {
+    fn poll_read(&mut self, _: &mut Context<'_>, buf: &mut [u8]) -> Poll<Result<usize, Errno>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let read = self.held.files.read_at(self.held.node, self.at, buf);
+        if let Ok(n) = read {
+            self.at = self.at.saturating_add(n as u64);
+        }
+        Poll::Ready(read)
+    }
+}
+
+struct Writer {
+    held: Arc<Held>,
+    at: Option<u64>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ByteSink for Writer {
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Errno>> {
+        if bytes.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        Poll::Ready(self.write(bytes))
+    }
+}
+
+impl Writer {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
+        let Held { files, node } = &*self.held;
+        let from = match self.at {
+            Some(at) => at,
+            None => files.stat(*node)?.size,
+        };
+        let n = files.write_at(*node, from, bytes, self.clock.wall().unwrap_or(0))?;
+        self.at = self.at.map(|at| at.saturating_add(n as u64));
+        Ok(n)
+    }
+}
