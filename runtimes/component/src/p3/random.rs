@@ -56,7 +56,7 @@ fn buffer(most: u64) -> Vec<u8> {
 }
 
 /// Waits while the generator is unseeded.
-async fn secure(state: &State, bytes: &mut [u8]) -> Result<()> {
+async fn secure(state: &mut State, bytes: &mut [u8]) -> Result<()> {
     loop {
         match state.ctx.random.fill(bytes) {
             Ok(()) => return Ok(()),

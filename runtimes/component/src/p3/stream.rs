@@ -51,7 +51,7 @@ pub(super) fn read<E>(
 where
     E: Lift + Lower + Send + Sync + 'static,
 {
-    let (verdict, outcome) = verdict();
+    let (mut verdict, outcome) = verdict();
     let source = source.map_err(|errno| verdict.tell(errno)).ok();
     let stream = StreamReader::new(&mut store, Producer { source, verdict })?;
     Ok((stream, outcome.future(store, code)?))
@@ -109,7 +109,8 @@ impl Pending {
     where
         E: Lift + Lower + Send + Sync + 'static,
     {
-        FutureReader::new(store, async move { Result::Ok(self.0.await.map_or(Ok(()), |errno| Err(code(errno)))) })
+        let verdict = async move { self.0.await.map_or(Ok(()), |errno| Err(code(errno))) };
+        FutureReader::new(store, async { Result::<_>::Ok(verdict.await) })
     }
 }
 

@@ -194,13 +194,14 @@ impl Descriptor {
             FileKind::File if truncate => held.files.set_size(node, 0, now)?,
             FileKind::File | FileKind::Directory => {}
         }
-        let mut given = flags;
-        given.set(DescriptorFlags::READ, flags.contains(DescriptorFlags::READ) || !write);
-        if kind == FileKind::File {
-            given.set(DescriptorFlags::WRITE, write || ((create || truncate) && writable));
-            given.remove(DescriptorFlags::MUTATE_DIRECTORY);
-        }
         let directory = kind == FileKind::Directory;
+        let mut given = if directory { flags } else { flags & !DescriptorFlags::MUTATE_DIRECTORY };
+        if !write {
+            given |= DescriptorFlags::READ;
+        }
+        if (create || truncate) && writable {
+            given |= DescriptorFlags::WRITE;
+        }
         Ok(Self { held: Held::new(&held.files, node).into(), directory, flags: given })
     }
 

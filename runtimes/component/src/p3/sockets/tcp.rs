@@ -28,7 +28,7 @@ use crate::{
     State,
     p3::{
         bindings::wasi::sockets::types::{
-            self, ErrorCode, HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress,
+            ErrorCode, HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress,
         },
         stream::{self, ByteSink, ByteSource, MAX_STREAM},
     },

@@ -18,7 +18,7 @@ use crate::{
     State,
     p3::{
         bindings::wasi::sockets::types::{
-            ErrorCode, HostUdpSocket, HostUdpSocketWithStore, IpAddressFamily, IpSocketAddress,
+            HostUdpSocket, HostUdpSocketWithStore, IpAddressFamily, IpSocketAddress,
         },
         crowd::Crowd,
     },
