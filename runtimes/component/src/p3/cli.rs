@@ -14,8 +14,8 @@ use wasmtime::{
 
 use super::{
     bindings::wasi::cli::{
-        environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr, terminal_stdin,
-        terminal_stdout,
+        environment, exit, stderr, stdin, stdout, terminal_input, terminal_output, terminal_stderr,
+        terminal_stdin, terminal_stdout,
         types::{self, ErrorCode},
     },
     crowd::Member,

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use wasmtime::{
     Result, StoreContextMut,
     component::{
-        Destination, FutureReader, Lift, Lower, Source, StreamConsumer, StreamProducer, StreamReader, StreamResult,
+        Destination, FutureReader, Lift, Lower, Source, StreamConsumer, StreamProducer, StreamReader,
+        StreamResult,
     },
 };
 
@@ -105,7 +106,11 @@ impl Verdict {
 }
 
 impl Pending {
-    pub(super) fn future<E>(self, store: StoreContextMut<'_, State>, code: fn(Errno) -> E) -> Result<Outcome<E>>
+    pub(super) fn future<E>(
+        self,
+        store: StoreContextMut<'_, State>,
+        code: fn(Errno) -> E,
+    ) -> Result<Outcome<E>>
     where
         E: Lift + Lower + Send + Sync + 'static,
     {

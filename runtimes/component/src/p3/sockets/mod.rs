@@ -86,7 +86,12 @@ fn told(address: SocketAddr) -> IpSocketAddress {
                 SocketAddr::V6(address) => (address.flowinfo(), address.scope_id()),
                 SocketAddr::V4(_) => (0, 0),
             };
-            IpSocketAddress::Ipv6(Ipv6SocketAddress { port: address.port(), flow_info, address: ip, scope_id })
+            IpSocketAddress::Ipv6(Ipv6SocketAddress {
+                port: address.port(),
+                flow_info,
+                address: ip,
+                scope_id,
+            })
         }
     }
 }

@@ -19,11 +19,14 @@ use lunette_hostcalls::{
 use wasmtime::{
     AsContextMut, Result, StoreContextMut,
     component::{
-        Access, Accessor, Destination, FutureReader, HasSelf, Resource, StreamProducer, StreamReader, StreamResult,
+        Access, Accessor, Destination, FutureReader, HasSelf, Resource, StreamProducer, StreamReader,
+        StreamResult,
     },
 };
 
-use super::{Failure, Hints, INVALID_STATE, any, code, decode, is_of, not_bound, peer, positive, told, unicast};
+use super::{
+    Failure, Hints, INVALID_STATE, any, code, decode, is_of, not_bound, peer, positive, told, unicast,
+};
 use crate::{
     State,
     p3::{
@@ -93,7 +96,11 @@ impl TcpSocket {
         Self { family, phase: Phase::Unbound, backlog: BACKLOG, options: Options::default() }
     }
 
-    fn accepted(stream: Result<Arc<dyn TcpStream>, Errno>, family: IpAddressFamily, options: Options) -> Self {
+    fn accepted(
+        stream: Result<Arc<dyn TcpStream>, Errno>,
+        family: IpAddressFamily,
+        options: Options,
+    ) -> Self {
         let phase = match stream {
             Ok(stream) => Phase::Connected { stream, sends: false, receives: false },
             Err(errno) => Phase::Closed(errno),

@@ -310,7 +310,10 @@ async fn listing(dir: &Descriptor) -> Vec<String> {
 
 async fn files() {
     let tmp = directory("/tmp");
-    assert_eq!(tmp.get_flags().await.map_err(word), Ok(DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY));
+    assert_eq!(
+        tmp.get_flags().await.map_err(word),
+        Ok(DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY)
+    );
     let new = OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
     let file = open(&tmp, "a.txt", new, DescriptorFlags::READ | DescriptorFlags::WRITE).await.unwrap();
     assert_eq!(store(&file, Some(0), b"hello!").await, (Ok(()), 6));
