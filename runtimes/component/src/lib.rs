@@ -5,7 +5,9 @@
 //! Does not: compile, load (`lunette-native` does), or reach anything that is not in the `Ctx`.
 #![forbid(unsafe_code)]
 
+mod files;
 mod link;
+mod listeners;
 mod p3;
 mod state;
 

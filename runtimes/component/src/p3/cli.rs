@@ -53,11 +53,13 @@ impl exit::Host for State {
     }
 }
 
-fn code(errno: Errno) -> ErrorCode {
-    match errno {
-        Errno::Pipe => ErrorCode::Pipe,
-        Errno::Ilseq => ErrorCode::IllegalByteSequence,
-        _ => ErrorCode::Io,
+impl From<Errno> for ErrorCode {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::Pipe => Self::Pipe,
+            Errno::Ilseq => Self::IllegalByteSequence,
+            _ => Self::Io,
+        }
     }
 }
 
@@ -70,7 +72,7 @@ impl stdin::HostWithStore<State> for HasSelf<State> {
     ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
         let state = store.get();
         let input = Input { stdio: state.ctx.stdio.clone(), member: state.stdin.join() };
-        stream::read(store.as_context_mut(), Ok(Box::new(input)), code)
+        stream::read(store.as_context_mut(), Ok(Box::new(input)))
     }
 }
 
@@ -127,7 +129,7 @@ fn output(
     which: Stream,
 ) -> Result<FutureReader<Result<(), ErrorCode>>> {
     let stdio = store.get().ctx.stdio.clone();
-    stream::write(store.as_context_mut(), data, Ok(Box::new(Output { stdio, which })), code)
+    stream::write(store.as_context_mut(), data, Ok(Box::new(Output { stdio, which })))
 }
 
 struct Output {

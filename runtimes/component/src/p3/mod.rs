@@ -33,6 +33,7 @@ pub(crate) mod run;
 mod sockets;
 mod stream;
 
+use lunette_hostcalls::Errno;
 use wasmtime::component::{HasSelf, ResourceTableError};
 
 use crate::{State, link::Interface};
@@ -125,10 +126,19 @@ impl<C> Fault<C> {
     }
 }
 
-/// A handle that is not there, or one too many.
-impl<C> From<ResourceTableError> for Fault<C> {
+impl<C: From<Errno>> From<Errno> for Fault<C> {
+    fn from(errno: Errno) -> Self {
+        Self::Told(errno.into())
+    }
+}
+
+impl<C: From<Errno>> From<ResourceTableError> for Fault<C> {
+    /// One handle too many is told; one that is not there is the guest's end.
     fn from(error: ResourceTableError) -> Self {
-        Self::Trap(error.into())
+        match error {
+            ResourceTableError::Full => Errno::Mfile.into(),
+            error => Self::Trap(error.into()),
+        }
     }
 }
 

@@ -47,15 +47,14 @@ type Outcome<E> = FutureReader<Result<(), E>>;
 pub(super) fn read<E>(
     mut store: StoreContextMut<'_, State>,
     source: Result<Box<dyn ByteSource>, Errno>,
-    code: fn(Errno) -> E,
 ) -> Result<(StreamReader<u8>, Outcome<E>)>
 where
-    E: Lift + Lower + Send + Sync + 'static,
+    E: From<Errno> + Lift + Lower + Send + Sync + 'static,
 {
     let (mut verdict, outcome) = verdict();
     let source = source.map_err(|errno| verdict.tell(errno)).ok();
     let stream = StreamReader::new(&mut store, Producer { source, verdict })?;
-    Ok((stream, outcome.future(store, code)?))
+    Ok((stream, outcome.future(store)?))
 }
 
 /// Writes `data` to `sink`, to its end. An error at once closes the stream.
@@ -63,10 +62,9 @@ pub(super) fn write<E>(
     mut store: StoreContextMut<'_, State>,
     data: StreamReader<u8>,
     sink: Result<Box<dyn ByteSink>, Errno>,
-    code: fn(Errno) -> E,
 ) -> Result<Outcome<E>>
 where
-    E: Lift + Lower + Send + Sync + 'static,
+    E: From<Errno> + Lift + Lower + Send + Sync + 'static,
 {
     let (mut verdict, outcome) = verdict();
     match sink {
@@ -77,7 +75,7 @@ where
             data.close(&mut store)?;
         }
     }
-    outcome.future(store, code)
+    outcome.future(store)
 }
 
 /// The end of a stream that can tell its error. Dropped without a word, all was well.
@@ -106,15 +104,11 @@ impl Verdict {
 }
 
 impl Pending {
-    pub(super) fn future<E>(
-        self,
-        store: StoreContextMut<'_, State>,
-        code: fn(Errno) -> E,
-    ) -> Result<Outcome<E>>
+    pub(super) fn future<E>(self, store: StoreContextMut<'_, State>) -> Result<Outcome<E>>
     where
-        E: Lift + Lower + Send + Sync + 'static,
+        E: From<Errno> + Lift + Lower + Send + Sync + 'static,
     {
-        let verdict = async move { self.0.await.map_or(Ok(()), |errno| Err(code(errno))) };
+        let verdict = async { self.0.await.map_or(Ok(()), |errno| Err(errno.into())) };
         FutureReader::new(store, async { Result::<_>::Ok(verdict.await) })
     }
 }

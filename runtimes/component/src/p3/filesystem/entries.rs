@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -12,12 +11,10 @@ use wasmtime::{
     component::{Destination, FutureReader, StreamProducer, StreamReader, StreamResult, VecBuffer},
 };
 
-use super::{
-    code,
-    descriptor::{Descriptor, Held, kind},
-};
+use super::descriptor::{Descriptor, kind};
 use crate::{
     State,
+    files::Held,
     p3::{
         bindings::wasi::filesystem::types::{DirectoryEntry, ErrorCode},
         stream::{Verdict, verdict},
@@ -34,15 +31,15 @@ impl Descriptor {
 }
 
 pub(super) struct Listing {
-    held: Arc<Held>,
+    held: Held,
     cookie: u64,
 }
 
 impl Listing {
     fn next(&mut self) -> Result<Option<DirectoryEntry>, Errno> {
-        let Some(entry) = self.held.files.entry_after(self.held.node, self.cookie)? else { return Ok(None) };
-        self.cookie = entry.cookie;
-        Ok(Some(DirectoryEntry { type_: kind(entry.kind), name: entry.name }))
+        let Some((of, name, cookie)) = self.held.entry_after(self.cookie)? else { return Ok(None) };
+        self.cookie = cookie;
+        Ok(Some(DirectoryEntry { type_: kind(of), name }))
     }
 }
 
@@ -53,7 +50,7 @@ pub(super) fn read(
     let (mut verdict, outcome) = verdict();
     let listing = listing.map_err(|errno| verdict.tell(errno)).ok();
     let stream = StreamReader::new(&mut store, Entries { listing, verdict })?;
-    Ok((stream, outcome.future(store, code)?))
+    Ok((stream, outcome.future(store)?))
 }
 
 struct Entries {

@@ -7,35 +7,34 @@ use std::{
 
 use lunette_hostcalls::{Clock, Errno};
 
-use super::descriptor::{Descriptor, Held, limited};
-use crate::p3::{
-    bindings::wasi::filesystem::types::DescriptorFlags,
-    stream::{ByteSink, ByteSource},
+use super::descriptor::{Descriptor, offset};
+use crate::{
+    files::{Held, now},
+    p3::{
+        bindings::wasi::filesystem::types::DescriptorFlags,
+        stream::{ByteSink, ByteSource},
+    },
 };
 
 impl Descriptor {
-    pub(super) fn reader(&self, offset: u64) -> Result<Box<dyn ByteSource>, Errno> {
+    pub(super) fn reader(&self, at: u64) -> Result<Box<dyn ByteSource>, Errno> {
         if self.directory().is_ok() {
             return Err(Errno::Isdir);
         }
         let held = self.file(DescriptorFlags::READ)?.clone();
-        Ok(Box::new(Reader { held, at: limited(offset)? }))
+        Ok(Box::new(Reader { held, at: offset(at)? }))
     }
 
     /// `None`: at the end, wherever it is by then.
-    pub(super) fn writer(
-        &self,
-        offset: Option<u64>,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Box<dyn ByteSink>, Errno> {
+    pub(super) fn writer(&self, at: Option<u64>, clock: &Arc<dyn Clock>) -> Result<Box<dyn ByteSink>, Errno> {
         let held = self.file(DescriptorFlags::WRITE)?.clone();
-        let at = offset.map(limited).transpose()?;
+        let at = at.map(offset).transpose()?;
         Ok(Box::new(Writer { held, at, clock: clock.clone() }))
     }
 }
 
 struct Reader {
-    held: Arc<Held>,
+    held: Held,
     at: u64,
 }
 
@@ -44,7 +43,7 @@ impl ByteSource for Reader {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let read = self.held.files.read_at(self.held.node, self.at, buf);
+        let read = self.held.read_into(self.at, buf);
         if let Ok(n) = read {
             self.at = self.at.saturating_add(n as u64);
         }
@@ -53,7 +52,7 @@ impl ByteSource for Reader {
 }
 
 struct Writer {
-    held: Arc<Held>,
+    held: Held,
     at: Option<u64>,
     clock: Arc<dyn Clock>,
 }
@@ -69,12 +68,11 @@ impl ByteSink for Writer {
 
 impl Writer {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Errno> {
-        let Held { files, node } = &*self.held;
         let from = match self.at {
             Some(at) => at,
-            None => files.stat(*node)?.size,
+            None => self.held.stat()?.size,
         };
-        let n = files.write_at(*node, from, bytes, self.clock.wall().unwrap_or(0))?;
+        let n = self.held.write(from, bytes, now(&*self.clock))?;
         self.at = self.at.map(|at| at.saturating_add(n as u64));
         Ok(n)
     }

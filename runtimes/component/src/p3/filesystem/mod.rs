@@ -1,4 +1,4 @@
-//! `wasi:filesystem`: the functions as WIT has them. What they do is in [`descriptor`]; nothing of it ever waits.
+//! `wasi:filesystem`: the functions as WIT has them. `crate::files` does what they ask; nothing of it ever waits.
 //!
 //! On these points the specification leaves room, or wasmtime's programs need it:
 //! - What a file is opened for is enforced; `mutate-directory` is only told: a directory may be changed where its file system may,
@@ -18,6 +18,7 @@ use wasmtime::{
 };
 
 pub use self::descriptor::Descriptor;
+use self::descriptor::{hash, kind, time, told};
 use super::{
     Fault,
     bindings::wasi::filesystem::{
@@ -29,55 +30,51 @@ use super::{
     },
     stream,
 };
-use crate::State;
+use crate::{State, files::now};
 
 pub type Failure = Fault<ErrorCode>;
 
-impl From<Errno> for Failure {
+impl From<Errno> for ErrorCode {
     fn from(errno: Errno) -> Self {
-        Self::Told(code(errno))
-    }
-}
-
-fn code(errno: Errno) -> ErrorCode {
-    match errno {
-        Errno::Acces => ErrorCode::Access,
-        Errno::Already => ErrorCode::Already,
-        Errno::Badf => ErrorCode::BadDescriptor,
-        Errno::Busy => ErrorCode::Busy,
-        Errno::Deadlk => ErrorCode::Deadlock,
-        Errno::Dquot => ErrorCode::Quota,
-        Errno::Exist => ErrorCode::Exist,
-        Errno::Fbig => ErrorCode::FileTooLarge,
-        Errno::Ilseq => ErrorCode::IllegalByteSequence,
-        Errno::Inprogress => ErrorCode::InProgress,
-        Errno::Intr => ErrorCode::Interrupted,
-        Errno::Inval => ErrorCode::Invalid,
-        Errno::Io => ErrorCode::Io,
-        Errno::Isdir => ErrorCode::IsDirectory,
-        Errno::Loop => ErrorCode::Loop,
-        Errno::Mlink => ErrorCode::TooManyLinks,
-        Errno::Msgsize => ErrorCode::MessageSize,
-        Errno::Nametoolong => ErrorCode::NameTooLong,
-        Errno::Nodev => ErrorCode::NoDevice,
-        Errno::Noent => ErrorCode::NoEntry,
-        Errno::Nolck => ErrorCode::NoLock,
-        Errno::Nomem | Errno::Mfile | Errno::Nfile => ErrorCode::InsufficientMemory,
-        Errno::Nospc => ErrorCode::InsufficientSpace,
-        Errno::Notdir => ErrorCode::NotDirectory,
-        Errno::Notempty => ErrorCode::NotEmpty,
-        Errno::Notrecoverable => ErrorCode::NotRecoverable,
-        Errno::Notsup | Errno::Nosys => ErrorCode::Unsupported,
-        Errno::Notty => ErrorCode::NoTty,
-        Errno::Nxio => ErrorCode::NoSuchDevice,
-        Errno::Overflow => ErrorCode::Overflow,
-        Errno::Perm | Errno::Notcapable => ErrorCode::NotPermitted,
-        Errno::Pipe => ErrorCode::Pipe,
-        Errno::Rofs => ErrorCode::ReadOnly,
-        Errno::Spipe => ErrorCode::InvalidSeek,
-        Errno::Txtbsy => ErrorCode::TextFileBusy,
-        Errno::Xdev => ErrorCode::CrossDevice,
-        other => ErrorCode::Other(Some(other.to_string())),
+        match errno {
+            Errno::Acces => Self::Access,
+            Errno::Already => Self::Already,
+            Errno::Badf => Self::BadDescriptor,
+            Errno::Busy => Self::Busy,
+            Errno::Deadlk => Self::Deadlock,
+            Errno::Dquot => Self::Quota,
+            Errno::Exist => Self::Exist,
+            Errno::Fbig => Self::FileTooLarge,
+            Errno::Ilseq => Self::IllegalByteSequence,
+            Errno::Inprogress => Self::InProgress,
+            Errno::Intr => Self::Interrupted,
+            Errno::Inval => Self::Invalid,
+            Errno::Io => Self::Io,
+            Errno::Isdir => Self::IsDirectory,
+            Errno::Loop => Self::Loop,
+            Errno::Mlink => Self::TooManyLinks,
+            Errno::Msgsize => Self::MessageSize,
+            Errno::Nametoolong => Self::NameTooLong,
+            Errno::Nodev => Self::NoDevice,
+            Errno::Noent => Self::NoEntry,
+            Errno::Nolck => Self::NoLock,
+            Errno::Nomem | Errno::Mfile | Errno::Nfile => Self::InsufficientMemory,
+            Errno::Nospc => Self::InsufficientSpace,
+            Errno::Notdir => Self::NotDirectory,
+            Errno::Notempty => Self::NotEmpty,
+            Errno::Notrecoverable => Self::NotRecoverable,
+            Errno::Notsup | Errno::Nosys => Self::Unsupported,
+            Errno::Notty => Self::NoTty,
+            Errno::Nxio => Self::NoSuchDevice,
+            Errno::Overflow => Self::Overflow,
+            Errno::Perm | Errno::Notcapable => Self::NotPermitted,
+            Errno::Pipe => Self::Pipe,
+            Errno::Rofs => Self::ReadOnly,
+            Errno::Spipe => Self::InvalidSeek,
+            Errno::Txtbsy => Self::TextFileBusy,
+            Errno::Xdev => Self::CrossDevice,
+            other => Self::Other(Some(other.to_string())),
+        }
     }
 }
 
@@ -92,7 +89,7 @@ fn on<T>(
 ) -> Result<T, Failure> {
     store.with(|mut access| {
         let state = access.get();
-        Ok(work(state.table.get(fd)?, state.ctx.clock.wall().unwrap_or(0))?)
+        Ok(work(state.table.get(fd)?, now(&*state.ctx.clock))?)
     })
 }
 
@@ -104,7 +101,7 @@ fn on_both(
 ) -> Result<(), Failure> {
     store.with(|mut access| {
         let state = access.get();
-        Ok(work(state.table.get(a)?, state.table.get(b)?, state.ctx.clock.wall().unwrap_or(0))?)
+        Ok(work(state.table.get(a)?, state.table.get(b)?, now(&*state.ctx.clock))?)
     })
 }
 
@@ -142,7 +139,7 @@ impl types::HostDescriptorWithStore<State> for Here {
         offset: u64,
     ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
         let source = store.get().table.get(&fd)?.reader(offset);
-        stream::read(store.as_context_mut(), source, code)
+        stream::read(store.as_context_mut(), source)
     }
 
     fn write_via_stream(
@@ -153,7 +150,7 @@ impl types::HostDescriptorWithStore<State> for Here {
     ) -> Result<FutureReader<Result<(), ErrorCode>>> {
         let state = store.get();
         let sink = state.table.get(&fd)?.writer(Some(offset), &state.ctx.clock);
-        stream::write(store.as_context_mut(), data, sink, code)
+        stream::write(store.as_context_mut(), data, sink)
     }
 
     fn append_via_stream(
@@ -163,7 +160,7 @@ impl types::HostDescriptorWithStore<State> for Here {
     ) -> Result<FutureReader<Result<(), ErrorCode>>> {
         let state = store.get();
         let sink = state.table.get(&fd)?.writer(None, &state.ctx.clock);
-        stream::write(store.as_context_mut(), data, sink, code)
+        stream::write(store.as_context_mut(), data, sink)
     }
 
     fn read_directory(
@@ -181,23 +178,27 @@ impl types::HostDescriptorWithStore<State> for Here {
         length: u64,
         _: Advice,
     ) -> Result<(), Failure> {
-        on(store, &fd, |fd, _| fd.advise(offset, length))
+        on(store, &fd, |fd, _| {
+            fd.file(DescriptorFlags::empty())?;
+            // Taken note of by nobody: files are in memory.
+            offset.checked_add(length).map(drop).ok_or(Errno::Inval)
+        })
     }
 
     async fn sync_data(store: &Accessor<State, Self>, fd: Fd) -> Result<(), Failure> {
-        on(store, &fd, |fd, _| fd.sync())
+        on(store, &fd, |_, _| Ok(()))
     }
 
     async fn get_flags(store: &Accessor<State, Self>, fd: Fd) -> Result<DescriptorFlags, Failure> {
-        on(store, &fd, |fd, _| Ok(fd.flags()))
+        on(store, &fd, |fd, _| Ok(fd.flags))
     }
 
     async fn get_type(store: &Accessor<State, Self>, fd: Fd) -> Result<DescriptorType, Failure> {
-        on(store, &fd, |fd, _| Ok(fd.stat()?.type_))
+        on(store, &fd, |fd, _| Ok(kind(fd.held.stat()?.kind)))
     }
 
     async fn set_size(store: &Accessor<State, Self>, fd: Fd, size: u64) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.set_size(size, now))
+        on(store, &fd, |fd, now| fd.file(DescriptorFlags::WRITE)?.set_size(size, now))
     }
 
     async fn set_times(
@@ -206,19 +207,19 @@ impl types::HostDescriptorWithStore<State> for Here {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.set_times(accessed, modified, now))
+        on(store, &fd, |fd, now| fd.held.set_times(time(accessed, now)?, time(modified, now)?, now))
     }
 
     async fn sync(store: &Accessor<State, Self>, fd: Fd) -> Result<(), Failure> {
-        on(store, &fd, |fd, _| fd.sync())
+        on(store, &fd, |_, _| Ok(()))
     }
 
     async fn create_directory_at(store: &Accessor<State, Self>, fd: Fd, path: String) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.create_directory(&path, now))
+        on(store, &fd, |fd, now| fd.directory()?.create_directory(&path, now))
     }
 
     async fn stat(store: &Accessor<State, Self>, fd: Fd) -> Result<DescriptorStat, Failure> {
-        on(store, &fd, |fd, _| fd.stat())
+        on(store, &fd, |fd, _| Ok(told(&fd.held.stat()?)))
     }
 
     async fn stat_at(
@@ -227,7 +228,7 @@ impl types::HostDescriptorWithStore<State> for Here {
         flags: PathFlags,
         path: String,
     ) -> Result<DescriptorStat, Failure> {
-        on(store, &fd, |fd, _| fd.stat_at(&path, follows(flags)))
+        on(store, &fd, |fd, _| Ok(told(&fd.directory()?.at(&path, follows(flags))?.stat()?)))
     }
 
     async fn set_times_at(
@@ -238,7 +239,10 @@ impl types::HostDescriptorWithStore<State> for Here {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.set_times_at(&path, follows(flags), accessed, modified, now))
+        on(store, &fd, |fd, now| {
+            let (accessed, modified) = (time(accessed, now)?, time(modified, now)?);
+            fd.directory()?.at(&path, follows(flags))?.set_times(accessed, modified, now)
+        })
     }
 
     async fn link_at(
@@ -250,7 +254,8 @@ impl types::HostDescriptorWithStore<State> for Here {
         new_path: String,
     ) -> Result<(), Failure> {
         on_both(store, (&fd, &new_fd), |fd, new_fd, now| {
-            fd.link(&path, follows(flags), new_fd, &new_path, now)
+            let (from, to) = (fd.directory()?, new_fd.directory()?);
+            if follows(flags) { Err(Errno::Inval) } else { from.link(&path, to, &new_path, now) }
         })
     }
 
@@ -267,11 +272,14 @@ impl types::HostDescriptorWithStore<State> for Here {
     }
 
     async fn readlink_at(store: &Accessor<State, Self>, fd: Fd, path: String) -> Result<String, Failure> {
-        on(store, &fd, |fd, _| fd.read_link(&path))
+        on(store, &fd, |fd, _| {
+            let target = fd.directory()?.read_link(&path)?;
+            if target.starts_with('/') { Err(Errno::Perm) } else { Ok(target) }
+        })
     }
 
     async fn remove_directory_at(store: &Accessor<State, Self>, fd: Fd, path: String) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.remove_directory(&path, now))
+        on(store, &fd, |fd, now| fd.directory()?.remove_directory(&path, now))
     }
 
     async fn rename_at(
@@ -281,7 +289,9 @@ impl types::HostDescriptorWithStore<State> for Here {
         new_fd: Fd,
         new_path: String,
     ) -> Result<(), Failure> {
-        on_both(store, (&fd, &new_fd), |fd, new_fd, now| fd.rename(&path, new_fd, &new_path, now))
+        on_both(store, (&fd, &new_fd), |fd, new_fd, now| {
+            fd.directory()?.rename(&path, new_fd.directory()?, &new_path, now)
+        })
     }
 
     async fn symlink_at(
@@ -290,22 +300,22 @@ impl types::HostDescriptorWithStore<State> for Here {
         target: String,
         path: String,
     ) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.symlink(&target, &path, now))
+        on(store, &fd, |fd, now| fd.directory()?.symlink(&target, &path, now))
     }
 
     async fn unlink_file_at(store: &Accessor<State, Self>, fd: Fd, path: String) -> Result<(), Failure> {
-        on(store, &fd, |fd, now| fd.unlink(&path, now))
+        on(store, &fd, |fd, now| fd.directory()?.unlink(&path, now))
     }
 
     async fn is_same_object(store: &Accessor<State, Self>, fd: Fd, other: Fd) -> Result<bool> {
         store.with(|mut access| {
             let table = &access.get().table;
-            Ok(table.get(&fd)?.is_same(table.get(&other)?))
+            Ok(table.get(&fd)?.held.is(&table.get(&other)?.held))
         })
     }
 
     async fn metadata_hash(store: &Accessor<State, Self>, fd: Fd) -> Result<MetadataHashValue, Failure> {
-        on(store, &fd, |fd, _| fd.metadata_hash())
+        on(store, &fd, |fd, _| Ok(hash(&fd.held.stat()?)))
     }
 
     async fn metadata_hash_at(
@@ -314,6 +324,6 @@ impl types::HostDescriptorWithStore<State> for Here {
         flags: PathFlags,
         path: String,
     ) -> Result<MetadataHashValue, Failure> {
-        on(store, &fd, |fd, _| fd.metadata_hash_at(&path, follows(flags)))
+        on(store, &fd, |fd, _| Ok(hash(&fd.directory()?.at(&path, follows(flags))?.stat()?)))
     }
 }

@@ -1,7 +1,7 @@
 //! `wasi:sockets`: TCP, UDP and names.
 //!
-//! A socket of IPv6 speaks IPv6 alone, as the specification has it; on a host whose `::` hears IPv4 as well, what comes that way
-//! is turned away.
+//! A socket of IPv6 that is bound to all addresses hears IPv4 as well where the host's does, though the specification would have
+//! it deaf to it: one listener of a manifest is for both.
 
 mod names;
 pub(super) mod tcp;
@@ -21,12 +21,6 @@ use crate::State;
 
 pub type Failure = Fault<ErrorCode>;
 
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Self::Told(code(errno))
-    }
-}
-
 impl types::Host for State {
     fn convert_error_code(&mut self, failure: Failure) -> wasmtime::Result<ErrorCode> {
         failure.told()
@@ -36,25 +30,29 @@ impl types::Host for State {
 /// Not with a socket in this state.
 const INVALID_STATE: Errno = Errno::Isconn;
 
-fn code(errno: Errno) -> ErrorCode {
-    match errno {
-        Errno::Acces | Errno::Perm | Errno::Notcapable => ErrorCode::AccessDenied,
-        Errno::Notsup | Errno::Noprotoopt | Errno::Protonosupport | Errno::Prototype | Errno::Afnosupport => {
-            ErrorCode::NotSupported
+impl From<Errno> for ErrorCode {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::Acces | Errno::Perm | Errno::Notcapable => Self::AccessDenied,
+            Errno::Notsup
+            | Errno::Noprotoopt
+            | Errno::Protonosupport
+            | Errno::Prototype
+            | Errno::Afnosupport => Self::NotSupported,
+            Errno::Inval | Errno::Destaddrreq => Self::InvalidArgument,
+            Errno::Nomem | Errno::Nobufs | Errno::Mfile | Errno::Nfile => Self::OutOfMemory,
+            Errno::Timedout => Self::Timeout,
+            Errno::Isconn | Errno::Notconn | Errno::Already => Self::InvalidState,
+            Errno::Addrnotavail => Self::AddressNotBindable,
+            Errno::Addrinuse => Self::AddressInUse,
+            Errno::Hostunreach | Errno::Netunreach | Errno::Netdown => Self::RemoteUnreachable,
+            Errno::Connrefused => Self::ConnectionRefused,
+            Errno::Pipe => Self::ConnectionBroken,
+            Errno::Connreset => Self::ConnectionReset,
+            Errno::Connaborted | Errno::Canceled => Self::ConnectionAborted,
+            Errno::Msgsize => Self::DatagramTooLarge,
+            other => Self::Other(Some(other.to_string())),
         }
-        Errno::Inval | Errno::Destaddrreq => ErrorCode::InvalidArgument,
-        Errno::Nomem | Errno::Nobufs | Errno::Mfile | Errno::Nfile => ErrorCode::OutOfMemory,
-        Errno::Timedout => ErrorCode::Timeout,
-        Errno::Isconn | Errno::Notconn | Errno::Already => ErrorCode::InvalidState,
-        Errno::Addrnotavail => ErrorCode::AddressNotBindable,
-        Errno::Addrinuse => ErrorCode::AddressInUse,
-        Errno::Hostunreach | Errno::Netunreach | Errno::Netdown => ErrorCode::RemoteUnreachable,
-        Errno::Connrefused => ErrorCode::ConnectionRefused,
-        Errno::Pipe => ErrorCode::ConnectionBroken,
-        Errno::Connreset => ErrorCode::ConnectionReset,
-        Errno::Connaborted | Errno::Canceled => ErrorCode::ConnectionAborted,
-        Errno::Msgsize => ErrorCode::DatagramTooLarge,
-        other => ErrorCode::Other(Some(other.to_string())),
     }
 }
 
@@ -137,10 +135,6 @@ fn any(family: IpAddressFamily) -> SocketAddr {
         IpAddressFamily::Ipv4 => (Ipv4Addr::UNSPECIFIED, 0).into(),
         IpAddressFamily::Ipv6 => (Ipv6Addr::UNSPECIFIED, 0).into(),
     }
-}
-
-fn is_of(address: SocketAddr, family: IpAddressFamily) -> bool {
-    address.is_ipv4() == (family == IpAddressFamily::Ipv4)
 }
 
 /// What both kinds of sockets can be told about their packets: kept, for the network has its own.

@@ -32,18 +32,20 @@ impl HostWithStore<State> for HasSelf<State> {
         };
         Ok(match found {
             Ok(addresses) => Ok(addresses.into_iter().map(|address| ip_of(address.to_canonical())).collect()),
-            Err(errno) => Err(code(errno)),
+            Err(errno) => Err(errno.into()),
         })
     }
 }
 
-fn code(errno: Errno) -> ErrorCode {
-    match errno {
-        // Without a network, nothing is granted.
-        Errno::Acces | Errno::Perm | Errno::Netdown => ErrorCode::AccessDenied,
-        Errno::Inval | Errno::Nametoolong => ErrorCode::InvalidArgument,
-        Errno::Noent => ErrorCode::NameUnresolvable,
-        Errno::Timedout | Errno::Io => ErrorCode::TemporaryResolverFailure,
-        other => ErrorCode::Other(Some(other.to_string())),
+impl From<Errno> for ErrorCode {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            // Without a network, nothing is granted.
+            Errno::Acces | Errno::Perm | Errno::Netdown => Self::AccessDenied,
+            Errno::Inval | Errno::Nametoolong => Self::InvalidArgument,
+            Errno::Noent => Self::NameUnresolvable,
+            Errno::Timedout | Errno::Io => Self::TemporaryResolverFailure,
+            other => Self::Other(Some(other.to_string())),
+        }
     }
 }

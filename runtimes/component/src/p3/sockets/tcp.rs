@@ -1,7 +1,8 @@
 //! `tcp-socket`.
 //!
 //! `bind` takes the port by listening there at once, for the network has no other way to hold one: who connects between `bind` and
-//! `listen` waits instead of being refused. A socket that was bound and then connects gives that port up, and connects from another.
+//! `listen` waits instead of being refused. Who binds to any port and then connects does so from another; from a certain port
+//! nobody can connect (`not-supported`).
 //! The backlog counts if it is set before.
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use lunette_hostcalls::{
-    Errno, Interest, Nanos, Shutdown, TcpListener, TcpStream,
+    Errno, Interest, Nanos, Shutdown, TcpStream,
     task::{poll_until, until},
 };
 use wasmtime::{
@@ -24,11 +25,10 @@ use wasmtime::{
     },
 };
 
-use super::{
-    Failure, Hints, INVALID_STATE, any, code, decode, is_of, not_bound, peer, positive, told, unicast,
-};
+use super::{Failure, Hints, INVALID_STATE, any, decode, not_bound, peer, positive, told, unicast};
 use crate::{
     State,
+    listeners::{Listener, listen},
     p3::{
         bindings::wasi::sockets::types::{
             ErrorCode, HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress,
@@ -41,9 +41,6 @@ use crate::{
 const BACKLOG: usize = 128;
 const MAX_BACKLOG: u64 = 4096;
 
-/// How many connections of the wrong family are turned away before others have a go.
-const MAX_TURNED_AWAY: usize = 64;
-
 const SECOND: Nanos = 1_000_000_000;
 
 pub struct TcpSocket {
@@ -55,10 +52,17 @@ pub struct TcpSocket {
 
 enum Phase {
     Unbound,
-    Bound(Arc<dyn TcpListener>),
-    Listening(Arc<dyn TcpListener>),
+    /// To a port that was asked for, or to any.
+    Bound(Listener, SocketAddr),
+    /// To connect from any port: nobody has to be allowed to be listened to for that.
+    ToConnect(SocketAddr),
+    Listening(Listener),
     Connecting,
-    Connected { stream: Arc<dyn TcpStream>, sends: bool, receives: bool },
+    Connected {
+        stream: Arc<dyn TcpStream>,
+        sends: bool,
+        receives: bool,
+    },
     Closed(Errno),
 }
 
@@ -125,7 +129,8 @@ impl TcpSocket {
 
     fn local(&self) -> Result<SocketAddr, Errno> {
         match &self.phase {
-            Phase::Bound(listener) | Phase::Listening(listener) => Ok(listener.local()),
+            Phase::Bound(listener, _) | Phase::Listening(listener) => Ok(listener.socket.local()),
+            Phase::ToConnect(at) => Ok(*at),
             Phase::Connected { stream, .. } => Ok(stream.local()),
             _ => self.state(),
         }
@@ -198,8 +203,12 @@ impl HostTcpSocketWithStore<State> for HasSelf<State> {
         let state = store.get();
         let this = state.table.get_mut(&socket)?;
         let listener = match mem::replace(&mut this.phase, Phase::Unbound) {
-            Phase::Bound(listener) => listener,
-            Phase::Unbound => state.ctx.network.listen(any(this.family), this.backlog).map_err(not_bound)?,
+            Phase::Bound(listener, _) => listener,
+            phase @ (Phase::Unbound | Phase::ToConnect(_)) => {
+                let at = if let Phase::ToConnect(at) = phase { at } else { any(this.family) };
+                this.phase = phase;
+                listen(&state.ctx, &mut state.claims, at, this.backlog).map_err(not_bound)?
+            }
             phase => {
                 this.phase = phase;
                 return Ok(this.state()?);
@@ -216,7 +225,7 @@ impl HostTcpSocketWithStore<State> for HasSelf<State> {
         data: StreamReader<u8>,
     ) -> Result<FutureReader<Result<(), ErrorCode>>> {
         let sink = store.get().table.get_mut(&socket)?.sender();
-        stream::write(store.as_context_mut(), data, sink, code)
+        stream::write(store.as_context_mut(), data, sink)
     }
 
     fn receive(
@@ -224,7 +233,7 @@ impl HostTcpSocketWithStore<State> for HasSelf<State> {
         socket: Resource<TcpSocket>,
     ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
         let source = store.get().table.get_mut(&socket)?.receiver();
-        stream::read(store.as_context_mut(), source, code)
+        stream::read(store.as_context_mut(), source)
     }
 }
 
@@ -235,8 +244,11 @@ fn begin(
     remote: IpSocketAddress,
 ) -> Result<Arc<dyn TcpStream>, Failure> {
     let socket = state.table.get_mut(socket)?;
-    if !matches!(socket.phase, Phase::Unbound | Phase::Bound(_)) {
-        return Ok(socket.state()?);
+    match socket.phase {
+        // A port of ours to connect from can't be chosen.
+        Phase::Bound(_, at) if at.port() != 0 => return Err(Errno::Notsup.into()),
+        Phase::Unbound | Phase::Bound(..) | Phase::ToConnect(_) => {}
+        _ => return Ok(socket.state()?),
     }
     let remote = unicast(peer(remote, socket.family)?)?;
     socket.phase = Phase::Connecting;
@@ -291,22 +303,9 @@ impl Drop for Sender {
 /// The connections that a listener takes, for as long as the host is not stopped. One that failed before it was accepted is a
 /// socket that says why.
 struct Connections {
-    listener: Arc<dyn TcpListener>,
+    listener: Listener,
     family: IpAddressFamily,
     options: Options,
-}
-
-impl Connections {
-    fn accept(&self) -> Result<Arc<dyn TcpStream>, Errno> {
-        for _ in 0..MAX_TURNED_AWAY {
-            let (stream, from) = self.listener.accept()?;
-            if is_of(from, self.family) {
-                return Ok(stream);
-            }
-            stream.abort();
-        }
-        Err(Errno::Again)
-    }
 }
 
 impl StreamProducer<State> for Connections {
@@ -321,14 +320,14 @@ impl StreamProducer<State> for Connections {
         finish: bool,
     ) -> Poll<Result<StreamResult>> {
         let looks = destination.remaining(&mut store) == Some(0);
-        let accepted = poll_until(&*self.listener, Interest::Read, cx, || match looks {
-            true if self.listener.ready(Interest::Read).any() => Ok(None),
+        let accepted = poll_until(&*self.listener.socket, Interest::Read, cx, || match looks {
+            true if self.listener.socket.ready(Interest::Read).any() => Ok(None),
             true => Err(Errno::Again),
-            false => self.accept().map(Some),
+            false => self.listener.socket.accept().map(Some),
         });
         let stream = match accepted {
             Poll::Ready(Ok(None)) => return Poll::Ready(Ok(StreamResult::Completed)),
-            Poll::Ready(Ok(Some(stream))) => Ok(stream),
+            Poll::Ready(Ok(Some((stream, _)))) => Ok(stream),
             Poll::Ready(Err(Errno::Canceled)) => return Poll::Ready(Ok(StreamResult::Dropped)),
             Poll::Ready(Err(errno)) => Err(errno),
             Poll::Pending if finish => return Poll::Ready(Ok(StreamResult::Cancelled)),
@@ -351,8 +350,11 @@ impl HostTcpSocket for State {
             return Err(INVALID_STATE.into());
         }
         let local = unicast(decode(local, socket.family)?)?;
-        let listener = self.ctx.network.listen(local, socket.backlog).map_err(not_bound)?;
-        socket.phase = Phase::Bound(listener);
+        socket.phase = match listen(&self.ctx, &mut self.claims, local, socket.backlog) {
+            Ok(listener) => Phase::Bound(listener, local),
+            Err(Errno::Acces | Errno::Netdown) if local.port() == 0 => Phase::ToConnect(local),
+            Err(errno) => return Err(not_bound(errno).into()),
+        };
         Ok(())
     }
 
@@ -380,7 +382,9 @@ impl HostTcpSocket for State {
         let backlog = positive(value)?.min(MAX_BACKLOG) as usize;
         let socket = self.table.get_mut(&socket)?;
         match socket.phase {
-            Phase::Unbound | Phase::Bound(_) | Phase::Listening(_) => socket.backlog = backlog,
+            Phase::Unbound | Phase::Bound(..) | Phase::ToConnect(_) | Phase::Listening(_) => {
+                socket.backlog = backlog
+            }
             _ => return Ok(socket.state()?),
         }
         Ok(())

@@ -13,7 +13,7 @@ use wasmtime::{
     component::{Accessor, HasSelf, Resource},
 };
 
-use super::{Failure, Hints, INVALID_STATE, any, decode, is_of, not_bound, peer, told};
+use super::{Failure, Hints, INVALID_STATE, any, decode, not_bound, peer, told};
 use crate::{
     State,
     p3::{
@@ -140,10 +140,10 @@ impl HostUdpSocketWithStore<State> for HasSelf<State> {
         store: &Accessor<State, Self>,
         socket: Resource<UdpSocket>,
     ) -> Result<(Vec<u8>, IpSocketAddress), Failure> {
-        let (port, connected, family) = store.with(|mut access| {
+        let (port, connected) = store.with(|mut access| {
             let socket = access.get().table.get(&socket)?;
             let port = socket.port.clone().ok_or(INVALID_STATE)?;
-            Ok::<_, Failure>((port, socket.peer, socket.family))
+            Ok::<_, Failure>((port, socket.peer))
         })?;
         let (data, from) = port
             .until(Interest::Read, |socket| {
@@ -154,7 +154,7 @@ impl HostUdpSocketWithStore<State> for HasSelf<State> {
                 let mut data = vec![0; MAX_DATAGRAM];
                 for _ in 0..MAX_UNHEARD {
                     let (took, _, from) = socket.recv_from(&mut data)?;
-                    if is_of(from, family) && connected.is_none_or(|connected| is_same(connected, from)) {
+                    if connected.is_none_or(|connected| is_same(connected, from)) {
                         data.truncate(took);
                         data.shrink_to_fit();
                         return Ok((data, from));
