@@ -9,7 +9,7 @@ use std::{
 };
 
 use lunette_hostcalls::{
-    Ctx, Ending, Errno, Grants, Interest, Net, Network, Shutdown, TcpStream, UdpSocket,
+    Ctx, Ending, Errno, Grants, Interest, Listening, Net, Network, Shutdown, TcpStream, UdpSocket,
     fake::{FakeHost, FakeNet, FakeWorld, Weather},
     task::{Executor, Time, Timers, until},
 };
@@ -90,6 +90,7 @@ async fn guest(ctx: Ctx, time: Time) -> Ending {
     let state = State::new(ctx, time, Book::new(Limits::default()));
     let mut store = Store::new(PROGRAM.engine(), state);
     store.limiter(|state| &mut state.book);
+    store.set_hostcall_fuel(16 << 20);
     Meter::default().hold(&mut store, clock).unwrap();
     let run = async {
         let instance = PROGRAM.instantiate_async(&mut store).await?;
@@ -329,14 +330,22 @@ async fn client(net: FakeNet, time: Time, bytes: Vec<u8>) {
     assert!(heard == bytes);
 }
 
+fn listening(world: &FakeWorld) -> Listening {
+    Listening { name: "80".into(), socket: world.net.listen(at("0.0.0.0:80"), 4).unwrap() }
+}
+
 #[test]
 fn a_server_serves_two_at_once_in_any_weather() {
-    for weather in [Weather::CALM, Weather::STORMY] {
+    for (weather, given) in [(Weather::CALM, true), (Weather::STORMY, false)] {
         let world = world();
         world.net.set_weather(weather);
         let play = Play::new(&world);
         let (net, time) = (world.net.host("10.0.0.5".parse().unwrap()), play.time());
-        let ctx = Ctx { network: network(&world, &["80"], &[], &[]), ..ctx(&world, "serve") };
+        let ctx = match given {
+            // By its manifest: it needs no other grant.
+            true => Ctx { listeners: vec![listening(&world)], ..ctx(&world, "serve") },
+            false => Ctx { network: network(&world, &["80"], &[], &[]), ..ctx(&world, "serve") },
+        };
         let (ending, _) = play
             .with(client(net.clone(), time.clone(), vec![1; 20_000]))
             .with(client(net, time, (0..=255).cycle().take(50_000).collect()))
@@ -393,6 +402,7 @@ fn a_socket_says_what_can_not_be_done_in_its_state() {
         "InvalidState",
         "AddressInUse",
         "InvalidArgument",
+        "NotSupported",
         "RemoteUnreachable",
         "RemoteUnreachable",
     ];
@@ -449,4 +459,61 @@ Ok([IpAddress::Ipv6((0, 0, 0, 0, 0, 0, 0, 1))])
 ";
     assert_eq!(said, expected);
     assert_eq!(world.log.lines().len(), 1);
+}
+
+#[test]
+fn a_listener_that_it_came_with_is_one_socket_s_at_a_time() {
+    let world = world();
+    let network = network(&world, &[], &["10.0.0.9:1"], &[]);
+    let listeners = vec![listening(&world)];
+    let said = said(&world, Ctx { network, listeners, ..ctx(&world, "tcp-state") });
+    assert!(said.contains("InvalidState\nErrorCode::AddressInUse\n"), "{said}");
+}
+
+#[test]
+fn numbers_that_mean_nothing_are_errors() {
+    let world = world();
+    assert_eq!(said(&world, ctx(&world, "mad-sizes")), "mad");
+}
+
+#[test]
+fn who_takes_too_much_is_ended() {
+    for case in ["many-handles", "huge-list"] {
+        let world = world();
+        let before = Arc::strong_count(&world.stdio);
+        let network = network(&world, &[], &["10.0.0.5:9/udp"], &[]);
+        let (ending, _) = Play::new(&world).run(Ctx { network, ..ctx(&world, case) });
+        assert!(matches!(ending, Some(Ending::Trapped(_))), "{case}: {ending:?}");
+        assert_eq!(Arc::strong_count(&world.stdio), before);
+    }
+}
+
+#[test]
+fn who_writes_for_ever_hears_that_nobody_listens() {
+    let world = world();
+    let play = Play::new(&world);
+    let time = play.time();
+    world.stdio.stall_writes(1);
+    let (ending, _) = play
+        .with(async {
+            // Writes answer at once and no time passes: it stops where it is told to.
+            time.sleep(Duration::ZERO).await;
+            world.stdio.break_pipe();
+        })
+        .run(ctx(&world, "endless"));
+    assert_eq!(ending, Some(Ending::Exited(0)));
+}
+
+#[test]
+fn what_a_program_leaves_under_way_is_waited_for() {
+    let world = world();
+    let play = Play::new(&world);
+    let time = play.time();
+    let (ending, _) = play
+        .with(async {
+            time.sleep(MS).await;
+            world.stdio.feed(b"at last");
+        })
+        .run(ctx(&world, "behind"));
+    assert_eq!((ending, time.now()), (Some(Ending::Exited(0)), 2_000_000));
 }

@@ -95,6 +95,11 @@ impl wasip3::exports::cli::run::Guest for Guest {
             Some("tcp-state") => tcp_state().await,
             Some("udp") => udp().await,
             Some("names") => names().await,
+            Some("many-handles") => many_handles().await,
+            Some("huge-list") => huge_list().await,
+            Some("endless") => endless().await,
+            Some("mad-sizes") => mad_sizes().await,
+            Some("behind") => behind(),
             other => panic!("no such case: {other:?}"),
         }
         Ok(())
@@ -468,6 +473,7 @@ async fn tcp_state() {
     socket.set_keep_alive_idle_time(1).unwrap();
     assert_eq!(socket.get_keep_alive_idle_time().unwrap(), 1_000_000_000);
     said.push(socket.set_hop_limit(0).unwrap_err());
+    said.push(socket.connect(ipv4((10, 0, 0, 9), 1)).await.unwrap_err());
     said.push(other.connect(ipv4((10, 0, 0, 9), 1)).await.unwrap_err());
     said.push(other.connect(ipv4((10, 0, 0, 9), 1)).await.unwrap_err());
     for code in said {
@@ -498,6 +504,74 @@ async fn names() {
         let found = ip_name_lookup::resolve_addresses(name.to_string()).await;
         print(format!("{found:?}\n")).await;
     }
+}
+
+/// More handles than anybody needs, and none of them given back.
+async fn many_handles() {
+    let mut all = Vec::new();
+    loop {
+        all.push(stdin::read_via_stream());
+    }
+}
+
+/// A datagram of all the memory that there is.
+async fn huge_list() {
+    let socket = UdpSocket::create(IpAddressFamily::Ipv4).unwrap();
+    let data = vec![0; 40 << 20];
+    let _ = socket.send(data, Some(ipv4((10, 0, 0, 5), 9))).await;
+}
+
+/// Writes for ever, to whoever listens.
+async fn endless() {
+    let (mut writer, reader) = wit_stream::new();
+    let outcome = stdout::write_via_stream(reader);
+    loop {
+        if !writer.write_all(vec![b'x'; 1 << 16]).await.is_empty() {
+            break;
+        }
+    }
+    let said = outcome.await.map_err(word);
+    let (mut writer, reader) = wit_stream::new();
+    let _outcome = stderr::write_via_stream(reader);
+    let _ = writer.write_all(format!("{said:?}").into_bytes()).await;
+}
+
+/// Numbers that mean nothing, where a host might believe them.
+async fn mad_sizes() {
+    let tmp = directory("/tmp");
+    let flags = DescriptorFlags::READ | DescriptorFlags::WRITE;
+    let file = open(&tmp, "file", OpenFlags::CREATE, flags).await.unwrap();
+    let (outcome, written) = store(&file, Some(i64::MAX as u64), b"x").await;
+    assert!(outcome.is_err() && written <= 1);
+    assert!(contents(&file, i64::MAX as u64).await.unwrap().is_empty());
+    assert!(file.advise(u64::MAX, u64::MAX, wasip3::filesystem::types::Advice::Normal).await.is_err());
+    let long = "x/".repeat(1 << 20);
+    assert!(tmp.stat_at(PathFlags::empty(), long.clone()).await.is_err());
+    assert!(tmp.symlink_at(long, "link".into()).await.is_err());
+    assert!(ip_name_lookup::resolve_addresses("a.".repeat(1 << 20)).await.is_err());
+    let new = |seconds| {
+        let at = system_clock::Instant { seconds, nanoseconds: u32::MAX };
+        wasip3::filesystem::types::NewTimestamp::Timestamp(at)
+    };
+    assert!(file.set_times(new(i64::MAX), new(0)).await.is_err());
+    assert!(file.set_times(new(i64::MIN), new(0)).await.is_err());
+    assert!(file.set_times(new(1), new(2)).await.is_ok());
+    assert!(at_once(monotonic_clock::wait_for(u64::MAX)).await.is_none());
+    assert!(at_once(monotonic_clock::wait_until(u64::MAX)).await.is_none());
+    let socket = TcpSocket::create(IpAddressFamily::Ipv6).unwrap();
+    socket.set_listen_backlog_size(u64::MAX).unwrap();
+    socket.set_keep_alive_idle_time(u64::MAX).unwrap();
+    socket.set_keep_alive_enabled(true).unwrap();
+    assert!(socket.bind(ipv4((127, 0, 0, 1), 0)).is_err());
+    print("mad").await;
+}
+
+/// Returns, and leaves a read under way.
+fn behind() {
+    let (mut input, outcome) = stdin::read_via_stream();
+    let mut read = Box::pin(async move { input.read(Vec::with_capacity(8)).await });
+    let _ = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    core::mem::forget((read, outcome));
 }
 
 /// An error's name.
