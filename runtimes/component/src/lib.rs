@@ -10,10 +10,12 @@
 
 mod command;
 mod files;
-mod link;
-mod p2;
-mod problem;
 pub mod interfaces;
+mod link;
+mod listeners;
+mod p2;
+mod p3;
+mod problem;
 mod state;
 
 pub use command::Command;
