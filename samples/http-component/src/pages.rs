@@ -36,6 +36,9 @@ pub(crate) fn serve(request: IncomingRequest, out: ResponseOutparam) -> Result {
         }
         _ if reads && let Some(length) = path.strip_prefix("/bytes/") => bytes(length, out),
         "/" | "/echo" | "/stream" | "/trailers" => text(out, 405, "not with this method\n"),
+        _ if path.starts_with("/hello/") || path.starts_with("/bytes/") => {
+            text(out, 405, "not with this method\n")
+        }
         _ => text(out, 404, "no such page\n"),
     }
 }

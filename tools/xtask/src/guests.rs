@@ -10,13 +10,14 @@ use crate::{
 };
 
 /// The folder, what it is built for, and what that is called then.
-const GUESTS: [(&str, &str, &str); 6] = [
+const GUESTS: [(&str, &str, &str); 7] = [
     ("compute", "wasm32-wasip1", "compute.wasm"),
     ("compute", "wasm32-wasip2", "compute-component.wasm"),
+    ("conform3", "wasm32-wasip2", "conform3.wasm"),
     ("depths", "wasm32-wasip1", "depths.wasm"),
     ("depths", "wasm32-wasip2", "depths-component.wasm"),
     ("hostile", "wasm32-wasip2", "hostile.wasm"),
-    ("wasip3", "wasm32-wasip2", "wasip3.wasm"),
+    ("serve3", "wasm32-wasip2", "serve3.wasm"),
 ];
 
 /// Where built guests are.
@@ -31,7 +32,8 @@ pub(crate) fn build_all() -> Result<Vec<PathBuf>> {
 /// `tests/guests/FOLDER` for a target, under a name of its own.
 pub(crate) fn build(folder: &str, triple: &str, name: &str) -> Result<PathBuf> {
     let end = if triple.starts_with("wasm32") { ".wasm" } else { "" };
-    let built = cargo_build(&root().join("tests/guests").join(folder), triple)?.join(format!("{folder}{end}"));
+    let built =
+        cargo_build(&root().join("tests/guests").join(folder), triple)?.join(format!("{folder}{end}"));
     let to = out().join(name);
     fs::create_dir_all(out())?;
     fs::copy(&built, &to).map_err(|e| format!("{}: {e}", built.display()))?;

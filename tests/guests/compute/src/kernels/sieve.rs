@@ -13,8 +13,8 @@ pub(crate) fn run(rounds: u32) -> u64 {
             }
             n += 1;
         }
-        let primes = (2..LIMIT).filter(|n| !composite[*n]);
-        sum = sum.wrapping_mul(31).wrapping_add(primes.sum::<usize>() as u64 + u64::from(round));
+        let primes = (2..LIMIT).filter(|n| !composite[*n]).map(|n| n as u64);
+        sum = sum.wrapping_mul(31).wrapping_add(primes.sum::<u64>() + u64::from(round));
     }
     sum
 }
