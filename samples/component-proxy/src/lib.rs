@@ -12,8 +12,8 @@ mod upstream;
 use wasip2::http::{
     outgoing_handler,
     types::{
-        ErrorCode, Fields, IncomingRequest, IncomingResponse, OutgoingBody, OutgoingResponse, RequestOptions,
-        ResponseOutparam,
+        ErrorCode, Fields, IncomingRequest, IncomingResponse, Method, OutgoingBody, OutgoingResponse,
+        RequestOptions, ResponseOutparam,
     },
 };
 
@@ -65,16 +65,26 @@ fn serve(request: IncomingRequest, out: ResponseOutparam) -> Result<(), String> 
     arrived.block();
     drop(arrived);
     match answer.get() {
-        Some(Ok(Ok(answer))) => pass_on(answer, out, rest),
+        Some(Ok(Ok(answer))) => pass_on(answer, out, !matches!(request.method(), Method::Head), rest),
         Some(Ok(Err(error))) => refuse(out, error),
         _ => Err("the answer was lost".into()),
     }
 }
 
 /// The answer's head, and then its body, beside what of the request's body is still on its way.
-fn pass_on(answer: IncomingResponse, out: ResponseOutparam, rest: Option<Transfer>) -> Result<(), String> {
+fn pass_on(
+    answer: IncomingResponse,
+    out: ResponseOutparam,
+    asked_for_body: bool,
+    rest: Option<Transfer>,
+) -> Result<(), String> {
     let response = OutgoingResponse::new(upstream::forwarded(&answer.headers())?);
     response.set_status_code(answer.status()).map_err(|()| "the answer's status is none")?;
+    if !asked_for_body || matches!(answer.status(), 204 | 304) {
+        // Its headers may tell the length of a body that does not follow.
+        ResponseOutparam::set(out, Ok(response));
+        return Ok(());
+    }
     let from = answer.consume().map_err(|()| "an answer has one body")?;
     let to = response.body().map_err(|()| "an answer has one body")?;
     let download = Transfer::new(from, to)?;

@@ -3,7 +3,7 @@
 use wasip2::http::types::{Fields, Headers, IncomingRequest, Method, OutgoingRequest, Scheme};
 
 /// They are about one connection, not about what is said over it.
-const OF_THE_CONNECTION: [&str; 10] = [
+const OF_THE_CONNECTION: [&str; 9] = [
     "connection",
     "host",
     "http2-settings",
@@ -11,7 +11,6 @@ const OF_THE_CONNECTION: [&str; 10] = [
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-connection",
-    "te",
     "transfer-encoding",
     "upgrade",
 ];
@@ -49,8 +48,12 @@ pub(crate) fn forwarded(headers: &Headers) -> Result<Headers, String> {
     let named = headers.get("connection").join(&b',').to_ascii_lowercase();
     let named: Vec<&[u8]> = named.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect();
     let mut kept = headers.entries();
-    kept.retain(|(name, _)| {
+    kept.retain(|(name, value)| {
         let name = name.to_lowercase();
+        // Trailers go all the way; whatever else `te` may say is for the next host only.
+        if name == "te" && !value.eq_ignore_ascii_case(b"trailers") {
+            return false;
+        }
         !OF_THE_CONNECTION.contains(&name.as_str()) && !named.contains(&name.as_bytes())
     });
     kept.push(("via".into(), b"1.1 component-proxy".to_vec()));
