@@ -10,9 +10,10 @@ use crate::{
 };
 
 /// The folder, what it is built for, and what that is called then.
-const GUESTS: [(&str, &str, &str); 7] = [
+const GUESTS: [(&str, &str, &str); 8] = [
     ("compute", "wasm32-wasip1", "compute.wasm"),
     ("compute", "wasm32-wasip2", "compute-component.wasm"),
+    ("conform2", "wasm32-wasip2", "conform2.wasm"),
     ("conform3", "wasm32-wasip2", "conform3.wasm"),
     ("depths", "wasm32-wasip1", "depths.wasm"),
     ("depths", "wasm32-wasip2", "depths-component.wasm"),
