@@ -15,7 +15,7 @@ const BOTH: DescriptorFlags = DescriptorFlags::READ.union(DescriptorFlags::WRITE
 const NEW: OpenFlags = OpenFlags::CREATE.union(OpenFlags::EXCLUSIVE);
 
 /// An empty folder of this name.
-async fn folder(name: &str) -> Descriptor {
+pub(crate) async fn folder(name: &str) -> Descriptor {
     let tmp = tmp().await;
     tmp.create_directory_at(name.into()).await.expect("a new folder");
     let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
@@ -23,7 +23,7 @@ async fn folder(name: &str) -> Descriptor {
 }
 
 /// It has to be empty by now.
-async fn done(name: &str) {
+pub(crate) async fn done(name: &str) {
     tmp().await.remove_directory_at(name.into()).await.expect("an empty folder can be removed");
 }
 
@@ -42,7 +42,7 @@ async fn tmp() -> Descriptor {
     root.open_at(PathFlags::empty(), "tmp".into(), OpenFlags::DIRECTORY, flags).await.expect("/tmp")
 }
 
-async fn create(dir: &Descriptor, name: &str, bytes: &[u8]) -> Descriptor {
+pub(crate) async fn create(dir: &Descriptor, name: &str, bytes: &[u8]) -> Descriptor {
     let file = dir.open_at(PathFlags::empty(), name.into(), NEW, BOTH).await.expect("a new file");
     write(&file, 0, bytes).await;
     file
@@ -56,7 +56,7 @@ async fn write(file: &Descriptor, at: u64, bytes: &[u8]) {
     written.await.expect("written");
 }
 
-async fn read(file: &Descriptor, at: u64) -> Vec<u8> {
+pub(crate) async fn read(file: &Descriptor, at: u64) -> Vec<u8> {
     let (bytes, ended) = file.read_via_stream(at);
     let bytes = bytes.collect().await;
     ended.await.expect("read");

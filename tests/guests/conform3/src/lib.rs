@@ -3,11 +3,13 @@
 //! Each check says `NAME: ok`, or ends the program by a panic that names file and line. It needs a folder `/tmp` to write
 //! to, loopback with the ports 7300 to 7309 of TCP and UDP, `localhost` as a name, and the variable `CONFORM=3`.
 //!
-//! The world is that of `wasi:cli/command`; std speaks WASI 0.2 meanwhile, as it does in every Rust program of today.
+//! wasi:http is asked for what needs no network. The world is that of `wasi:cli/command`; std speaks WASI 0.2 meanwhile, as it does in every Rust program of today.
 
 mod cli;
 mod clocks;
+mod edges;
 mod files;
+mod http;
 mod names;
 mod random;
 mod tcp;
@@ -46,6 +48,10 @@ const CHECKS: &[(&str, Check)] = &checks! {
     "files-size-times" files::size_times,
     "files-same-object" files::same_object,
     "files-dots" files::dots,
+    "files-flags" edges::flags,
+    "files-at-once" edges::at_once,
+    "files-paths" edges::paths,
+    "files-advice" edges::advice,
     "names" names::names,
     "tcp-bind" tcp::bind,
     "tcp-states" tcp::states,
@@ -53,9 +59,17 @@ const CHECKS: &[(&str, Check)] = &checks! {
     "tcp-many" tcp::many,
     "tcp-refused" tcp::refused,
     "tcp-options" tcp::options,
+    "tcp-listen" tcp::listen,
+    "tcp-half" tcp::half,
+    "tcp-six" tcp::six,
     "udp-echo" udp::echo,
     "udp-connect" udp::connect,
     "udp-states" udp::states,
+    "udp-implicit" udp::implicit,
+    "http-fields" http::fields,
+    "http-requests" http::requests,
+    "http-responses" http::responses,
+    "http-options" http::options,
 };
 
 impl wasip3::exports::cli::run::Guest for Command {

@@ -171,3 +171,85 @@ pub(crate) async fn options() {
         assert!(socket.get_send_buffer_size().expect("it") > 0);
     }
 }
+
+/// Without an address a listener gets one, and who is accepted is as the listener is.
+pub(crate) async fn listen() {
+    let anywhere = socket();
+    refused!(anywhere.get_local_address(), InvalidState);
+    let _clients = anywhere.listen().expect("listening");
+    assert_ne!(port(anywhere.get_local_address().expect("an address")), 0);
+    let listener = socket();
+    listener.bind(at(0)).expect("bound");
+    let address = listener.get_local_address().expect("an address");
+    assert_ne!(port(address), 0);
+    listener.set_hop_limit(33).expect("set");
+    listener.set_keep_alive_enabled(true).expect("set");
+    let mut clients = listener.listen().expect("listening");
+    let client = socket();
+    client.bind(at(0)).expect("bound");
+    let (accepted, connected) = futures::join!(clients.next(), client.connect(address));
+    connected.expect("connected");
+    let accepted = accepted.expect("a client");
+    assert_eq!(accepted.get_hop_limit().expect("it"), 33);
+    assert!(accepted.get_keep_alive_enabled().expect("it"));
+    assert!(!accepted.get_is_listening());
+    // One that is under way is not begun again.
+    let twice = socket();
+    let (first, second) = futures::join!(twice.connect(address), twice.connect(address));
+    first.expect("connected");
+    refused!(second, InvalidState);
+}
+
+/// Either half may end before the other.
+pub(crate) async fn half() {
+    let listener = socket();
+    listener.bind(at(0)).expect("bound");
+    let address = listener.get_local_address().expect("an address");
+    let mut clients = listener.listen().expect("listening");
+    let client = socket();
+    let (accepted, connected) = futures::join!(clients.next(), client.connect(address));
+    connected.expect("connected");
+    let server = accepted.expect("a client");
+    // The server says all it has to say, and hears the rest all the same.
+    let (mut writer, reader) = wit_stream::new();
+    let sent = server.send(reader);
+    assert!(writer.write_all(b"farewell".to_vec()).await.is_empty());
+    drop(writer);
+    sent.await.expect("sent");
+    let (bytes, ended) = client.receive();
+    assert_eq!(bytes.collect().await, b"farewell");
+    ended.await.expect("an end");
+    let (mut writer, reader) = wit_stream::new();
+    let sent = client.send(reader);
+    assert!(writer.write_all(b"and you".to_vec()).await.is_empty());
+    drop(writer);
+    let (bytes, ended) = server.receive();
+    let (second, second_ended) = server.receive();
+    assert!(second.collect().await.is_empty());
+    refused!(second_ended.await, InvalidState);
+    assert_eq!(bytes.collect().await, b"and you");
+    ended.await.expect("an end");
+    sent.await.expect("sent");
+}
+
+/// The same with the other family.
+pub(crate) async fn six() {
+    let local = at_six((0, 0, 0, 0, 0, 0, 0, 1));
+    let listener = TcpSocket::create(IpAddressFamily::Ipv6).expect("a socket");
+    refused!(listener.bind(at_six((0xff02, 0, 0, 0, 0, 0, 0, 1))), InvalidArgument);
+    listener.bind(local).expect("bound");
+    let address = listener.get_local_address().expect("an address");
+    assert!(
+        matches!(address, IpSocketAddress::Ipv6(it) if it.address == (0, 0, 0, 0, 0, 0, 0, 1) && it.port != 0)
+    );
+    let mut clients = listener.listen().expect("listening");
+    let client = TcpSocket::create(IpAddressFamily::Ipv6).expect("a socket");
+    let (accepted, connected) = futures::join!(clients.next(), client.connect(address));
+    connected.expect("connected");
+    let server = accepted.expect("a client");
+    assert!(matches!(server.get_address_family(), IpAddressFamily::Ipv6));
+    let unbound = || TcpSocket::create(IpAddressFamily::Ipv6).expect("a socket");
+    refused!(unbound().connect(at_six((0, 0, 0, 0, 0, 0xffff, 0x7f00, 1))).await, InvalidArgument);
+    refused!(unbound().connect(at_six((0, 0, 0, 0, 0, 0, 0, 0))).await, InvalidArgument);
+    refused!(unbound().connect(at_six((0xff02, 0, 0, 0, 0, 0, 0, 1))).await, InvalidArgument);
+}

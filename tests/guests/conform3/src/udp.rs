@@ -55,3 +55,27 @@ pub(crate) async fn states() {
     socket.set_unicast_hop_limit(9).expect("set");
     assert_eq!(socket.get_unicast_hop_limit().expect("it"), 9);
 }
+
+/// Whoever sends or connects without an address gets one.
+pub(crate) async fn implicit() {
+    let peer = socket();
+    peer.bind(at(0)).expect("bound");
+    let there = peer.get_local_address().expect("an address");
+    refused!(socket().bind(there), AddressInUse);
+    let sender = socket();
+    sender.send(b"from somewhere".to_vec(), Some(there)).await.expect("sent");
+    let from = port(sender.get_local_address().expect("an address"));
+    let (bytes, address) = peer.receive().await.expect("received");
+    assert_eq!((bytes.as_slice(), port(address)), (b"from somewhere".as_slice(), from));
+    refused!(sender.get_remote_address(), InvalidState);
+    let connected = socket();
+    for _ in 0..2 {
+        connected.connect(there).expect("connected");
+    }
+    assert_ne!(port(connected.get_local_address().expect("an address")), port(there));
+    connected.disconnect().expect("disconnected");
+    connected.connect(at(7309)).expect("connected to another");
+    assert_eq!(port(connected.get_remote_address().expect("an address")), 7309);
+    refused!(socket().send(vec![1], Some(at_six((0, 0, 0, 0, 0, 0, 0, 1)))).await, InvalidArgument);
+    refused!(socket().send(vec![1], None).await, InvalidArgument);
+}
