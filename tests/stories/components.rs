@@ -151,7 +151,7 @@ fn served(sample: &str, place: Place) -> (Running, SocketAddr) {
 }
 
 /// As soon as it answers.
-fn reached(at: SocketAddr) -> Http {
+pub(crate) fn reached(at: SocketAddr) -> Http {
     let begun = Instant::now();
     loop {
         let client = Http::new(at).and_then(|mut client| client.get("/").map(|_| client));

@@ -25,6 +25,7 @@ mod guests;
 mod hostile;
 mod lua;
 mod lua_suites;
+mod misdeeds;
 mod network_flags;
 mod processes;
 mod samples;
@@ -101,6 +102,7 @@ fn main() {
     network_flags::stories(&mut stories);
     background::stories(&mut stories);
     components::stories(&mut stories);
+    misdeeds::stories(&mut stories);
     foreign::stories(&mut stories);
     wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();
