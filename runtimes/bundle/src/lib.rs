@@ -31,7 +31,7 @@
 //! * **Names**: UTF-8, relative, no empty component, no `.` or `..`, no NUL, at most 255 bytes a component
 //!   and 4,095 in all. A folder's name ends in `/` on the wire. The header's `prefix` is not used.
 //! * **Reserved**: `.lunette/` is not shown to guests. `.lunette/mounts/N/` holds the files of the N-th
-//!   `--dir`. `.lunette/native/MAIN.cwasm` is native code for the program MAIN, which stays where it is, and
+//!   `--dir`, `.lunette/tls/` those of `--tls`. `.lunette/native/MAIN.cwasm` is native code for the program MAIN, which stays where it is, and
 //!   `.lunette/native/MAIN.txt` its label (`lunette-native` says what is in it).
 //! * **Nothing else**: no hard links, devices, sparse files or other pax records.
 //!
@@ -72,3 +72,5 @@ pub use write::{Writer, Written};
 pub const MANIFEST: &str = tar::MANIFEST;
 /// Where the files of `--dir` mounts live: in numbered folders below this one.
 pub const MOUNTS: &str = ".lunette/mounts";
+/// Where a run puts the server's certificate and key, out of the guests' sight.
+pub const TLS: &str = ".lunette/tls";
