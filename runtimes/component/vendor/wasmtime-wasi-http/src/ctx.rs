@@ -300,6 +300,10 @@ pub trait WasiHttpHooks: Send {
     ///
     /// `Content-Length` of the request passed to this function will be validated, however no
     /// `Content-Length` validation will be performed for the received response.
+    ///
+    /// The I/O future that comes with the response only tells a WASIp3 guest
+    /// how sending ended: nothing else polls it, so whoever implements this
+    /// drives the connection elsewhere.
     #[cfg(not(feature = "default-send-request"))]
     fn send_request(
         &mut self,

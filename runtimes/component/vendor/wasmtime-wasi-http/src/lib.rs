@@ -1,6 +1,6 @@
 //! Wasmtime's implementation of `wasi:http`
 //!
-//! This crate is organized similarly to [`wasmtime_wasi`] where there is a
+//! This crate is organized similarly to `wasmtime_wasi` where there is a
 //! top-level [`p2`] and [`p3`] module corresponding to the implementation for
 //! WASIp2 and WASIp3.
 

@@ -8,12 +8,12 @@ mod generated {
     wasmtime::component::bindgen!({
         path: "wit",
         world: "wasi:http/proxy",
-        imports: { default: tracing | trappable },
+        imports: { default: trappable },
         exports: { default: async },
         require_store_data_send: true,
         with: {
             // Upstream package dependencies
-            "wasi:io": wasmtime_wasi::p2::bindings::io,
+            "wasi:io": wasmtime_wasi_io::bindings::wasi::io,
 
             // Configure all WIT http resources to be defined types in this
             // crate to use the `ResourceTable` helper methods.
@@ -43,30 +43,3 @@ pub use self::generated::exports;
 
 /// Bindings to the `wasi:http/proxy` world.
 pub use self::generated::{LinkOptions, Proxy, ProxyIndices, ProxyPre};
-
-/// Sync implementation of the `wasi:http/proxy` world.
-pub mod sync {
-    #[expect(missing_docs, reason = "bindgen-generated code")]
-    mod generated {
-        wasmtime::component::bindgen!({
-            world: "wasi:http/proxy",
-            imports: { default: tracing },
-            with: {
-                // http is in this crate
-                "wasi:http": crate::p2::bindings::http,
-                // sync requires the wrapper in the wasmtime_wasi crate, in
-                // order to have in_tokio
-                "wasi:io": wasmtime_wasi::p2::bindings::sync::io,
-            },
-            require_store_data_send: true,
-        });
-    }
-
-    pub use self::generated::wasi::*;
-
-    /// Raw bindings to the `wasi:http/proxy` exports.
-    pub use self::generated::exports;
-
-    /// Bindings to the `wasi:http/proxy` world.
-    pub use self::generated::{Proxy, ProxyIndices, ProxyPre};
-}

@@ -8,12 +8,12 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use std::future::Future;
 use std::mem;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::{pin::Pin, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 use wasmtime::format_err;
-use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError};
-use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, poll_noop};
+use wasmtime_wasi_io::poll::Pollable;
+use wasmtime_wasi_io::streams::{InputStream, OutputStream, StreamError};
 
 /// Common type for incoming bodies.
 pub type HyperIncomingBody = UnsyncBoxBody<Bytes, Error>;
@@ -25,10 +25,6 @@ pub type HyperOutgoingBody = UnsyncBoxBody<Bytes, Error>;
 #[derive(Debug)]
 pub struct HostIncomingBody {
     body: IncomingBodyState,
-    /// An optional worker task to keep alive while this body is being read.
-    /// This ensures that if the parent of this body is dropped before the body
-    /// then the backing data behind this worker is kept alive.
-    worker: Option<AbortOnDropJoinHandle<()>>,
 }
 
 impl HostIncomingBody {
@@ -36,14 +32,7 @@ impl HostIncomingBody {
     pub fn new(body: HyperIncomingBody) -> HostIncomingBody {
         HostIncomingBody {
             body: IncomingBodyState::Start(body),
-            worker: None,
         }
-    }
-
-    /// Retain a worker task that needs to be kept alive while this body is being read.
-    pub fn retain_worker(&mut self, worker: AbortOnDropJoinHandle<()>) {
-        assert!(self.worker.is_none());
-        self.worker = Some(worker);
     }
 
     /// Try taking the stream of this body, if it's available.
@@ -196,11 +185,11 @@ impl InputStream for HostIncomingBodyStream {
 
             let future = body.frame();
             futures::pin_mut!(future);
-            match poll_noop(future) {
-                Some(result) => {
+            match future.poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(result) => {
                     self.record_frame(result);
                 }
-                None => return Ok(Bytes::new()),
+                Poll::Pending => return Ok(Bytes::new()),
             }
         }
     }

@@ -110,18 +110,10 @@ impl outgoing_handler::Host for WasiHttpCtxView<'_> {
         let future = self
             .hooks
             .send_request(request, opts, Box::new(async { Ok(()) }));
-        let future = wasmtime_wasi::runtime::spawn(async move {
-            let (res, io) = Pin::from(future).await?;
-            let io = wasmtime_wasi::runtime::spawn(async move {
-                match Pin::from(io).await {
-                    Ok(()) => {}
-                    // TODO: shouldn't throw away this error and ideally should
-                    // surface somewhere.
-                    Err(e) => tracing::warn!("dropping error {e}"),
-                }
-            });
-            let res = res.map(|b| b.boxed_unsync());
-            Ok((res, io))
+        let future = Box::pin(async move {
+            // The embedder drives its own I/O: see `WasiHttpHooks::send_request`.
+            let (res, _io) = Pin::from(future).await?;
+            Ok(res)
         });
 
         Ok(self

@@ -248,60 +248,6 @@ pub const DEFAULT_OUTGOING_BODY_BUFFER_CHUNKS: usize = 1;
 /// [`WasiHttpHooks::p2_outgoing_body_chunk_size`]: crate::WasiHttpHooks::p2_outgoing_body_chunk_size
 pub const DEFAULT_OUTGOING_BODY_CHUNK_SIZE: usize = 1024 * 1024;
 
-/// Add all of the `wasi:http/proxy` world's interfaces to a [`wasmtime::component::Linker`].
-///
-/// This function will add the `async` variant of all interfaces into the
-/// `Linker` provided. For embeddings with async support disabled see
-/// [`add_to_linker_sync`] instead.
-///
-/// # Example
-///
-/// ```
-/// use wasmtime::{Engine, Result};
-/// use wasmtime::component::{ResourceTable, Linker};
-/// use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-/// use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpView, WasiHttpCtxView};
-///
-/// fn main() -> Result<()> {
-///     let engine = Engine::default();
-///
-///     let mut linker = Linker::<MyState>::new(&engine);
-///     wasmtime_wasi_http::p2::add_to_linker_async(&mut linker)?;
-///     // ... add any further functionality to `linker` if desired ...
-///
-///     Ok(())
-/// }
-///
-/// struct MyState {
-///     ctx: WasiCtx,
-///     http_ctx: WasiHttpCtx,
-///     table: ResourceTable,
-/// }
-///
-/// impl WasiHttpView for MyState {
-///     fn http(&mut self) -> WasiHttpCtxView<'_> {
-///         WasiHttpCtxView {
-///             ctx: &mut self.http_ctx,
-///             table: &mut self.table,
-///             hooks: Default::default(),
-///         }
-///     }
-/// }
-///
-/// impl WasiView for MyState {
-///     fn ctx(&mut self) -> WasiCtxView<'_> {
-///         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
-///     }
-/// }
-/// ```
-pub fn add_to_linker_async<T>(l: &mut wasmtime::component::Linker<T>) -> wasmtime::Result<()>
-where
-    T: WasiHttpView + wasmtime_wasi::WasiView + 'static,
-{
-    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_async(l)?;
-    add_only_http_to_linker_async(l)
-}
-
 /// A slimmed down version of [`add_to_linker_async`] which only adds
 /// `wasi:http` interfaces to the linker.
 ///
@@ -316,75 +262,6 @@ where
     let options = bindings::LinkOptions::default(); // FIXME: Thread through to the CLI options.
     bindings::http::outgoing_handler::add_to_linker::<_, WasiHttp>(l, T::http)?;
     bindings::http::types::add_to_linker::<_, WasiHttp>(l, &options.into(), T::http)?;
-
-    Ok(())
-}
-
-/// Add all of the `wasi:http/proxy` world's interfaces to a [`wasmtime::component::Linker`].
-///
-/// This function will add the `sync` variant of all interfaces into the
-/// `Linker` provided. For embeddings with async support see
-/// [`add_to_linker_async`] instead.
-///
-/// # Example
-///
-/// ```
-/// use wasmtime::{Engine, Result, Config};
-/// use wasmtime::component::{ResourceTable, Linker};
-/// use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-/// use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpView, WasiHttpCtxView};
-///
-/// fn main() -> Result<()> {
-///     let config = Config::default();
-///     let engine = Engine::new(&config)?;
-///
-///     let mut linker = Linker::<MyState>::new(&engine);
-///     wasmtime_wasi_http::p2::add_to_linker_sync(&mut linker)?;
-///     // ... add any further functionality to `linker` if desired ...
-///
-///     Ok(())
-/// }
-///
-/// struct MyState {
-///     ctx: WasiCtx,
-///     http_ctx: WasiHttpCtx,
-///     table: ResourceTable,
-/// }
-/// impl WasiHttpView for MyState {
-///     fn http(&mut self) -> WasiHttpCtxView<'_> {
-///         WasiHttpCtxView {
-///             ctx: &mut self.http_ctx,
-///             table: &mut self.table,
-///             hooks: Default::default(),
-///         }
-///     }
-/// }
-/// impl WasiView for MyState {
-///     fn ctx(&mut self) -> WasiCtxView<'_> {
-///         WasiCtxView { ctx: &mut self.ctx, table: &mut self.table }
-///     }
-/// }
-/// ```
-pub fn add_to_linker_sync<T>(l: &mut Linker<T>) -> wasmtime::Result<()>
-where
-    T: WasiHttpView + wasmtime_wasi::WasiView + 'static,
-{
-    wasmtime_wasi::p2::add_to_linker_proxy_interfaces_sync(l)?;
-    add_only_http_to_linker_sync(l)
-}
-
-/// A slimmed down version of [`add_to_linker_sync`] which only adds
-/// `wasi:http` interfaces to the linker.
-///
-/// This is useful when using [`wasmtime_wasi::p2::add_to_linker_sync`] for
-/// example to avoid re-adding the same interfaces twice.
-pub fn add_only_http_to_linker_sync<T>(l: &mut Linker<T>) -> wasmtime::Result<()>
-where
-    T: WasiHttpView + 'static,
-{
-    let options = bindings::LinkOptions::default(); // FIXME: Thread through to the CLI options.
-    bindings::sync::http::outgoing_handler::add_to_linker::<_, WasiHttp>(l, T::http)?;
-    bindings::sync::http::types::add_to_linker::<_, WasiHttp>(l, &options.into(), T::http)?;
 
     Ok(())
 }

@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use wasmtime::component::Resource;
 use wasmtime::{Result, bail};
-use wasmtime_wasi::p2::Pollable;
-use wasmtime_wasi::runtime::AbortOnDropJoinHandle;
+use std::pin::Pin;
+use wasmtime_wasi_io::poll::Pollable;
 
 impl From<http::Method> for types::Method {
     fn from(method: http::Method) -> Self {
@@ -211,19 +211,10 @@ pub struct HostIncomingResponse {
 }
 
 /// A handle to a future incoming response.
-pub type FutureIncomingResponseHandle = AbortOnDropJoinHandle<SendRequestResult>;
+pub type FutureIncomingResponseHandle =
+    Pin<Box<dyn Future<Output = SendRequestResult> + Send>>;
 
-/// A response that is in the process of being received.
-#[derive(Debug)]
-pub struct IncomingResponse {
-    /// The response itself.
-    pub resp: hyper::Response<HyperIncomingBody>,
-    /// Optional worker task that continues to process the response.
-    pub worker: Option<AbortOnDropJoinHandle<()>>,
-}
-
-type SendRequestResult =
-    crate::Result<(http::Response<HyperIncomingBody>, AbortOnDropJoinHandle<()>)>;
+type SendRequestResult = crate::Result<http::Response<HyperIncomingBody>>;
 
 /// The concrete type behind a `wasi:http/types.future-incoming-response` resource.
 pub enum HostFutureIncomingResponse {

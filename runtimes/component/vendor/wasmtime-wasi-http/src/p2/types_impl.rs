@@ -12,7 +12,8 @@ use http::HeaderName;
 use std::str::FromStr;
 use wasmtime::component::Resource;
 use wasmtime::{error::Context as _, format_err};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable};
+use wasmtime_wasi_io::poll::{DynPollable, subscribe};
+use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream};
 
 impl types::Host for WasiHttpCtxView<'_> {
     fn convert_error_code(&mut self, err: HttpError) -> wasmtime::Result<types::ErrorCode> {
@@ -443,7 +444,7 @@ impl types::HostFutureTrailers for WasiHttpCtxView<'_> {
         &mut self,
         index: Resource<HostFutureTrailers>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        wasmtime_wasi::p2::subscribe(self.table, index)
+        subscribe(self.table, index)
     }
 
     fn get(
@@ -611,9 +612,9 @@ impl types::HostFutureIncomingResponse for WasiHttpCtxView<'_> {
             HostFutureIncomingResponse::Ready(_) => {}
         }
 
-        let (resp, io) =
+        let resp =
             match std::mem::replace(resp, HostFutureIncomingResponse::Consumed).unwrap_ready() {
-                Ok(pair) => pair,
+                Ok(resp) => resp,
                 Err(e) => {
                     let e = self.error_to_p2(e);
                     return Ok(Some(Ok(Err(e))));
@@ -626,11 +627,7 @@ impl types::HostFutureIncomingResponse for WasiHttpCtxView<'_> {
         let resp = self.table.push(HostIncomingResponse {
             status: parts.status.as_u16(),
             headers,
-            body: Some({
-                let mut body = HostIncomingBody::new(body);
-                body.retain_worker(io);
-                body
-            }),
+            body: Some(HostIncomingBody::new(body)),
         })?;
 
         Ok(Some(Ok(Ok(resp))))
@@ -640,7 +637,7 @@ impl types::HostFutureIncomingResponse for WasiHttpCtxView<'_> {
         &mut self,
         id: Resource<HostFutureIncomingResponse>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        wasmtime_wasi::p2::subscribe(self.table, id)
+        subscribe(self.table, id)
     }
 }
 

@@ -30,7 +30,38 @@ use bindings::http::{client, types};
 use core::ops::Deref;
 use std::sync::Arc;
 use wasmtime::component::Linker;
-use wasmtime_wasi::TrappableError;
+use std::marker::PhantomData;
+
+/// Either a value of the guest's own error type `T`, or a trap.
+#[repr(transparent)]
+pub struct TrappableError<T> {
+    err: wasmtime::Error,
+    _marker: PhantomData<T>,
+}
+
+impl<T> TrappableError<T> {
+    /// Creates a trap.
+    pub fn trap(err: impl Into<wasmtime::Error>) -> Self {
+        Self {
+            err: err.into(),
+            _marker: PhantomData,
+        }
+    }
+
+    /// The guest's error, or the trap.
+    pub fn downcast(self) -> wasmtime::Result<T>
+    where
+        T: std::error::Error + Send + Sync + 'static,
+    {
+        self.err.downcast()
+    }
+}
+
+impl<T: std::error::Error + Send + Sync + 'static> From<T> for TrappableError<T> {
+    fn from(error: T) -> Self {
+        Self::trap(error)
+    }
+}
 
 pub(crate) type HttpResult<T> = Result<T, HttpError>;
 pub(crate) type HttpError = TrappableError<types::ErrorCode>;

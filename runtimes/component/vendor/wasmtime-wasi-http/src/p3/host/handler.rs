@@ -1,38 +1,22 @@
 use crate::FieldMap;
 use crate::p3::bindings::http::client::{Host, HostWithStore};
 use crate::p3::bindings::http::types::{Request, Response};
-use crate::p3::body::{Body, BodyExt as _};
+use crate::p3::body::Body;
 use crate::p3::{HttpError, HttpResult};
 use crate::{Error, WasiHttp, WasiHttpCtxView};
 use core::task::{Context, Poll, Waker};
-use http_body_util::BodyExt as _;
-use std::sync::Arc;
+use std::pin::Pin;
 use tokio::sync::oneshot;
-use tokio::task::{self, JoinHandle};
-use tracing::debug;
 use wasmtime::component::{Accessor, Resource};
 use wasmtime::error::Context as _;
 
-/// A wrapper around [`JoinHandle`], which will [`JoinHandle::abort`] the task
-/// when dropped
-struct AbortOnDropJoinHandle(JoinHandle<()>);
-
-impl Drop for AbortOnDropJoinHandle {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-async fn io_task_result(
-    rx: oneshot::Receiver<(
-        Arc<AbortOnDropJoinHandle>,
-        oneshot::Receiver<Result<(), Error>>,
-    )>,
+async fn io_result(
+    rx: oneshot::Receiver<Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>>,
 ) -> Result<(), Error> {
-    let Ok((_io, io_result_rx)) = rx.await else {
+    let Ok(io) = rx.await else {
         return Ok(());
     };
-    io_result_rx.await.unwrap_or(Ok(()))
+    io.await
 }
 
 impl<T> HostWithStore<T> for WasiHttp {
@@ -40,12 +24,8 @@ impl<T> HostWithStore<T> for WasiHttp {
         store: &Accessor<T, Self>,
         req: Resource<Request>,
     ) -> HttpResult<Resource<Response>> {
-        // A handle to the I/O task, if spawned, will be sent on this channel
-        // and kept as part of request body state
-        let (io_task_tx, io_task_rx) = oneshot::channel();
-
-        // A handle to the I/O task, if spawned, will be sent on this channel
-        // along with the result receiver
+        // The I/O future, if it has not ended with the response's head, will be
+        // sent on this channel: it is where the guest hears of its result
         let (io_result_tx, io_result_rx) = oneshot::channel();
 
         // Response processing result will be sent on this channel
@@ -59,9 +39,9 @@ impl<T> HostWithStore<T> for WasiHttp {
                 .context("failed to delete request from table")
                 .map_err(HttpError::trap)?;
             let (req, options) =
-                req.into_http_with_getter(&mut store, io_task_result(io_result_rx), getter)?;
+                req.into_http_with_getter(&mut store, io_result(io_result_rx), getter)?;
             HttpResult::Ok(store.get().hooks.send_request(
-                req.map(|body| body.with_state(io_task_rx).boxed_unsync()),
+                req,
                 options.as_deref().copied(),
                 Box::new(async {
                     // Forward the response processing result to `WasiHttpCtx` implementation
@@ -89,17 +69,9 @@ impl<T> HostWithStore<T> for WasiHttp {
                 return Err(store.with(|mut store| store.get().error_to_p3(&e)).into());
             }
             Poll::Pending => {
-                // I/O driver still needs to be polled, spawn a task and send handles to it
-                let (tx, rx) = oneshot::channel();
-                let io = task::spawn(async move {
-                    let res = io.await;
-                    debug!(?res, "`send_request` I/O future finished");
-                    _ = tx.send(res);
-                });
-                let io = Arc::new(AbortOnDropJoinHandle(io));
-                _ = io_result_tx.send((Arc::clone(&io), rx));
-                _ = io_task_tx.send(Arc::clone(&io));
-                body.with_state(io).boxed_unsync()
+                // The embedder drives its own I/O: see `WasiHttpHooks::send_request`.
+                _ = io_result_tx.send(io);
+                body
             }
         };
         store.with(|mut store| {
