@@ -17,6 +17,7 @@ use wasmtime_wasi_http::{
     WasiHttpView,
 };
 
+pub(crate) use self::outgoing::coming;
 pub use self::outgoing::{Outgoing, Sender};
 use crate::State;
 

@@ -34,7 +34,7 @@ pub(super) fn bare(status: StatusCode, request: Option<&str>) -> Response<Body> 
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Some(id) = request.and_then(|id| HeaderValue::from_str(id).ok()) {
-        headers.insert(X_REQUEST_ID, id);
+        headers.insert(X_REQUEST_ID.clone(), id);
     }
     response
 }

@@ -28,7 +28,7 @@ use wasmtime_wasi_http::WasiBody;
 use super::{
     Problem, Settings,
     answer::{self, Link, Streamed},
-    instance::{Export, Instance, Pre},
+    instance::{Instance, Pre},
     running::{Failure, Running},
 };
 use crate::{

@@ -227,7 +227,6 @@
 //! [`default_hooks`]: crate::default_hooks
 
 use crate::{WasiHttp, WasiHttpView};
-use wasmtime::component::Linker;
 
 mod error;
 mod http_impl;
