@@ -1,13 +1,22 @@
 //! Components: what `cargo build --target wasm32-wasip2`, TinyGo, componentize-py and jco make.
 //!
 //! - [`State`] is what belongs to one instance: its [`Ctx`](lunette_hostcalls::Ctx), its resources, its book.
-//! - [`http`] is wasi:http, [`serve`] a server of its handlers.
+//! - [`Command`] runs a program, a [`serve::Server`] answers requests by handlers; [`http`] is what both ask others by.
+//! - [`missing`] says what of a component's imports there is not; a [`Problem`], why it can't be started.
 //!
 //! Does not: compile, load (`lunette-native` does), or reach anything that is not in the `Ctx`.
 #![forbid(unsafe_code)]
 
+mod command;
+mod files;
 pub mod http;
+mod link;
+mod p2;
+mod problem;
 pub mod serve;
 mod state;
 
-pub use state::State;
+pub use command::Command;
+pub use link::{Missing, missing};
+pub use problem::Problem;
+pub use state::{MAX_RESOURCES, State};

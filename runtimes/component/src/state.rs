@@ -4,7 +4,10 @@ use lunette_hostcalls::{Ctx, task::Time};
 use lunette_native::Book;
 use wasmtime::component::ResourceTable;
 
-use crate::http::Http;
+use crate::{http::Http, p2::Claims};
+
+/// How many resources of ours an instance may have: as many as a guest of preview 1 may have descriptors.
+pub const MAX_RESOURCES: usize = 65_536;
 
 /// One instance's world. `Send`, for the engine wants it; nothing in it is ever sent anywhere.
 pub struct State {
@@ -13,10 +16,20 @@ pub struct State {
     pub(crate) table: ResourceTable,
     pub(crate) book: Book,
     pub(crate) http: Http,
+    /// Which of `ctx.listeners` are in use.
+    pub(crate) claims: Claims,
 }
 
 impl State {
     pub fn new(ctx: Ctx, time: Time, book: Book) -> Self {
-        Self { ctx, time, table: ResourceTable::new(), book, http: Http::default() }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        Self { ctx, time, table, book, http: Http::default(), claims: Claims::new() }
+    }
+
+    /// Closes all that is open, when the guest is at its end.
+    pub(crate) fn close(&mut self) {
+        self.table = ResourceTable::new();
+        self.ctx.listeners.clear();
     }
 }

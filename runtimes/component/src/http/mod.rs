@@ -11,15 +11,16 @@
 mod outgoing;
 
 use http::{HeaderName, Request};
-use wasmtime::component::Linker;
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks,
-    WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks, WasiHttpView,
+    p2::bindings::{self as two, LinkOptions},
+    p3::bindings as three,
 };
 
 pub(crate) use self::outgoing::coming;
 pub use self::outgoing::{Outgoing, Sender};
-use crate::State;
+use crate::{State, link::Interface};
 
 /// HTTP's part of a [`State`].
 #[derive(Default)]
@@ -53,11 +54,9 @@ impl WasiHttpHooks for Hooks {
 }
 
 impl State {
-    /// The same, whose requests to others go out there. Without it they are denied.
-    #[must_use]
-    pub fn asking(mut self, outgoing: Outgoing) -> Self {
+    /// Has its requests to others go out there. Without it they are denied.
+    pub(crate) fn ask_by(&mut self, outgoing: Outgoing) {
         self.http.hooks = Hooks(Some(outgoing));
-        self
     }
 }
 
@@ -67,8 +66,29 @@ impl WasiHttpView for State {
     }
 }
 
-/// Provides `wasi:http/types` and `outgoing-handler` of 0.2, and `types` and `client` of 0.3.
-pub fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(linker)
-}
+/// What there is of wasi:http, by name.
+pub(crate) const INTERFACES: &[Interface] = &[
+    Interface {
+        name: "wasi:http/types",
+        version: "0.2.12",
+        add: |linker| {
+            let options = LinkOptions::default();
+            two::http::types::add_to_linker::<_, WasiHttp>(linker, &(&options).into(), State::http)
+        },
+    },
+    Interface {
+        name: "wasi:http/outgoing-handler",
+        version: "0.2.12",
+        add: |linker| two::http::outgoing_handler::add_to_linker::<_, WasiHttp>(linker, State::http),
+    },
+    Interface {
+        name: "wasi:http/types",
+        version: "0.3.0",
+        add: |linker| three::http::types::add_to_linker::<_, WasiHttp>(linker, State::http),
+    },
+    Interface {
+        name: "wasi:http/client",
+        version: "0.3.0",
+        add: |linker| three::http::client::add_to_linker::<_, WasiHttp>(linker, State::http),
+    },
+];

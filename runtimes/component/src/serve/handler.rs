@@ -22,17 +22,17 @@ use lunette_hostcalls::{
 use lunette_http::{Body, Incoming};
 use lunette_native::Engine;
 use tokio::sync::oneshot;
-use wasmtime::component::{Component, Linker};
+use wasmtime::component::Component;
 use wasmtime_wasi_http::WasiBody;
 
 use super::{
-    Problem, Settings,
+    Settings,
     answer::{self, Link, Streamed},
     instance::{Instance, Pre},
     running::{Failure, Running},
 };
 use crate::{
-    State,
+    Problem,
     http::{Outgoing, Sender},
 };
 
@@ -110,20 +110,19 @@ impl Handler {
     pub fn new(
         engine: &Engine,
         component: &Component,
-        linker: &Linker<State>,
         ctx: Ctx,
         time: Time,
         log: Arc<dyn Log>,
         settings: Settings,
     ) -> Result<Self, Problem> {
-        let wrong = |words: &str| Err(Problem::Settings(words.into()));
+        let wrong = |words: &str| Err(Problem::Setup(words.into()));
         if settings.at_once == 0 || settings.reuse == 0 {
             return wrong("a handler that may have no request");
         }
         if settings.fuel.is_some() != engine.variant().fuel {
             return wrong("a limit on what is executed goes with code that counts it, and only with that");
         }
-        let pre = Pre::new(linker, component)?;
+        let pre = Pre::new(component)?;
         let (outgoing, sender) = Outgoing::new(&ctx, time.clone(), log.clone());
         let mut ctx = ctx;
         let listeners = std::mem::take(&mut ctx.listeners);

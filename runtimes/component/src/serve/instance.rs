@@ -8,11 +8,11 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use lunette_hostcalls::{Clock, Nanos};
 use lunette_http::Incoming;
-use lunette_native::{Book, Meter};
+use lunette_native::Meter;
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
-    component::{Accessor, Component, InstancePre, Linker},
+    component::{Accessor, Component},
 };
 use wasmtime_wasi_http::{
     Error, FieldMap, WasiBody, WasiHttpView as _,
@@ -21,12 +21,11 @@ use wasmtime_wasi_http::{
 };
 
 use super::{
-    Problem,
     handler::{Answered, Authority, Inner, Origin},
     lines::Lines,
     running::Failure,
 };
-use crate::{State, http::coming};
+use crate::{Problem, State, command, http::coming, link::link};
 
 /// A component that is linked.
 pub(super) enum Pre {
@@ -37,19 +36,17 @@ pub(super) enum Pre {
 }
 
 impl Pre {
-    pub(super) fn new(linker: &Linker<State>, component: &Component) -> Result<Self, Problem> {
-        let pre: InstancePre<State> =
-            linker.instantiate_pre(component).map_err(|error| Problem::Link(words(&error)))?;
+    pub(super) fn new(component: &Component) -> Result<Self, Problem> {
+        let pre = link(component)?;
         if let Ok(two) = ProxyPre::new(pre.clone()) {
             return Ok(Self::Two(two));
         }
-        ServicePre::new(pre).map(Self::Three).map_err(|_| Problem::NoHandler)
+        ServicePre::new(pre).map(Self::Three).map_err(|_| {
+            let ty = component.component_type();
+            let exports = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+            Problem::NoEntry { wanted: "wasi:http/incoming-handler@0.2 or wasi:http/handler@0.3", exports }
+        })
     }
-}
-
-/// An error with its causes, in one line.
-fn words(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 enum Export {
@@ -73,12 +70,12 @@ impl Instance {
         let lines = Arc::new(Lines::new(ctx.stdio));
         ctx.stdio = lines.clone();
         let clock = ctx.clock.clone();
-        let state = State::new(ctx, inner.time.clone(), Book::new(inner.settings.limits));
-        let mut store = Store::new(inner.engine.wasmtime(), state.asking(inner.outgoing.clone()));
-        store.limiter(|state| &mut state.book);
         let meter = Meter { deadline, fuel: inner.settings.fuel };
+        let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
+        let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
+            .map_err(|problem| Failure::alone(wasmtime::Error::msg(problem.to_string())))?;
+        store.data_mut().ask_by(inner.outgoing.clone());
         let made = async {
-            meter.hold(&mut store, clock.clone())?;
             Ok(match &inner.pre {
                 Pre::Two(pre) => Export::Two(pre.instantiate_async(&mut store).await?),
                 Pre::Three(pre) => Export::Three(pre.instantiate_async(&mut store).await?),

@@ -19,7 +19,7 @@ mod lines;
 mod route;
 mod running;
 
-use std::{fmt, future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use lunette_hostcalls::{
     Ending, Log, TcpListener,
@@ -30,6 +30,7 @@ use lunette_native::Limits;
 
 pub use self::{handler::Handler, route::Route};
 use self::connections::Connections;
+use crate::Problem;
 
 /// What a handler's requests may have.
 #[derive(Clone, Copy, Debug)]
@@ -80,43 +81,6 @@ impl Default for Front {
     }
 }
 
-/// Why there is no server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
-    /// There is nothing to listen on.
-    NoListener,
-    /// A setting that can't be: its words.
-    Settings(String),
-    /// The component does not export a handler.
-    NoHandler,
-    /// The component can't be linked: the engine's words.
-    Link(String),
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoListener => f.write_str("there is nothing to listen on"),
-            Self::NoHandler => f.write_str(
-                "it exports no handler of requests: neither wasi:http/incoming-handler@0.2 nor wasi:http/handler@0.3",
-            ),
-            Self::Settings(words) | Self::Link(words) => f.write_str(words),
-        }
-    }
-}
-
-impl Problem {
-    /// What to do about it.
-    pub fn help(&self) -> &'static str {
-        match self {
-            Self::NoListener => "run it with -p 8080:80, or have \"80\" in `network.listen` of lunette.toml",
-            Self::NoHandler => "build it for the world wasi:http/proxy",
-            Self::Settings(_) => "change it in lunette.toml",
-            Self::Link(_) => "build it for the world wasi:http/proxy of WASI 0.2, and nothing beyond that",
-        }
-    }
-}
-
 /// Handlers, and the listeners whose requests they answer.
 pub struct Server {
     local: Local,
@@ -132,7 +96,7 @@ impl Server {
         front: Front,
     ) -> Result<Self, Problem> {
         if front.connections == 0 {
-            return Err(Problem::Settings("a server that may have no connection".into()));
+            return Err(Problem::Setup("a server that may have no connection".into()));
         }
         let mut listeners: Vec<Arc<dyn TcpListener>> = Vec::new();
         for listening in routes.iter().flat_map(|route| route.handler.listeners()) {
@@ -141,7 +105,7 @@ impl Server {
             }
         }
         if listeners.is_empty() {
-            return Err(Problem::NoListener);
+            return Err(Problem::Setup("there is nothing to listen on".into()));
         }
         let local = Local::default();
         let spawner = local.spawner();

@@ -5,7 +5,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -49,7 +49,7 @@ impl Failure {
     }
 
     /// Of one of which nothing is left, or nothing that could be asked.
-    fn alone(error: wasmtime::Error) -> Self {
+    pub(super) fn alone(error: wasmtime::Error) -> Self {
         Self { error, denied: None, _kept: Kept::Nothing }
     }
 }
@@ -172,6 +172,9 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
         let this = &mut *self;
+        // One that runs on is stopped by its meter, which knows where it was: it is given up only if it had a go after
+        // its time, and waits.
+        let late = this.deadline.is_some_and(|deadline| deadline <= this.inner().time.now());
         let failure = match this.poll_run(cx) {
             Poll::Ready(Ok(())) => {
                 this.run = None;
@@ -179,7 +182,12 @@ impl Future for Running {
             }
             Poll::Ready(Err(failure)) => failure,
             Poll::Pending => {
-                ready!(this.poll_time(cx));
+                if this.poll_time(cx).is_ready() && !late {
+                    cx.waker().wake_by_ref();
+                }
+                if !late {
+                    return Poll::Pending;
+                }
                 Failure::alone(Stopped(Limit::Time).into())
             }
         };

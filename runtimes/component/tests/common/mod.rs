@@ -1,0 +1,137 @@
+//! Components from source to their end.
+#![allow(dead_code, reason = "each test file is a crate and uses its own part")]
+
+use std::{
+    path::Path,
+    process::Command as Process,
+    sync::{
+        Arc, LazyLock, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use lunette_component::{Command, Problem};
+use lunette_hostcalls::{
+    CodeFrame, Ctx, Ending,
+    fake::{FakeHost, FakeWorld},
+    task::{Executor, Timers},
+};
+use lunette_native::{Cpu, Engine, Limits, Meter, Source, Variant, compile};
+use wasmtime::component::Component;
+
+pub struct Program(Component);
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Run {
+    pub ending: Ending,
+    pub backtrace: Vec<CodeFrame>,
+    pub memory: u64,
+}
+
+impl Program {
+    /// What rustc makes of a file below this crate; `None`, with a word about it, where the target is not installed.
+    pub fn rustc(source: &str) -> Option<Self> {
+        // Each is compiled once for all tests of a file.
+        static MADE: LazyLock<Mutex<Vec<(String, Component)>>> = LazyLock::new(Mutex::default);
+        let mut made = MADE.lock().unwrap();
+        if let Some((_, component)) = made.iter().find(|(of, _)| of == source) {
+            return Some(Self(component.clone()));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        assert!(path.is_file(), "{}", path.display());
+        let wasm =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(source.replace('/', "-")).with_extension("wasm");
+        let mut rustc = Process::new("rustc");
+        rustc.args(["--edition=2024", "--target=wasm32-wasip2", "-O", "-Cstrip=debuginfo", "-o"]);
+        let output = rustc.arg(&wasm).arg(&path).env_remove("RUSTFLAGS").output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            assert!(words.contains("target may not be installed"), "{source}: {words}");
+            eprintln!("left out: {source} needs Rust's target wasm32-wasip2 (`cargo xtask setup`)");
+            return None;
+        }
+        let Self(component) = Self::of(&std::fs::read(&wasm).unwrap());
+        made.push((source.to_owned(), component.clone()));
+        Some(Self(component))
+    }
+
+    pub fn wat(text: &str) -> Self {
+        Self::of(&wat::parse_str(text).unwrap())
+    }
+
+    /// As the packager and the machine do it: compiled, written down, loaded.
+    pub fn of(wasm: &[u8]) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let variant = Variant::default();
+        let artifact = compile(wasm, variant, Cpu::here(), String::new()).unwrap();
+        let name = format!("{}-{}.cwasm", std::process::id(), COUNT.fetch_add(1, Relaxed));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::write(&path, &artifact.code).unwrap();
+        let engine = Engine::of(variant).unwrap();
+        let component =
+            engine.component(&artifact.label, &Source { path: path.clone(), keep: None }).unwrap();
+        std::fs::remove_file(path).unwrap();
+        Self(component)
+    }
+
+    #[track_caller]
+    pub fn run(&self, world: &FakeWorld, ctx: Ctx) -> Run {
+        self.run_with(world, ctx, Limits::default(), Meter::default())
+    }
+
+    #[track_caller]
+    pub fn run_with(&self, world: &FakeWorld, ctx: Ctx, limits: Limits, meter: Meter) -> Run {
+        let timers = Arc::new(Timers::default());
+        let mut command = Command::new(&self.0, ctx, timers.clone(), limits, meter).unwrap();
+        let ending = {
+            let mut executor = Executor::new(timers);
+            executor.spawn(command.run());
+            let ended = executor.next(&*world.clock, &mut FakeHost::new(world));
+            ended.expect("it waits for what never comes")
+        };
+        Run { ending, backtrace: command.backtrace().to_vec(), memory: command.book().memory().used }
+    }
+
+    /// Why it can't be started.
+    pub fn problem(&self) -> Problem {
+        let ctx = FakeWorld::new(1).ctx(&["app"], &[]);
+        let command = Command::new(&self.0, ctx, Arc::default(), Limits::default(), Meter::default());
+        command.err().expect("a problem")
+    }
+}
+
+impl Run {
+    /// For messages.
+    pub fn words(&self, world: &FakeWorld) -> String {
+        let (out, err) = (world.stdio.stdout(), world.stdio.stderr());
+        let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+        format!("{:?}\n{out}\n{err}\n{:?}", self.ending, world.log.lines())
+    }
+}
+
+/// Lets time pass, and the engine's epoch with it, while a guest runs on. Until dropped.
+pub struct Ticks(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+pub fn ticks(world: &FakeWorld) -> Ticks {
+    let (stop, clock) = (Arc::new(AtomicBool::new(false)), world.clock.clone());
+    let stopped = stop.clone();
+    let thread = std::thread::spawn(move || {
+        while !stopped.load(Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+            clock.advance(100_000_000);
+            lunette_native::ticker();
+        }
+    });
+    Ticks(stop, Some(thread))
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+        if let Some(thread) = self.1.take() {
+            thread.join().unwrap();
+        }
+    }
+}
