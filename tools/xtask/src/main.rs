@@ -7,6 +7,7 @@
 mod bench;
 mod echo;
 mod foreign;
+mod guests;
 mod image;
 mod json;
 mod run;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image           build target/image/lunette.elf
   samples         build the samples into target/samples/
+  guests          build the tests' Rust programs into target/guests/
   vendor-tests    fetch the foreign programs that the tests run into target/foreign/
 ";
 
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
                 }
             }
         }),
+        "guests" => guests::build_all().map(|built| built.iter().for_each(|it| println!("{}", it.display()))),
         "vendor-tests" | "fetch" => foreign::fetch().map(|it| println!("{}", it.dir.display())),
         "" | "help" | "-h" | "--help" => {
             print!("{USAGE}");
