@@ -67,14 +67,15 @@ pub(super) fn status_of(error: &Error) -> StatusCode {
 /// How much of a body is taken at once, so that its length can be said.
 const WHOLE: usize = 64 << 10;
 
-/// The body of an answer whose handler has ended: what there is of it, if that is all, needs no frames.
-pub(super) fn ended(mut body: WasiBody) -> Body {
+/// The body of an answer whose handler has ended: what there is of it, if that is all, needs no frames. The error is of one
+/// that the handler gave up, or that is not as long as was said.
+pub(super) fn ended(mut body: WasiBody) -> Result<Body, Error> {
     let mut cx = Context::from_waker(Waker::noop());
     let (mut first, mut more) = (Bytes::new(), BytesMut::new());
     let next = loop {
         match Pin::new(&mut body).poll_frame(&mut cx) {
             Poll::Ready(None) => {
-                return Body::full(if more.is_empty() { first } else { more.freeze() });
+                return Ok(Body::full(if more.is_empty() { first } else { more.freeze() }));
             }
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                 Ok(data) if first.is_empty() => first = data,
@@ -87,20 +88,20 @@ pub(super) fn ended(mut body: WasiBody) -> Body {
                         break None;
                     }
                 }
-                Err(trailers) => break Some(Ok(trailers)),
+                Err(trailers) => break Some(trailers),
             },
-            Poll::Ready(Some(Err(error))) => break Some(Err(error)),
+            Poll::Ready(Some(Err(error))) => return Err(error),
             Poll::Pending => break None,
         }
     };
     let ahead = if more.is_empty() { first } else { more.freeze() };
-    Body::of(Begun { ahead: Some(ahead).filter(|ahead| !ahead.is_empty()), next, rest: body })
+    Ok(Body::of(Begun { ahead: Some(ahead).filter(|ahead| !ahead.is_empty()), next, rest: body }))
 }
 
 /// A body of which some was taken.
 struct Begun {
     ahead: Option<Bytes>,
-    next: Option<Result<Frame<Bytes>, Error>>,
+    next: Option<Frame<Bytes>>,
     rest: WasiBody,
 }
 
@@ -116,7 +117,7 @@ impl http_body::Body for Begun {
             return Poll::Ready(Some(Ok(Frame::data(ahead))));
         }
         match self.next.take() {
-            Some(next) => Poll::Ready(Some(next)),
+            Some(next) => Poll::Ready(Some(Ok(next))),
             None => Pin::new(&mut self.rest).poll_frame(cx),
         }
     }

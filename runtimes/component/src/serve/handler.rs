@@ -199,7 +199,16 @@ impl Handler {
         .await;
         match (ended, answer) {
             (Poll::Ready(Err(status)), _) => answer::bare(status, Some(running.call().id())),
-            (Poll::Ready(Ok(())), Some(Ok(response))) => response.map(answer::ended),
+            (Poll::Ready(Ok(())), Some(Ok(response))) => {
+                let (parts, body) = response.into_parts();
+                match answer::ended(body) {
+                    Ok(body) => Response::from_parts(parts, body),
+                    Err(error) => {
+                        running.tell(format_args!("the handler gave up its answer: {error}"));
+                        answer::bare(StatusCode::INTERNAL_SERVER_ERROR, Some(running.call().id()))
+                    }
+                }
+            }
             (Poll::Pending, Some(Ok(response))) => {
                 let link = running.link().clone();
                 spawner.spawn(async move { drop(running.await) });
