@@ -4,7 +4,10 @@ use lunette_hostcalls::{Ctx, task::Time};
 use lunette_native::Book;
 use wasmtime::component::ResourceTable;
 
-use crate::{http::Http, p2::Claims};
+use crate::{
+    http::Http,
+    p2::{Claims, keyvalue::Store},
+};
 
 /// How many resources of ours an instance may have: as many as a guest of preview 1 may have descriptors.
 pub const MAX_RESOURCES: usize = 65_536;
@@ -18,13 +21,16 @@ pub struct State {
     pub(crate) http: Http,
     /// Which of `ctx.listeners` are in use.
     pub(crate) claims: Claims,
+    /// What `wasi:keyvalue` keeps.
+    pub(crate) values: Store,
 }
 
 impl State {
     pub fn new(ctx: Ctx, time: Time, book: Book) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        Self { ctx, time, table, book, http: Http::default(), claims: Claims::new() }
+        let (http, claims, values) = (Http::default(), Claims::new(), Store::default());
+        Self { ctx, time, table, book, http, claims, values }
     }
 
     /// Closes all that is open, when the guest is at its end.

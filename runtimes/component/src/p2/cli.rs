@@ -15,7 +15,7 @@ use super::{
 use crate::State;
 
 /// A person is on the other side: there is no more to know about it.
-pub(crate) struct Terminal;
+pub struct Terminal;
 
 impl environment::Host for State {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {

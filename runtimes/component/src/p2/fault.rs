@@ -9,7 +9,7 @@ use crate::State;
 
 /// The guest hears about it, or it ends.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     Errno(Errno),
     Trap(wasmtime::Error),
 }

@@ -32,14 +32,14 @@ use crate::{
 
 type Result<T, E = Fault> = std::result::Result<T, E>;
 
-pub(crate) struct Descriptor {
+pub struct Descriptor {
     held: Held,
     kind: FileKind,
     flags: DescriptorFlags,
 }
 
 /// Where a listing of a directory is.
-pub(crate) struct Entries {
+pub struct Entries {
     held: Held,
     cookie: u64,
 }

@@ -1,4 +1,5 @@
-//! WASI 0.2.12, and so every 0.2: `wasi:cli`, `clocks`, `filesystem`, `io`, `random`, `sockets`.
+//! WASI 0.2.12, and so every 0.2: `wasi:cli`, `clocks`, `filesystem`, `io`, `random`, `sockets`; and the drafts `wasi:config` and
+//! `wasi:keyvalue`.
 //!
 //! Promises:
 //! - **Nothing blocks the others.** What waits is an `async` function or a `pollable`, and waits on our own executor; what never waits is
@@ -11,11 +12,14 @@
 //!
 //! Does not: `wasi:clocks/timezone` (unstable), Unicode names in `ip-name-lookup`, IP options (kept, and told again: the
 //! network has its own).
+#![expect(unreachable_pub, reason = "bindings give names of their own to the types of resources")]
 
 mod cli;
 mod clocks;
+mod config;
 mod fault;
 mod filesystem;
+pub(crate) mod keyvalue;
 mod random;
 mod sockets;
 mod stdio;
@@ -40,6 +44,7 @@ pub(crate) mod bindings {
         },
         trappable_error_type: {
             "wasi:filesystem/types.error-code" => super::fault::Fault,
+            "wasi:keyvalue/store.error" => super::keyvalue::Fault,
             "wasi:sockets/network.error-code" => super::sockets::Fault,
         },
         with: {
@@ -50,6 +55,7 @@ pub(crate) mod bindings {
             "wasi:cli/terminal-output.terminal-output": super::cli::Terminal,
             "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
             "wasi:filesystem/types.directory-entry-stream": super::filesystem::Entries,
+            "wasi:keyvalue/store.bucket": super::keyvalue::Bucket,
             "wasi:sockets/network.network": super::sockets::Network,
             "wasi:sockets/ip-name-lookup.resolve-address-stream": super::sockets::lookup::Addresses,
             "wasi:sockets/tcp.tcp-socket": super::sockets::tcp::TcpSocket,
@@ -63,8 +69,8 @@ pub(crate) mod bindings {
 use bindings::{
     LinkOptions,
     wasi::{
-        cli as cli_wit, clocks as clocks_wit, filesystem as files_wit, random as random_wit,
-        sockets as net_wit,
+        cli as cli_wit, clocks as clocks_wit, config as config_wit, filesystem as files_wit,
+        keyvalue as keyvalue_wit, random as random_wit, sockets as net_wit,
     },
 };
 
@@ -73,10 +79,10 @@ pub(crate) const MAX_PIECE: usize = 64 << 10;
 
 /// Interfaces of this crate's own bindings.
 macro_rules! own {
-    ($($name:literal => $($module:ident)::+,)*) => {
+    ($version:literal: $($name:literal => $($module:ident)::+,)*) => {
         [$(Interface {
             name: $name,
-            version: "0.2.12",
+            version: $version,
             add: |linker| $($module)::+::add_to_linker::<_, HasSelf<State>>(linker, |state| state),
         }),*]
     };
@@ -84,7 +90,7 @@ macro_rules! own {
 
 /// What there is, by name: each is linked only for those that import it.
 pub(crate) const INTERFACES: &[&[Interface]] = &[
-    &own! {
+    &own! { "0.2.12":
         "wasi:cli/environment" => cli_wit::environment,
         "wasi:cli/exit" => cli_wit::exit,
         "wasi:cli/stdin" => cli_wit::stdin,
@@ -108,6 +114,12 @@ pub(crate) const INTERFACES: &[&[Interface]] = &[
         "wasi:sockets/tcp-create-socket" => net_wit::tcp_create_socket,
         "wasi:sockets/udp" => net_wit::udp,
         "wasi:sockets/udp-create-socket" => net_wit::udp_create_socket,
+    },
+    &own! { "0.2.0-rc.1": "wasi:config/store" => config_wit::store, },
+    &own! { "0.2.0-draft":
+        "wasi:keyvalue/store" => keyvalue_wit::store,
+        "wasi:keyvalue/atomics" => keyvalue_wit::atomics,
+        "wasi:keyvalue/batch" => keyvalue_wit::batch,
     },
     &[
         Interface {

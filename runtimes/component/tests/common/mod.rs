@@ -1,5 +1,5 @@
 //! Components from source to their end.
-#![allow(dead_code, reason = "each test file is a crate and uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its own part")]
 
 use std::{
     path::Path,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::State;
 
-pub(crate) struct Addresses {
+pub struct Addresses {
     lookup: Arc<dyn Lookup>,
     /// Those that were not told yet, once there is an answer.
     answer: Option<vec::IntoIter<IpAddr>>,

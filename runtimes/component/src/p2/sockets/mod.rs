@@ -23,11 +23,11 @@ use super::bindings::wasi::sockets::{
 use crate::State;
 
 /// The right to use the network; what may be done is asked each time.
-pub(crate) struct Network;
+pub struct Network;
 
 /// The guest hears about it, or it ends.
 #[derive(Debug)]
-pub(crate) enum Fault {
+pub enum Fault {
     Code(ErrorCode),
     Trap(wasmtime::Error),
 }

@@ -34,7 +34,7 @@ use crate::State;
 /// How many connections may wait to be accepted, where the guest doesn't say: too early, for it is said when listening.
 const BACKLOG: usize = 128;
 
-pub(crate) struct TcpSocket {
+pub struct TcpSocket {
     family: IpAddressFamily,
     kind: Kind,
     started: Option<Started>,

@@ -27,7 +27,7 @@ const MAX_DATAGRAMS: u64 = 16;
 /// The largest datagram that there is.
 const MAX_DATAGRAM: usize = 65_535;
 
-pub(crate) struct UdpSocket {
+pub struct UdpSocket {
     family: IpAddressFamily,
     socket: Option<Arc<dyn Socket>>,
     /// Binding was started and is to be finished.
@@ -36,14 +36,14 @@ pub(crate) struct UdpSocket {
     options: Options,
 }
 
-pub(crate) struct Incoming {
+pub struct Incoming {
     socket: Arc<dyn Socket>,
     remote: Option<SocketAddr>,
     /// Room for any datagram, once there was one.
     buffer: Vec<u8>,
 }
 
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     socket: Arc<dyn Socket>,
     family: IpAddressFamily,
     remote: Option<SocketAddr>,

@@ -3,6 +3,7 @@
 mod cli;
 mod filesystem;
 mod io;
+mod keyvalue;
 mod sockets;
 
 use std::{future::Future, sync::Arc};
