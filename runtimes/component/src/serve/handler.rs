@@ -34,6 +34,7 @@ use super::{
 use crate::{
     Problem,
     http::{Outgoing, Sender},
+    p2::keyvalue::Store as Values,
 };
 
 pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,6 +49,8 @@ pub(super) struct Inner {
     pub(super) ctx: Ctx,
     pub(super) settings: Settings,
     pub(super) outgoing: Outgoing,
+    /// What instances keep for each other.
+    pub(super) values: Values,
     pub(super) time: Time,
     pub(super) log: Arc<dyn Log>,
     listeners: Vec<Listening>,
@@ -132,6 +135,7 @@ impl Handler {
             ctx,
             settings,
             outgoing,
+            values: Values::default(),
             time,
             log,
             listeners,
@@ -211,14 +215,14 @@ impl Handler {
             }
             (Poll::Pending, Some(Ok(response))) => {
                 let link = running.link().clone();
-                spawner.spawn(async move { drop(running.await) });
+                spawner.spawn(on(running));
                 streamed(response, link)
             }
             (ended, Some(Err(error))) => {
                 running.tell(format_args!("the handler answered with an error: {error}"));
                 let response = answer::bare(answer::status_of(&error), Some(running.call().id()));
                 if ended.is_pending() {
-                    spawner.spawn(async move { drop(running.await) });
+                    spawner.spawn(on(running));
                 }
                 response
             }
@@ -228,6 +232,11 @@ impl Handler {
             }
         }
     }
+}
+
+/// To its end: what has to be said of that is said in the log.
+async fn on(running: Running) {
+    let _ = running.await;
 }
 
 fn streamed(response: Response<WasiBody>, link: Rc<Link>) -> Response<Body> {

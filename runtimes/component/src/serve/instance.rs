@@ -74,7 +74,9 @@ impl Instance {
         let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
         let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
             .map_err(|problem| Failure::alone(wasmtime::Error::msg(problem.to_string())))?;
-        store.data_mut().ask_by(inner.outgoing.clone());
+        let state = store.data_mut();
+        state.ask_by(inner.outgoing.clone());
+        state.values = inner.values.clone();
         let made = async {
             Ok(match &inner.pre {
                 Pre::Two(pre) => Export::Two(pre.instantiate_async(&mut store).await?),

@@ -51,6 +51,7 @@ fn a_request_comes_as_it_was_sent_and_has_a_name() {
         assert!(page.contains("\r\n\r\nGET http a /headers?a=b\n"), "{page}");
         // Whoever sends none has one made; `host` and `connection` are not the handler's.
         assert!(page.contains("x-request-id: 1\n"), "{page}");
+        let (_, page) = page.split_once("\r\n\r\n").unwrap();
         assert!(!page.contains("\nhost:") && !page.contains("\nconnection:"), "{page}");
         let named = |id: &str| {
             format!("GET /headers HTTP/1.1\r\nhost: a\r\nx-request-id: {id}\r\nconnection: close\r\n\r\n")
@@ -74,7 +75,7 @@ fn an_answer_comes_bit_by_bit() {
     let Some(program) = Program::cargo(SAMPLE) else { return };
     Rc::new(Stage::new()).serve(&program, Settings::default(), async |stage, _| {
         let stream = stage.connect().await;
-        send(&stream, b"GET /stream?n=3&ms=500 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        send(&stream, b"GET /stream?n=3&ms=500 HTTP/1.0\r\nhost: a\r\n\r\n").await;
         let begun = stage.time.now();
         for line in 1..=3 {
             read_until(&stream, &format!("line {line} of 3\n")).await;
@@ -82,7 +83,7 @@ fn an_answer_comes_bit_by_bit() {
             let (least, most) = (Duration::from_millis(500 * line), Duration::from_millis(500 * line + 100));
             assert!((least..most).contains(&passed), "line {line} after {passed:?}");
         }
-        read_until(&stream, "0\r\n\r\n").await;
+        assert_eq!(rest(&stream).await, "");
     });
 }
 
@@ -112,7 +113,7 @@ fn bodies_and_trailers_go_both_ways() {
                  connection: close, te\r\n\r\n3\r\n\x01\x02\x03\r\n0\r\n\r\n",
             )
             .await;
-        assert!(answer.contains("3 bytes\n") && answer.contains("x-sum: 6\r\n"), "{answer}");
+        assert!(answer.contains("\r\n0\r\nx-sum: 6\r\n"), "{answer}");
     });
 }
 
@@ -188,7 +189,7 @@ fn a_server_that_is_stopped_finishes_what_is_under_way() {
     let stage = Rc::new(Stage::new());
     stage.serve(&program, Settings::default(), async |stage, _| {
         let (busy, idle) = (stage.connect().await, stage.connect().await);
-        send(&busy, b"GET /stream?n=2&ms=1000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        send(&busy, b"GET /stream?n=2&ms=1000 HTTP/1.0\r\nhost: a\r\n\r\n").await;
         read_until(&busy, "line 1 of 2\n").await;
         stage.world.net.close_listeners();
         assert_eq!(rest(&idle).await, "");
@@ -207,7 +208,7 @@ fn a_server_that_is_stopped_does_not_wait_for_ever() {
     let front = Front { grace: Duration::from_secs(3), ..Front::default() };
     stage.serve_routes(vec![all(handler)], front, async |stage, _| {
         let busy = stage.connect().await;
-        send(&busy, b"GET /stream?n=1000&ms=1000 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        send(&busy, b"GET /stream?n=1000&ms=1000 HTTP/1.0\r\nhost: a\r\n\r\n").await;
         read_until(&busy, "line 1 of 1000\n").await;
         stage.world.net.close_listeners();
         stage.time.sleep(Duration::from_millis(3100)).await;

@@ -29,12 +29,11 @@ fn a_handler_that_fails_is_answered_for_and_named() {
         {
             let answer = stage.get(path).await;
             assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{path}: {answer}");
-            let id = count + 1;
+            // Those between were well.
+            let id = 2 * count + 1;
             assert!(answer.contains(&format!("x-request-id: {id:x}\r\n")), "{path}: {answer}");
             stage.assert_logged(&format!("app: request {id:x}: GET {path}: "));
             assert!(stage.get("/ok").await.ends_with("ok\n"));
-            // Its number was taken by the one that is well.
-            let _ = id;
         }
     });
 }
@@ -47,9 +46,8 @@ fn a_backtrace_has_names_and_lines() {
         stage.get("/trap").await;
     });
     stage.assert_logged("request 1: GET /trap: unreachable: ");
-    stage.assert_logged("request 1: GET /trap:   at hostile::inner_trap at ");
-    stage.assert_logged("src/lib.rs:");
-    stage.assert_logged("at hostile::outer_trap");
+    stage.assert_logged("request 1: GET /trap:   at outer_trap at ");
+    stage.assert_logged("hostile/src/lib.rs:");
 }
 
 #[test]

@@ -39,9 +39,9 @@ impl Guest for Asks {
                 format!("{answered} of {n}")
             }
             "/says" => {
-                print!("one\ntwo\nthr");
+                println!("one\ntwo");
                 eprintln!("but");
-                print!("ee");
+                eprint!("without an end");
                 "said".into()
             }
             _ => "no such page".into(),

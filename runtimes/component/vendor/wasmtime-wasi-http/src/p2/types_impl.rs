@@ -7,7 +7,7 @@ use crate::p2::types::{
     HostOutgoingResponse, HostResponseOutparam,
 };
 use crate::p2::{HeaderError, HeaderResult, HttpError, HttpResult};
-use crate::{FieldMap, WasiHttpCtxView, get_content_length};
+use crate::{Error, FieldMap, WasiHttpCtxView, get_content_length};
 use http::HeaderName;
 use std::str::FromStr;
 use wasmtime::component::Resource;
@@ -28,8 +28,15 @@ impl types::Host for WasiHttpCtxView<'_> {
         &mut self,
         err: wasmtime::component::Resource<types::IoError>,
     ) -> wasmtime::Result<Option<types::ErrorCode>> {
-        let e = self.table.get(&err)?;
-        Ok(e.downcast_ref::<types::ErrorCode>().cloned())
+        let e = self.table.get_mut(&err)?;
+        if e.downcast_ref::<Error>().is_none() {
+            return Ok(e.downcast_ref::<types::ErrorCode>().cloned());
+        }
+        // The stream of an incoming body fails with the embedder's error.
+        let e = std::mem::replace(e, format_err!("taken"));
+        let code = self.error_to_p2(e.downcast()?);
+        *self.table.get_mut(&err)? = code.clone().into();
+        Ok(Some(code))
     }
 }
 
