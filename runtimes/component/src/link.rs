@@ -10,7 +10,7 @@ use std::fmt;
 
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::{Problem, State, p2, p3};
+use crate::{Problem, State, http, p2, p3};
 
 /// An interface, and how it is linked.
 pub(crate) struct Interface {
@@ -41,7 +41,7 @@ impl fmt::Display for Missing {
 
 /// All that there is.
 fn interfaces() -> impl Iterator<Item = &'static Interface> {
-    p2::INTERFACES.iter().copied().flatten().chain(p3::INTERFACES)
+    p2::INTERFACES.iter().copied().flatten().chain(p3::INTERFACES).chain(http::INTERFACES)
 }
 
 /// Which of these imports (`wasi:cli/environment@0.2.3`) there is nothing for.
