@@ -10,8 +10,8 @@
 
 mod command;
 mod files;
-pub mod interfaces;
 pub mod http;
+pub mod interfaces;
 mod link;
 mod listeners;
 mod p2;

@@ -71,7 +71,9 @@ fn a_body_is_passed_on_as_it_comes() {
             send(&stream, b"all").await;
         });
         let stream = stage.connect().await;
-        let head = format!("POST /post?to={PROXY} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+        let head = format!(
+            "POST /post?to={PROXY} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        );
         send(&stream, head.as_bytes()).await;
         send(&stream, b"9\r\nthe first\r\n").await;
         stage.time.sleep(Duration::from_millis(50)).await;
