@@ -94,17 +94,6 @@ impl Program {
         Run { ending, backtrace: command.backtrace().to_vec(), memory: command.book().memory().used }
     }
 
-    pub fn make(&self, world: &FakeWorld) {
-        let c = Command::new(
-            &self.0,
-            world.ctx(&["app"], &[]),
-            Arc::default(),
-            Limits::default(),
-            Meter::default(),
-        );
-        drop(c.unwrap());
-    }
-
     pub fn start(
         &self,
         ctx: Ctx,
