@@ -24,6 +24,8 @@
 //! Does not: `wasi:clocks/timezone` (unstable), `wasi:http`, Unicode names in `ip-name-lookup`; IP options are kept and told
 //! again, for the network has its own.
 
+#![expect(unreachable_pub, reason = "bindings give names of their own to the types of resources")]
+
 mod cli;
 mod clocks;
 pub(crate) mod crowd;
