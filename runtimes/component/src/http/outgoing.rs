@@ -37,12 +37,8 @@ use tokio::sync::{mpsc, oneshot};
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 /// What becomes of a request: its answer, and how the sending of the request's body ended.
-pub(super) type Answer = dyn Future<
-        Output = Result<
-            (Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>),
-            Error,
-        >,
-    > + Send;
+pub(super) type Answer = dyn Future<Output = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>>
+    + Send;
 
 /// The instances' half. Clones are the same.
 #[derive(Clone)]

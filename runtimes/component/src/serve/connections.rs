@@ -99,8 +99,7 @@ impl Connections {
     pub(super) async fn accept(self: Rc<Self>, listener: Arc<dyn TcpListener>) {
         let mut pause = PAUSE;
         loop {
-            let room =
-                |this: &Self| this.closing.get() || this.count.get() < this.front.connections;
+            let room = |this: &Self| this.closing.get() || this.count.get() < this.front.connections;
             if !room(&self) {
                 self.until(room).await;
             }

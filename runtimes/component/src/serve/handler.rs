@@ -267,7 +267,9 @@ impl Inner {
                 return came.clone();
             }
         }
-        let Ok(id) = HeaderValue::try_from(format!("{count:x}")) else { unreachable!("hex is a field's value") };
+        let Ok(id) = HeaderValue::try_from(format!("{count:x}")) else {
+            unreachable!("hex is a field's value")
+        };
         headers.insert(X_REQUEST_ID.clone(), id.clone());
         id
     }

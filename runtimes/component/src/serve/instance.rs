@@ -1,6 +1,11 @@
 //! Instances of a handler's component: made, limited, and called, for whichever WASI they were built.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::{Context, Poll}};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header::HOST, uri};
@@ -17,7 +22,10 @@ use wasmtime::{
 use wasmtime_wasi_http::{
     Error, FieldMap, WasiBody, WasiHttpView as _,
     p2::bindings::{Proxy, ProxyPre, http::types::Scheme},
-    p3::{self, bindings::{Service, ServicePre}},
+    p3::{
+        self,
+        bindings::{Service, ServicePre},
+    },
 };
 
 use super::{
@@ -158,7 +166,8 @@ async fn serve(
             let response = store.with(|store| response.into_http(store, sent))?;
             let (held, released) = oneshot::channel();
             taken = Some(released);
-            Ok(response.map(|body| Taken { body, ended: false, told: Some(told), _held: held }.boxed_unsync()))
+            Ok(response
+                .map(|body| Taken { body, ended: false, told: Some(told), _held: held }.boxed_unsync()))
         }
         Err(code) => Err(Error::from(code)),
     };

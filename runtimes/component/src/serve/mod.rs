@@ -28,8 +28,8 @@ use lunette_hostcalls::{
 use lunette_http::{server, tls};
 use lunette_native::Limits;
 
-pub use self::{handler::Handler, route::Route};
 use self::connections::Connections;
+pub use self::{handler::Handler, route::Route};
 use crate::Problem;
 
 /// What a handler's requests may have.
@@ -89,12 +89,7 @@ pub struct Server {
 
 impl Server {
     /// Serves the routes' handlers on all listeners that any of them was given.
-    pub fn new(
-        routes: Vec<Route>,
-        time: Time,
-        log: Arc<dyn Log>,
-        front: Front,
-    ) -> Result<Self, Problem> {
+    pub fn new(routes: Vec<Route>, time: Time, log: Arc<dyn Log>, front: Front) -> Result<Self, Problem> {
         if front.connections == 0 {
             return Err(Problem::Setup("a server that may have no connection".into()));
         }

@@ -41,7 +41,10 @@ impl Routes {
             let named = route.host.as_ref().is_none_or(|name| {
                 host.is_some_and(|host| host.trim_end_matches('.').eq_ignore_ascii_case(name))
             });
-            named && path.strip_prefix(&route.path[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            named
+                && path
+                    .strip_prefix(&route.path[..])
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })?;
         Some(&route.handler)
     }

@@ -152,7 +152,9 @@ impl Running {
             Ending::Trapped(trap) => match failure.denied {
                 Some(denied) => self.tell(format_args!(
                     "{}: {}; it had asked for {denied} bytes of memory in all, and may have {}",
-                    trap.kind, trap.message, self.inner().settings.limits.memory,
+                    trap.kind,
+                    trap.message,
+                    self.inner().settings.limits.memory,
                 )),
                 None => self.tell(format_args!("{}: {}", trap.kind, trap.message)),
             },

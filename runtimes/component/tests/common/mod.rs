@@ -67,7 +67,14 @@ impl Program {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
         let mut cargo = Process::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--release", "--locked", "--target=wasm32-wasip2", "--manifest-path"]);
+        cargo.args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--target=wasm32-wasip2",
+            "--manifest-path",
+        ]);
         cargo.arg(path.join("Cargo.toml")).arg("--target-dir").arg(&target).env_remove("RUSTFLAGS");
         let output = cargo.output().unwrap();
         let words = String::from_utf8_lossy(&output.stderr);

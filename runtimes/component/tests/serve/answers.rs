@@ -101,7 +101,11 @@ fn bodies_and_trailers_go_both_ways() {
     let Some(program) = Program::cargo(SAMPLE) else { return };
     Rc::new(Stage::new()).serve(&program, Settings::default(), async |stage, _| {
         let stream = stage.connect().await;
-        send(&stream, b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nte: trailers\r\n\r\n").await;
+        send(
+            &stream,
+            b"POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nte: trailers\r\n\r\n",
+        )
+        .await;
         // A piece is on its way back before the next is sent.
         send(&stream, b"5\r\nfirst\r\n").await;
         read_until(&stream, "first").await;

@@ -22,10 +22,20 @@ fn a_handler_that_fails_is_answered_for_and_named() {
     let Some(program) = Program::cargo(HOSTILE) else { return };
     let stage = Rc::new(Stage::new());
     stage.serve(&program, Settings::default(), async |stage, _| {
-        for (count, path) in
-            ["/trap", "/panic", "/recurse", "/exit", "/noresponse", "/error", "/cut", "/open", "/short", "/long"]
-                .into_iter()
-                .enumerate()
+        for (count, path) in [
+            "/trap",
+            "/panic",
+            "/recurse",
+            "/exit",
+            "/noresponse",
+            "/error",
+            "/cut",
+            "/open",
+            "/short",
+            "/long",
+        ]
+        .into_iter()
+        .enumerate()
         {
             let answer = stage.get(path).await;
             assert!(answer.starts_with("HTTP/1.1 500 Internal Server Error\r\n"), "{path}: {answer}");
@@ -212,13 +222,28 @@ fn resources_and_lists_have_their_bounds() {
     let stage = Rc::new(Stage::new());
     stage.serve(&program, Settings::default(), async |stage, _| {
         for path in [
-            "/many?of=fields", "/many?of=pollables", "/many?of=streams", "/drop?what=parent", "/drop?what=twice",
-            "/drop?what=guess", "/drop?what=none", "/huge?what=random", "/huge?what=read", "/huge?what=write",
-            "/huge?what=fields", "/head?what=status", "/head?what=headers", "/head?what=long", "/head?what=lines",
+            "/many?of=fields",
+            "/many?of=pollables",
+            "/many?of=streams",
+            "/drop?what=parent",
+            "/drop?what=twice",
+            "/drop?what=guess",
+            "/drop?what=none",
+            "/huge?what=random",
+            "/huge?what=read",
+            "/huge?what=write",
+            "/huge?what=fields",
+            "/head?what=status",
+            "/head?what=headers",
+            "/head?what=long",
+            "/head?what=lines",
             "/head?what=forbidden",
         ] {
             let answer = stage.get(path).await;
-            assert!(answer.starts_with("HTTP/1.1 500 ") || answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 500 ") || answer.starts_with("HTTP/1.1 200 "),
+                "{path}: {answer}"
+            );
             assert!(!answer.contains("set-cookie"), "{path}: {answer}");
             assert!(stage.get("/ok").await.ends_with("ok\n"), "after {path}");
         }

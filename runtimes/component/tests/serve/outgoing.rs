@@ -71,7 +71,9 @@ fn a_body_is_passed_on_as_it_comes() {
             send(&stream, b"all").await;
         });
         let stream = stage.connect().await;
-        let head = format!("POST /post?to={PROXY} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n");
+        let head = format!(
+            "POST /post?to={PROXY} HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        );
         send(&stream, head.as_bytes()).await;
         send(&stream, b"9\r\nthe first\r\n").await;
         stage.time.sleep(Duration::from_millis(50)).await;
@@ -156,10 +158,8 @@ fn other_ends_are_told_apart() {
 }
 
 #[test]
-fn many_ask_at_once_and_what_nobody_waits_for_ends() {
+fn an_instance_asks_many_at_once() {
     with(&[PROXY], async |stage, spawner, other| {
-        let gone = Rc::new(Cell::new(false));
-        let told = gone.clone();
         spawner.spawn(async move {
             let mut streams = Vec::new();
             for _ in 0..5 {
@@ -167,20 +167,40 @@ fn many_ask_at_once_and_what_nobody_waits_for_ends() {
                 read_until(&stream, "\r\n\r\n").await;
                 streams.push(stream);
             }
+            // Only now: whoever asked one after the other would wait for ever.
             for stream in &streams {
                 send(stream, b"HTTP/1.1 204 No\r\nconnection: close\r\n\r\n").await;
             }
-            // Made or not, a request that nobody waits for leaves no connection behind.
-            let given_up = accept(&other).await;
-            while some(&given_up).await.is_ok_and(|more| !more.is_empty()) {}
-            told.set(true);
         });
         let answer = stage.get(&format!("/both?to={PROXY}&n=5")).await;
         assert!(answer.ends_with("5 of 5"), "{answer}");
-        let answer = stage.get(&format!("/drop?to={PROXY}")).await;
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_is_given_up() {
+    with(&[PROXY], async |stage, spawner, other| {
+        let ended = Rc::new(Cell::new(0));
+        let count = ended.clone();
+        spawner.spawn(async move {
+            loop {
+                let stream = accept(&other).await;
+                while some(&stream).await.is_ok_and(|more| !more.is_empty()) {}
+                count.set(count.get() + 1);
+            }
+        });
+        // The instance is at its end while its request has no answer yet.
+        let answer = stage.get(&format!("/drop?to={PROXY}&first=600000")).await;
         assert!(answer.ends_with("dropped"), "{answer}");
+        // One whose client goes away takes its request along.
+        let stream = stage.connect().await;
+        let request = format!("GET /get?to={PROXY} HTTP/1.1\r\nhost: a\r\n\r\n");
+        send(&stream, request.as_bytes()).await;
         stage.time.sleep(Duration::from_secs(1)).await;
-        let _ = gone;
+        let before = ended.get();
+        stream.abort();
+        stage.time.sleep(Duration::from_secs(1)).await;
+        assert_eq!(ended.get(), before + 1);
     });
 }
 
