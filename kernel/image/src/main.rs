@@ -1,8 +1,8 @@
 //! The composition root: what boots. Knows the kernel and the runtimes, and nothing that either could know.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use lunette_app::Services;
+use lunette_app::{Code, Native, Services};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot, mm, network, platform,
@@ -48,6 +48,7 @@ fn boot_app() -> Farewell {
         network: Arc::new(network::raise),
         memory: free,
         mount_size: free / 2,
+        native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
         versions: Some(Arc::new(KernelVersions)),
     };
     time::mark("runtime");
@@ -60,4 +61,20 @@ fn boot_app() -> Farewell {
         }
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
     }
+}
+
+/// Native code of the payload's, by the name under which the floor maps it.
+fn native_code(payload: &[u8], code: &[u8]) -> io::Result<Code> {
+    let offset = code.as_ptr().addr().wrapping_sub(payload.as_ptr().addr());
+    Ok(Code { path: format!("/.lunette/payload/{offset}-{}", code.len()).into(), keep: None })
+}
+
+/// How long a guest may run on before the others have a go.
+const TICK: u64 = 10_000_000;
+
+fn tick() {
+    extern "C" fn count() {
+        lunette_app::ticker();
+    }
+    time::on_tick(TICK, Some(count));
 }

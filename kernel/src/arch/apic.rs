@@ -5,7 +5,7 @@
 //! An interrupt is recorded ([`take_fired`]); whoever halted acts. The timer tick stands above that priority.
 //! Intel SDM vol. 3, chapter 11; Intel 82093AA (I/O APIC).
 
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::cpu;
 use crate::time;
@@ -116,37 +116,70 @@ fn counts(nanos: u64) -> u32 {
     (u128::from(nanos) * u128::from(frequency()) / 1_000_000_000).clamp(1, u128::from(u32::MAX)) as u32
 }
 
-/// Ticks every `nanos`: [`super::traps::ticks`] counts them.
+/// The timer counts of a tick; 0: there are to be none.
+static PERIOD: AtomicU32 = AtomicU32::new(0);
+
+/// Ticks every `nanos` from now on, while the processor runs: [`super::traps::ticks`] counts them. A processor that is
+/// halted is left alone (see [`halt`]).
 pub fn start_tick(nanos: u64) {
-    let counts = counts(nanos);
-    write(register::LVT_TIMER, PERIODIC | u32::from(TICK_VECTOR));
-    write(register::INITIAL_COUNT, counts);
+    PERIOD.store(counts(nanos), Relaxed);
+    tick();
     x86_64::instructions::interrupts::enable();
 }
 
 /// No more ticks.
 pub fn stop_tick() {
     x86_64::instructions::interrupts::disable();
+    PERIOD.store(0, Relaxed);
+    silence();
+}
+
+/// Makes the timer tick.
+fn tick() {
+    write(register::LVT_TIMER, PERIODIC | u32::from(TICK_VECTOR));
+    write(register::INITIAL_COUNT, PERIOD.load(Relaxed));
+}
+
+/// Stops the timer.
+fn silence() {
     write(register::LVT_TIMER, MASKED);
     write(register::INITIAL_COUNT, 0);
 }
 
-/// Halts until a device interrupts or `nanos` have passed, whichever comes first. Call it with interrupts
-/// off and after a last look at what you wait for: nothing that happens in between is lost.
+/// Halts until a device interrupts or `nanos` have passed, whichever comes first; now and then sooner. Call it
+/// after a last look at what you wait for: nothing that happens in between is lost.
+///
+/// Whoever has started ticks finds them going on when this returns, but an idle processor does not tick. With a time
+/// to wait for, the timer serves that, and making it tick again takes as many writes as stopping it would. Without
+/// one it goes on at first, for a device soon wakes a busy machine, which then pays for nothing; only the halt after
+/// one that a tick has ended stops it.
 pub(crate) fn halt(nanos: Option<u64>) {
+    static ENDED_BY_TICK: AtomicBool = AtomicBool::new(false);
+    x86_64::instructions::interrupts::disable();
+    let ticking = PERIOD.load(Relaxed) != 0;
+    let mut taken = nanos.is_some();
     if let Some(nanos) = nanos {
         // A long wait is cut at what the counter holds; the caller looks again anyway.
         let counts = counts(nanos);
         write(register::LVT_TIMER, u32::from(WAKE_VECTOR));
         write(register::INITIAL_COUNT, counts);
+    } else if ticking && ENDED_BY_TICK.load(Relaxed) {
+        silence();
+        taken = true;
     }
+    let ticks = super::traps::ticks();
     set_priority(false);
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
     set_priority(true);
-    if nanos.is_some() {
-        write(register::LVT_TIMER, MASKED);
-        write(register::INITIAL_COUNT, 0);
+    ENDED_BY_TICK.store(FIRED.load(Relaxed) == 0 && super::traps::ticks() != ticks, Relaxed);
+    match (taken, ticking) {
+        (true, true) => tick(),
+        (true, false) => silence(),
+        (false, _) => {}
+    }
+    if ticking {
+        x86_64::instructions::interrupts::enable();
     }
 }
 

@@ -2,7 +2,10 @@
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, _rdtsc};
 
-use x86_64::registers::model_specific::Msr;
+use x86_64::registers::{
+    control::{Cr4, Cr4Flags},
+    model_specific::Msr,
+};
 
 /// The time stamp counter.
 #[inline(always)]
@@ -32,6 +35,29 @@ pub(crate) fn hypervisor_signature() -> Option<[u8; 12]> {
         part.copy_from_slice(&word.to_le_bytes());
     }
     Some(name)
+}
+
+/// Lets code use AVX, where the processor has it; false where it does not.
+///
+/// Traps, ticks and floor calls save the SSE state only. That is enough: the kernel is compiled without AVX, and
+/// neither SSE instructions nor FXRSTOR touch the upper halves of the registers. (Who detects AVX at run time and
+/// could be called in there, the generator of random numbers, is built without that.)
+///
+/// # Safety
+/// Once, at boot, before anybody asks what the processor can do.
+pub(crate) unsafe fn enable_avx() -> bool {
+    const XSAVE: u32 = 1 << 26;
+    const AVX: u32 = 1 << 28;
+    const X87_SSE_AVX: u64 = 7;
+    if cpuid(1).is_none_or(|[_, _, features, _]| features & (XSAVE | AVX) != XSAVE | AVX) {
+        return false;
+    }
+    // SAFETY: the processor has XSAVE, so CR4 has this bit and XCR0 is there; it has AVX, so XCR0 has these.
+    unsafe {
+        Cr4::update(|flags| flags.insert(Cr4Flags::OSXSAVE));
+        core::arch::asm!("xsetbv", in("ecx") 0, in("eax") X87_SSE_AVX as u32, in("edx") 0, options(nomem, nostack));
+    }
+    true
 }
 
 /// # Safety

@@ -6,7 +6,7 @@
 
 use core::{
     fmt,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 use x86_64::{
@@ -33,6 +33,7 @@ core::arch::global_asm!(
     trap = sym trap,
     floor = sym floor::enter,
     ticks = sym TICKS,
+    hook = sym HOOK,
 );
 
 unsafe extern "C" {
@@ -42,10 +43,17 @@ unsafe extern "C" {
 }
 
 static TICKS: AtomicU64 = AtomicU64::new(0);
+/// What each tick calls: an `extern "C" fn()`, or 0. traps.s reads it.
+static HOOK: AtomicUsize = AtomicUsize::new(0);
 
-/// Timer ticks since [`apic::start_tick`].
+/// Timer ticks so far.
 pub fn ticks() -> u64 {
     TICKS.load(Relaxed)
+}
+
+/// Has each tick call `hook`, on the tick's stack, with interrupts off: see [`crate::time::on_tick`].
+pub(crate) fn set_tick_hook(hook: Option<extern "C" fn()>) {
+    HOOK.store(hook.map_or(0, |hook| hook as usize), Relaxed);
 }
 
 /// The interrupted registers, in the order of Linux' `gregset_t` as far as `rcx`.

@@ -69,13 +69,45 @@ trap_common:
     add rsp, 15 * 8 + 16
     iretq
 
-# The timer tick: counts, acknowledges, and touches nothing else, so that it may come at any instant.
+# The timer tick: counts, acknowledges, calls the hook if there is one (`traps::HOOK`), and touches nothing else,
+# so that it may come at any instant. The hook is compiled code: what it may change is saved.
 .global tick_entry
 tick_entry:
     push rax
     inc qword ptr [{ticks}]
     mov eax, 0xfee000b0                 # the local APIC's end-of-interrupt register
     mov dword ptr [rax], 0
+    mov rax, [{hook}]
+    test rax, rax
+    jnz 1f
+    pop rax
+    iretq
+1:  push rcx
+    push rdx
+    push rsi
+    push rdi
+    push r8
+    push r9
+    push r10
+    push r11
+    push rbp
+    mov rbp, rsp
+    sub rsp, 512
+    and rsp, -64
+    fxsave64 [rsp]
+    cld
+    call rax
+    fxrstor64 [rsp]
+    mov rsp, rbp
+    pop rbp
+    pop r11
+    pop r10
+    pop r9
+    pop r8
+    pop rdi
+    pop rsi
+    pop rdx
+    pop rcx
     pop rax
     iretq
 

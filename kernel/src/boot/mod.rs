@@ -10,7 +10,9 @@ use crate::{
     arch,
     cell::StaticCell,
     cmdline::Cmdline,
-    cold, console, floor,
+    cold,
+    console::{self, log},
+    floor,
     mm::{self, PhysAddr},
     platform, time,
 };
@@ -95,6 +97,9 @@ fn start(mut info: BootInfo) -> ! {
         arch::init(); //                      from here on a fault has words
         tables::unmap_image_page(0); //       and a null pointer faults
         console::init(&info.cmdline); //      and a place to put them
+        if info.cmdline.has("avx") && !arch::cpu::enable_avx() {
+            log!(warn, "lunette.avx: this processor has no AVX");
+        }
         time::init(info.entry_tsc); //        the reference pair: costs nothing, read later
         arch::apic::init(); //                devices kept out
         platform::init();

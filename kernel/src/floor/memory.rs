@@ -1,10 +1,13 @@
-//! The Linux system calls about memory, and those on memfds.
+//! The Linux system calls about memory, and those on files that can be mapped: memfds, and parts of the
+//! payload ([`super::payload`]), which are read-only.
 //!
 //! Each answers what Linux answers: a result, or a negative errno. Where it is stricter or simpler:
 //! - writable and executable at once is EACCES (mmap, mprotect);
 //! - there is one process that never forks, so shared anonymous memory is private anonymous memory;
-//! - only memfds can be mapped; descriptors 0 to 2 answer ENODEV as a terminal does, others EBADF;
-//! - MAP_STACK and MAP_NORESERVE exempt from the commit rule (see [`crate::mm::space`]);
+//! - descriptors 0 to 2 can't be mapped: ENODEV, as a terminal answers;
+//! - MAP_STACK and MAP_NORESERVE exempt from the commit rule (see [`crate::mm::space`]), and so does
+//!   mapping a whole file of the payload: whoever loads it maps it writable (wasmtime does), and then
+//!   makes it read-only, written nowhere;
 //!   MAP_GROWSDOWN and MAP_HUGETLB are refused (EOPNOTSUPP, ENOMEM); MREMAP_DONTUNMAP is EINVAL;
 //! - addresses outside of [`ADDRESSES`](crate::mm::space::ADDRESSES), the image among them, can't be
 //!   mapped, protected or unmapped: ENOMEM or EINVAL, as Linux has it for addresses beyond user space;
@@ -30,6 +33,8 @@ pub const EMFILE: isize = 24;
 pub const EFBIG: isize = 27;
 pub const EPERM: isize = 1;
 pub const EOPNOTSUPP: isize = 95;
+
+const PROT_WRITE: u64 = 2;
 
 const MAP_SHARED: u64 = 0x01;
 const MAP_PRIVATE: u64 = 0x02;
@@ -61,21 +66,23 @@ const F_GET_SEALS: u64 = 1034;
 /// Room for brk to grow in: addresses only.
 const BRK_ROOM: u64 = 64 << 30;
 
-/// The first descriptor of a memfd, and how many there can be.
+/// The first descriptor of a file, and how many there can be.
 const FIRST_FD: u64 = 3;
 const FDS: usize = 256;
 
 #[derive(Clone, Copy)]
-struct MemFd {
+struct File {
     object: ObjectId,
     position: u64,
+    /// A memfd; else a part of the payload.
+    writable: bool,
 }
 
 struct State {
     /// Where brk's room begins (0: not used yet), and where it ends now.
     brk_start: u64,
     brk: u64,
-    fds: [Option<MemFd>; FDS],
+    fds: [Option<File>; FDS],
 }
 
 static STATE: spin::Mutex<State> = spin::Mutex::new(State { brk_start: 0, brk: 0, fds: [None; FDS] });
@@ -94,11 +101,22 @@ pub fn mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: u64, offset: u64) ->
     }
     let kind = flags & MAP_TYPE;
     let anonymous = flags & MAP_ANONYMOUS != 0;
+    let mut no_reserve = flags & (MAP_NORESERVE | MAP_STACK) != 0;
     let backing = if anonymous {
         Backing::Anonymous
     } else {
         match file(fd) {
-            Some(file) => Backing::Object { id: file.object, offset, shared: kind != MAP_PRIVATE },
+            Some(file) => {
+                let shared = kind != MAP_PRIVATE;
+                if !file.writable {
+                    if shared && prot & PROT_WRITE != 0 {
+                        return -EACCES;
+                    }
+                    let size = mm::with(|space| space.object_size(file.object));
+                    no_reserve |= offset == 0 && len >= size;
+                }
+                Backing::Object { id: file.object, offset, shared }
+            }
             None if (fd as i32 as u64) < FIRST_FD => return -ENODEV,
             None => return -EBADF,
         }
@@ -122,7 +140,6 @@ pub fn mmap(addr: u64, len: u64, prot: u64, flags: u64, fd: u64, offset: u64) ->
     } else {
         Place::Hint(addr & !(PAGE - 1))
     };
-    let no_reserve = flags & (MAP_NORESERVE | MAP_STACK) != 0;
     let mapped = mm::with(|space| space.map(place, len, prot, no_reserve, backing));
     if let Ok(at) = mapped
         && flags & MAP_POPULATE != 0
@@ -230,57 +247,69 @@ pub fn memfd_create(_name: u64, flags: u64) -> isize {
     }
     // MFD_NOEXEC_SEAL implies MFD_ALLOW_SEALING.
     let sealable = flags & (MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) != 0;
-    let mut state = STATE.lock();
-    let Some(index) = state.fds.iter().position(Option::is_none) else { return -EMFILE };
     match mm::with(|space| space.make_object(if sealable { 0 } else { SEAL_SEAL })) {
-        Ok(object) => {
-            state.fds[index] = Some(MemFd { object, position: 0 });
-            (index as u64 + FIRST_FD) as isize
-        }
+        Ok(object) => open(File { object, position: 0, writable: true }),
         Err(error) => -(error as isize),
     }
 }
 
-/// Is this descriptor a memfd? Then the calls below are the ones for it.
-pub fn owns(fd: u64) -> bool {
-    file(fd).is_some()
+/// A descriptor for a part of the payload, whose object is handed over.
+pub(super) fn open_lent(object: ObjectId) -> isize {
+    open(File { object, position: 0, writable: false })
 }
 
-/// write, 1, on a memfd.
+/// The descriptor that this file has from now on; without one it is let go.
+fn open(file: File) -> isize {
+    let mut state = STATE.lock();
+    let Some(index) = state.fds.iter().position(Option::is_none) else {
+        mm::with(|space| space.release(file.object));
+        return -EMFILE;
+    };
+    state.fds[index] = Some(file);
+    (index as u64 + FIRST_FD) as isize
+}
+
+/// How long a file is, and whether it can be written.
+pub(super) fn size(fd: u64) -> Option<(u64, bool)> {
+    let file = file(fd)?;
+    Some((mm::with(|space| space.object_size(file.object)), file.writable))
+}
+
+/// write, 1, on a file.
 pub fn write(fd: u64, buf: u64, len: u64) -> isize {
-    let Some(MemFd { object, position }) = file(fd) else { return -EBADF };
+    let Some(File { object, position, writable: true }) = file(fd) else { return -EBADF };
     let written = write_at(object, buf, len, position);
     advance(fd, written)
 }
 
-/// pwrite64, 18, on a memfd.
+/// pwrite64, 18, on a file.
 pub fn pwrite(fd: u64, buf: u64, len: u64, offset: u64) -> isize {
-    let Some(MemFd { object, .. }) = file(fd) else { return -EBADF };
+    let Some(File { object, writable: true, .. }) = file(fd) else { return -EBADF };
     if offset > i64::MAX as u64 {
         return -EINVAL;
     }
     write_at(object, buf, len, offset)
 }
 
-/// read, 0, on a memfd.
+/// read, 0, on a file.
 pub fn read(fd: u64, buf: u64, len: u64) -> isize {
-    let Some(MemFd { object, position }) = file(fd) else { return -EBADF };
+    let Some(File { object, position, .. }) = file(fd) else { return -EBADF };
     let count = read_at(object, buf, len, position);
     advance(fd, count)
 }
 
-/// pread64, 17, on a memfd.
+/// pread64, 17, on a file.
 pub fn pread(fd: u64, buf: u64, len: u64, offset: u64) -> isize {
-    let Some(MemFd { object, .. }) = file(fd) else { return -EBADF };
+    let Some(File { object, .. }) = file(fd) else { return -EBADF };
     if offset > i64::MAX as u64 {
         return -EINVAL;
     }
     read_at(object, buf, len, offset)
 }
 
-/// lseek, 8, on a memfd: from the start, the position or the end; not to data or holes.
+/// lseek, 8, on a file: from the start, the position or the end; not to data or holes.
 pub fn lseek(fd: u64, offset: i64, whence: u64) -> isize {
-    let Some(MemFd { object, position }) = file(fd) else { return -EBADF };
+    let Some(File { object, position, .. }) = file(fd) else { return -EBADF };
     let base = match whence {
         0 => 0,
         1 => position,
@@ -296,30 +325,35 @@ pub fn lseek(fd: u64, offset: i64, whence: u64) -> isize {
     }
 }
 
-/// ftruncate, 77, on a memfd.
+/// ftruncate, 77, on a file.
 pub fn ftruncate(fd: u64, size: i64) -> isize {
-    let Some(MemFd { object, .. }) = file(fd) else { return -EBADF };
+    let Some(File { object, writable, .. }) = file(fd) else { return -EBADF };
+    if !writable {
+        return -EINVAL;
+    }
     let Ok(size) = u64::try_from(size) else { return -EINVAL };
     answer(mm::with(|space| space.set_object_size(object, size)).map(|()| 0))
 }
 
-/// fcntl, 72, on a memfd: seals and flags.
+/// fcntl, 72, on a file: seals and flags.
 pub fn fcntl(fd: u64, command: u64, argument: u64) -> isize {
+    const O_RDONLY: isize = 0;
     const O_RDWR: isize = 2;
     const O_LARGEFILE: isize = 0o100000;
-    let Some(MemFd { object, .. }) = file(fd) else { return -EBADF };
+    let Some(File { object, writable, .. }) = file(fd) else { return -EBADF };
     match command {
+        F_ADD_SEALS | F_GET_SEALS if !writable => -EINVAL,
         F_ADD_SEALS => answer(mm::with(|space| space.add_seals(object, argument as u32)).map(|()| 0)),
         F_GET_SEALS => mm::with(|space| space.object_seals(object)) as isize,
         // There is no exec, so close-on-exec is as good as any answer.
         F_GETFD => 1,
         F_SETFD => 0,
-        F_GETFL => O_RDWR | O_LARGEFILE,
+        F_GETFL => O_LARGEFILE | if writable { O_RDWR } else { O_RDONLY },
         _ => -EINVAL,
     }
 }
 
-/// close, 3, on a memfd. What is mapped stays until it is unmapped.
+/// close, 3, on a file. What is mapped stays until it is unmapped.
 pub fn close(fd: u64) -> isize {
     let taken = slot(fd).and_then(|index| STATE.lock().fds[index].take());
     match taken {
@@ -337,7 +371,7 @@ fn slot(fd: u64) -> Option<usize> {
     (index < FDS).then_some(index)
 }
 
-fn file(fd: u64) -> Option<MemFd> {
+fn file(fd: u64) -> Option<File> {
     STATE.lock().fds[slot(fd)?]
 }
 
@@ -439,7 +473,8 @@ fn accessible(addr: u64, len: u64, write: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mm::{Access, arena::Arena, frames::Floor, paging::Tables};
+    use crate::floor::payload;
+    use crate::mm::{Access, PhysAddr, arena::Arena, frames::Floor, paging::Tables};
 
     const RW: u64 = 3;
     const ANON: u64 = MAP_PRIVATE | MAP_ANONYMOUS;
@@ -479,6 +514,10 @@ mod tests {
 
     fn at(pointer: &[u8]) -> u64 {
         pointer.as_ptr().expose_provenance() as u64
+    }
+
+    fn at_mut(pointer: &mut [u8]) -> u64 {
+        pointer.as_mut_ptr().expose_provenance() as u64
     }
 
     #[test]
@@ -568,7 +607,6 @@ mod tests {
         let _turn = machine();
         let before = mm::statistics().free;
         let fd = memfd_create(0, MFD_CLOEXEC | MFD_ALLOW_SEALING) as u64;
-        assert!(owns(fd));
         let image: Vec<u8> = (0..10_000u32).map(|i| i as u8).collect();
         assert_eq!(write(fd, at(&image), 10_000), 10_000);
         assert_eq!(lseek(fd, 0, 1), 10_000);
@@ -598,6 +636,108 @@ mod tests {
         assert_eq!(peek(maps[0] + 5000), image[5000], "forgotten: the image again");
         assert_eq!(munmap(room, 16 * PAGE), 0);
         assert_eq!(mm::statistics().free, before);
+    }
+
+    /// 40 pages of RAM that are nobody else's; of the last one half is used.
+    fn payload() -> &'static [u8] {
+        let arena = Box::leak(Box::new(Arena::new(40)));
+        let bytes = PhysAddr(arena.range().start).ptr::<u8>();
+        // SAFETY: the arena is never freed; its pages are looked at through this and read-only mappings.
+        unsafe {
+            for i in 0..40 * PAGE as usize {
+                bytes.add(i).write((i / 4096) as u8 ^ i as u8);
+            }
+            core::slice::from_raw_parts(bytes, (40 * PAGE - 2048) as usize)
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_payload_is_mapped_where_it_lies() {
+        let _turn = machine();
+        let payload = payload();
+        let before = mm::statistics();
+        let open = |path: &str, flags| payload::open(path.as_bytes(), flags, Some(payload));
+        for (path, flags, want) in [
+            ("/proc/self/cgroup", 0, -2),
+            ("/.lunette/payload/4096", 0, -2),
+            ("/.lunette/payload/4095-1", 0, -EINVAL),
+            ("/.lunette/payload/4096-157697", 0, -EINVAL),
+            ("/.lunette/payload/18446744073709547520-8192", 0, -EINVAL),
+            ("/.lunette/payload/4096-157696", 1, -30),
+            ("/.lunette/payload/4096-157696", 2, -30),
+            ("/.lunette/payload/4096-157696", 0o1000, -30),
+        ] {
+            assert_eq!(open(path, flags), want, "{path}");
+        }
+        assert_eq!(payload::open(b"/.lunette/payload/0-1", 0, None), -2);
+        assert_eq!(mm::statistics(), before, "what fails holds nothing");
+
+        let fd = open("/.lunette/payload/4096-157696", 0o2_000_000) as u64;
+        let mut buf = [0; 10];
+        assert_eq!(read(fd, at_mut(&mut buf), 10), 10);
+        assert_eq!(buf, payload[4096..4106]);
+        assert_eq!(pread(fd, at_mut(&mut buf), 10, 157_690), 6);
+        assert_eq!(buf[..6], payload[payload.len() - 6..]);
+        assert_eq!((lseek(fd, 0, 2), fcntl(fd, F_GETFL, 0)), (157_696, 0o100_000));
+        for (got, want) in [
+            (write(fd, at(&buf), 1), -EBADF),
+            (pwrite(fd, at(&buf), 1, 0), -EBADF),
+            (ftruncate(fd, 0), -EINVAL),
+            (fcntl(fd, F_ADD_SEALS, 1), -EINVAL),
+            (mmap(0, PAGE, RW, MAP_SHARED, fd, 0), -EACCES),
+            (mmap(0, PAGE, 7, MAP_PRIVATE, fd, 0), -EACCES),
+            (mmap(0, PAGE, 1, MAP_PRIVATE, fd, 1), -EINVAL),
+        ] {
+            assert_eq!(got, want);
+        }
+        let shared = mmap(0, PAGE, 1, MAP_SHARED, fd, 0) as u64;
+        assert_eq!(mprotect(shared, PAGE, RW), -EACCES);
+        assert_eq!(munmap(shared, PAGE), 0);
+
+        // As wasmtime loads code: all of it writable, then read-only, then the text executable.
+        let committed = mm::statistics().committed;
+        let code = mmap(0, 157_696, RW, MAP_PRIVATE, fd, 0) as u64;
+        assert_eq!(mm::statistics().committed, committed, "looking at a whole file promises no memory");
+        assert_eq!(mprotect(code, 157_696, 1), 0);
+        assert_eq!(mprotect(code + 8 * PAGE, 4 * PAGE, 5), 0);
+        assert_eq!(mprotect(code + 8 * PAGE, 4 * PAGE, 7), -EACCES);
+        let lies_at = |offset: u64| Some(PhysAddr(at(payload) + PAGE + offset));
+        let free = mm::statistics().free;
+        assert_eq!(mm::fault(code + 20 * PAGE, Access::Read), FaultOutcome::Resolved);
+        for page in 0..39 {
+            let near = (12..32).contains(&page)
+                && (code + page * PAGE) / (16 * PAGE) == (code + 20 * PAGE) / (16 * PAGE);
+            let found = mm::translate(code + page * PAGE);
+            assert_eq!(found, near.then_some(()).and(lies_at(page * PAGE)), "page {page}");
+        }
+        for page in 0..39 {
+            let access = if (8..12).contains(&page) { Access::Execute } else { Access::Read };
+            assert_eq!(mm::fault(code + page * PAGE, access), FaultOutcome::Resolved);
+            assert_eq!(mm::translate(code + page * PAGE), lies_at(page * PAGE));
+        }
+        assert!(free - mm::statistics().free <= 3, "tables only");
+        assert_eq!(mm::fault(code, Access::Write), FaultOutcome::Segv { mapped: true });
+        assert_eq!(mm::fault(code, Access::Execute), FaultOutcome::Segv { mapped: true });
+        assert_eq!(peek(code + 39 * PAGE - 1), 39 ^ 0xff, "behind the file: what lies there");
+        assert_eq!(mm::fault(code + 39 * PAGE, Access::Read), FaultOutcome::Segv { mapped: false });
+
+        // And as it maps a start image over a part of a memory. That is a promise.
+        let memory = mmap(0, 1 << 32, 0, ANON | MAP_NORESERVE, NO_FD, 0) as u64;
+        assert_eq!(mprotect(memory, 32 * PAGE, RW), 0);
+        let committed = mm::statistics().committed;
+        let image = memory + 40 * PAGE;
+        assert_eq!(mmap(image, 3 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, fd, 10 * PAGE) as u64, image);
+        assert_eq!(close(fd), 0);
+        assert_eq!(mm::statistics().committed, committed + 3);
+        assert_eq!(peek(image + PAGE), payload[12 * 4096]);
+        poke(image + PAGE, 77);
+        assert_eq!((peek(image + PAGE), payload[12 * 4096]), (77, 12), "the payload is not written");
+        assert_eq!(peek(image + PAGE + 1), payload[12 * 4096 + 1], "the rest of the page is copied");
+        assert_eq!(madvise(memory, 1 << 32, 4), 0);
+        assert_eq!(peek(image + PAGE), 12, "the file's page again");
+        assert_eq!(munmap(memory, 1 << 32), 0);
+        assert_eq!(munmap(code, 157_696), 0);
+        assert_eq!(mm::statistics(), before);
     }
 
     #[test]

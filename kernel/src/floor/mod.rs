@@ -6,6 +6,7 @@
 //! pointers are trusted as those of any function call are.
 
 pub mod memory;
+pub mod payload;
 
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod signals;
@@ -18,20 +19,21 @@ pub(crate) use dispatch::enter;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 mod dispatch {
     use core::{
+        ffi::CStr,
         slice,
         sync::atomic::{AtomicU64, Ordering::Relaxed},
     };
 
     use embedded_io::Write;
 
-    use super::{memory, signals};
+    use super::{memory, payload, signals};
     use crate::{
         arch::cpu,
+        boot,
         console::{Channel, log},
         platform, services, time,
     };
 
-    const ENOENT: isize = -2;
     const EAGAIN: isize = -11;
     const EINVAL: isize = -22;
     const ENOTTY: isize = -25;
@@ -57,8 +59,9 @@ mod dispatch {
         let (a, b, c, d, e, f) = (args.rdi, args.rsi, args.rdx, args.r10, args.r8, args.r9);
         match number {
             1 => write(a, b, c),
-            2 => ENOENT, // open: there are no files (std looks for /proc/self/cgroup)
+            2 => payload::open(path(a), b, boot::info().payload),
             3 => memory::close(a),
+            5 => payload::fstat(a, b),
             7 => 0, // poll: std asks at start whether descriptors 0 to 2 are open. They are.
             0 => memory::read(a, b, c),
             8 => memory::lseek(a, b as i64, c),
@@ -90,8 +93,10 @@ mod dispatch {
             228 => clock_gettime(a, b),
             230 => nanosleep(c, b & 1 != 0), // clock_nanosleep, TIMER_ABSTIME
             234 => kill(c),
+            262 => payload::fstatat(a, path(b), c, d),
             318 => getrandom(a, b, c),
             319 => memory::memfd_create(a, b),
+            332 => payload::statx(a, path(b), c, e),
             _ => unknown(number),
         }
     }
@@ -104,6 +109,15 @@ mod dispatch {
             log!(warn, "floor: no system call {number}: answered ENOSYS");
         }
         ENOSYS
+    }
+
+    /// A path, without its NUL; none is the empty one.
+    fn path<'a>(at: u64) -> &'a [u8] {
+        match at {
+            0 => &[],
+            // SAFETY: the caller's own C string, which lasts for the call.
+            _ => unsafe { CStr::from_ptr(core::ptr::with_exposed_provenance(at as usize)) }.to_bytes(),
+        }
     }
 
     fn write(fd: u64, buf: u64, len: u64) -> isize {

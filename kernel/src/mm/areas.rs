@@ -7,7 +7,7 @@
 //!
 //! Addresses are handed out lowest first, so they are reused soon and page tables stay few.
 
-use core::ops::Range;
+use core::{cmp::Ordering, ops::Range};
 
 use super::{
     frames::Frames,
@@ -247,6 +247,53 @@ impl Areas {
         let found = self.find(start).filter(|area| area.start == start)?;
         self.root = self.remove_below(self.root, start);
         Some(found)
+    }
+
+    /// Takes out all areas that start in the range, in order, and calls `gone` for each.
+    pub(crate) fn remove_all(&mut self, range: Range<u64>, gone: &mut impl FnMut(Area)) {
+        if let Some(only) = self.find(range.start).filter(|area| (area.start..area.end) == range) {
+            self.root = self.remove_below(self.root, only.start);
+            return gone(only);
+        }
+        let (below, rest) = self.split(self.root, range.start);
+        let (middle, above) = self.split(rest, range.end);
+        self.root = self.merge(below, above);
+        self.remove_tree(middle, gone);
+    }
+
+    fn remove_tree(&mut self, at: u32, gone: &mut impl FnMut(Area)) {
+        if at == 0 {
+            return;
+        }
+        let &Node { left, right, .. } = self.node(at);
+        self.remove_tree(left, gone);
+        gone(self.area(at));
+        self.nodes.remove(at);
+        self.remove_tree(right, gone);
+    }
+
+    /// Changes the protection of the area that starts here, if it then joins no neighbour; else nothing.
+    pub(crate) fn set_prot_alone(&mut self, start: u64, prot: Prot) -> bool {
+        let Some(area) = self.find(start).filter(|area| area.start == start) else { return false };
+        let new = Area { prot, ..area };
+        if self.find(new.end).is_some_and(|after| new.continues_in(&after))
+            || self.find(start.wrapping_sub(1)).is_some_and(|before| before.continues_in(&new))
+        {
+            return false;
+        }
+        let mut at = self.root;
+        while at != 0 {
+            let node = self.nodes.get_mut(at);
+            match start.cmp(&node.start) {
+                Ordering::Less => at = node.left,
+                Ordering::Greater => at = node.right,
+                Ordering::Equal => {
+                    node.prot = prot;
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Makes `at` a border between areas. Room for one must have been reserved. If it split one, the

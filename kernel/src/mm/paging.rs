@@ -24,6 +24,8 @@ pub const WRITE_THROUGH: u64 = 1 << 3;
 pub const CACHE_DISABLE: u64 = 1 << 4;
 const LARGE: u64 = 1 << 7;
 /// The frame is a memory object's: not freed with the page, and never written through a private mapping.
+/// (The payload's frames, lent to objects, are writable in the identity map all the same: that is the
+/// kernel's alone.)
 pub const BORROWED: u64 = 1 << 9;
 /// Not present, but the frame stays (the page was made inaccessible after it was used).
 pub const KEPT: u64 = 1 << 10;
@@ -191,6 +193,22 @@ impl Tables {
         self.find_or_make_at(addr, 1, frames)
     }
 
+    /// Writes `leaf` of each address in the range, which lies in one table, where no leaf is in use yet.
+    /// `false`, and nothing made, if frames run out.
+    #[must_use]
+    pub fn fill(&mut self, range: Range<u64>, frames: &mut Frames, leaf: impl Fn(u64) -> u64) -> bool {
+        debug_assert!(range.start < range.end && range.start / LARGE_PAGE == (range.end - 1) / LARGE_PAGE);
+        let Some(first) = self.find_or_make(range.start, frames) else { return false };
+        for (index, addr) in range.step_by(PAGE as usize).enumerate() {
+            // In the same table by the caller's word, so still within its frame.
+            let slot = Slot { entry: first.entry.wrapping_add(index), parent: first.parent };
+            if slot.get() == 0 {
+                slot.set(leaf(addr));
+            }
+        }
+        true
+    }
+
     /// Calls `visit` for each leaf in the range that is in use; what it returns is written back. Tables
     /// that become empty are freed. The range is page-aligned and below 2^47.
     pub fn update(
@@ -201,7 +219,7 @@ impl Tables {
         visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
     ) {
         if range.start < range.end {
-            update_table(self.root, 4, range, frames, tlb, visit);
+            update_table(self.root, 4, range, u64::MAX, frames, tlb, visit);
         }
     }
 
@@ -364,25 +382,55 @@ fn entry_ptr(table: PhysAddr, level: u32, addr: u64) -> *mut u64 {
     table.ptr::<u64>().wrapping_add((addr >> shift(level)) as usize & 511)
 }
 
-/// How many of the table's entries came (+) or went (-).
+/// The next of the table's entries up to `last` that is in use. Most are not, and this looks at a lot of them: so
+/// eight at a time, in words that no compiler has to unroll.
+#[inline]
+fn next_in_use(table: PhysAddr, mut index: usize, last: usize) -> Option<usize> {
+    let entries = table.ptr::<u64>();
+    while index <= last {
+        // SAFETY: `last` is at most 511, so all of this is within the table, which is live (see `entry_ptr`).
+        unsafe {
+            if entries.add(index).read() != 0 {
+                return Some(index);
+            }
+            index += 1;
+            while index + 7 <= last {
+                let [a, b, c, d, e, f, g, h] = entries.add(index).cast::<[u64; 8]>().read();
+                if a | b | c | d | e | f | g | h != 0 {
+                    break;
+                }
+                index += 8;
+            }
+        }
+    }
+    None
+}
+
+/// How many of the table's entries went. `in_use`: at most so many there are.
 fn update_table(
     table: PhysAddr,
     level: u32,
     range: Range<u64>,
+    mut in_use: u64,
     frames: &mut Frames,
     tlb: &mut impl Tlb,
     visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
 ) -> u64 {
     let span = 1u64 << shift(level);
-    let mut at = range.start;
+    let start = range.start & !(512 * span - 1);
+    let last = ((range.end - 1 - start) >> shift(level)) as usize;
+    let mut index = ((range.start - start) >> shift(level)) as usize;
     let mut gone = 0;
-    while at < range.end {
-        let next = ((at | (span - 1)) + 1).min(range.end);
+    while in_use > 0
+        && let Some(found) = next_in_use(table, index, last)
+    {
+        index = found + 1;
+        in_use -= 1;
+        let at = (start + found as u64 * span).max(range.start);
         let slot = entry_ptr(table, level, at);
         // SAFETY: see `entry_ptr`; `table` is live: it is freed by its parent's turn at the earliest.
         let entry = unsafe { slot.read() };
-        if entry == 0 || (level > 1 && entry & LARGE != 0) {
-            at = next;
+        if level > 1 && entry & LARGE != 0 {
             continue;
         }
         let new = if level == 1 {
@@ -393,7 +441,8 @@ fn update_table(
             new
         } else {
             let child = frame_of(entry);
-            let gone = update_table(child, level - 1, at..next, frames, tlb, visit);
+            let part = at..((at | (span - 1)) + 1).min(range.end);
+            let gone = update_table(child, level - 1, part, (entry & COUNT) / COUNT_ONE, frames, tlb, visit);
             let new = entry - gone * COUNT_ONE;
             if new & COUNT == 0 {
                 // The CPU may have cached the way through this table.
@@ -410,7 +459,6 @@ fn update_table(
             unsafe { slot.write(new) };
         }
         gone += u64::from(new == 0);
-        at = next;
     }
     gone
 }

@@ -126,7 +126,7 @@ impl<T: Copy> Slab<T> {
         self.free_count += 1;
     }
 
-    #[inline]
+    #[inline(always)]
     fn slot(&self, id: u32) -> *mut T {
         let index = id - 1;
         assert!(index / Self::PER_CHUNK < self.chunks, "slab: no such record");

@@ -32,6 +32,9 @@ pub const ADDRESSES: Range<u64> = 0x0100_0000_0000..0x7f00_0000_0000;
 
 pub use super::object::MAX_SIZE;
 
+/// Bytes that one fault maps where nothing has to be copied or cleared: 16 pages.
+const FAULT_AROUND: u64 = 16 * PAGE;
+
 /// Linux's F_SEAL_ bits.
 pub const SEAL_SEAL: u32 = 1;
 pub const SEAL_SHRINK: u32 = 2;
@@ -307,13 +310,15 @@ impl<T: Tlb> Space<T> {
                 // Has it already, or was joined to what was just changed: its leaves are right.
                 continue;
             }
-            self.take_out(area.start);
             let private = area.flags & SHARED == 0;
             self.tables.update(area.start..area.end, &mut self.frames, &mut self.tlb, &mut |_, _, entry| {
                 let borrowed = entry & BORROWED != 0;
                 paging::leaf(paging::frame_of(entry), prot, borrowed, borrowed && private)
             });
-            self.put_back(Area { prot, ..area });
+            if !self.areas.set_prot_alone(area.start, prot) {
+                self.take_out(area.start);
+                self.put_back(Area { prot, ..area });
+            }
         }
         Ok(())
     }
@@ -444,6 +449,10 @@ impl<T: Tlb> Space<T> {
                 if private && access == Access::Write {
                     object.page(number)
                 } else {
+                    if object.is_lent() && !area.prot.writable() {
+                        let object = *object;
+                        return self.fault_around(page, &area, &object);
+                    }
                     let Some(frame) = object.page_or_make(number, &mut self.frames) else {
                         return FaultOutcome::OutOfMemory;
                     };
@@ -470,6 +479,22 @@ impl<T: Tlb> Space<T> {
             unsafe { self.frames.give(frame) };
         }
         outcome
+    }
+
+    /// Maps the page of a lent object and those near to it: what is only read, or executed, is mostly read
+    /// in a row, and nothing of it needs a frame. (Not where pages may be written: they would only fault again.)
+    fn fault_around(&mut self, page: u64, area: &Area, object: &Object) -> FaultOutcome {
+        let start = (page & !(FAULT_AROUND - 1)).max(area.start);
+        let pages = object.size.div_ceil(PAGE).saturating_sub(area.offset.into());
+        let end = (start & !(FAULT_AROUND - 1)).saturating_add(FAULT_AROUND);
+        let end = end.min(area.end).min(area.start.saturating_add(pages * PAGE));
+        let private = area.flags & SHARED == 0;
+        let done = self.tables.fill(start..end, &mut self.frames, |addr| {
+            // Within the object, by the range's end.
+            let frame = object.page(area.object_page(addr));
+            frame.map_or(0, |frame| paging::leaf(frame, area.prot, true, private))
+        });
+        if done { FaultOutcome::Resolved } else { FaultOutcome::OutOfMemory }
     }
 
     /// Is there no hole in the range?
@@ -514,14 +539,28 @@ impl<T: Tlb> Space<T> {
         }
     }
 
+    /// An object that is `size` bytes of RAM from `start`, as they are, never to be written through it or
+    /// freed with it; held by its maker until [`Self::release`]. What its last page holds behind `size` can
+    /// be seen where it is mapped.
+    ///
+    /// # Safety
+    /// `start` begins a frame. The RAM is mapped at its own address, not among the frames of this space, and
+    /// nobody writes to it for as long as the object or a mapping of it lives.
+    pub unsafe fn lend_object(&mut self, start: PhysAddr, size: u64) -> Result<ObjectId, Error> {
+        if !start.0.is_multiple_of(PAGE) || size > MAX_SIZE {
+            return Err(Error::Inval);
+        }
+        if !self.objects.reserve(1, &mut self.frames) {
+            self.objects.trim(&mut self.frames);
+            return Err(Error::NoMem);
+        }
+        let seals = SEAL_SEAL | SEAL_SHRINK | SEAL_GROW | SEAL_WRITE;
+        Ok(ObjectId(self.objects.insert(Object::lend(start, size, seals))))
+    }
+
     /// Lets go of an object; it goes with the last area that maps it.
     pub fn release(&mut self, id: ObjectId) {
-        let object = self.objects.get_mut(id.0);
-        object.refs -= 1;
-        if object.refs == 0 {
-            self.objects.remove(id.0).free(&mut self.frames);
-            self.objects.trim(&mut self.frames);
-        }
+        release(&mut self.objects, id.0, &mut self.frames);
     }
 
     pub fn object_size(&self, id: ObjectId) -> u64 {
@@ -635,16 +674,29 @@ impl<T: Tlb> Space<T> {
     /// Removes all areas of a range with their pages. Room for two must have been reserved.
     fn clear_out(&mut self, range: Range<u64>) {
         self.carve(range.clone());
-        while let Some(area) = self.areas.next(range.start).filter(|area| area.start < range.end) {
-            self.drop_pages(&area);
-            self.areas.remove(area.start);
+        // One walk over the tables for all areas: most of them are reservations that have no pages.
+        let (areas, mut here, mut kept) = (&self.areas, None::<Area>, 0);
+        self.tables.update(range.clone(), &mut self.frames, &mut self.tlb, &mut |frames, addr, entry| {
+            if here.is_none_or(|area| addr >= area.end) {
+                here = areas.find(addr);
+            }
+            if entry & BORROWED == 0 {
+                // SAFETY: as in `drop_pages`.
+                unsafe { frames.give(paging::frame_of(entry)) };
+                kept += u64::from(here.is_some_and(|area| area.charged()));
+            }
+            0
+        });
+        self.resident -= kept;
+        let (committed, objects, frames) = (&mut self.committed, &mut self.objects, &mut self.frames);
+        self.areas.remove_all(range, &mut |area| {
             if area.charged() {
-                self.committed -= area.pages();
+                *committed -= area.pages();
             }
             if area.object != 0 {
-                self.release(ObjectId(area.object));
+                release(objects, area.object, frames);
             }
-        }
+        });
     }
 
     /// Adds an area; it holds its object.
@@ -699,6 +751,16 @@ impl<T: Tlb> Space<T> {
             self.tlb.page(page);
         }
         FaultOutcome::Resolved
+    }
+}
+
+/// Lets go of an object: of its frames too, if that was the last.
+fn release(objects: &mut Objects, object: u32, frames: &mut Frames) {
+    let held = objects.get_mut(object);
+    held.refs -= 1;
+    if held.refs == 0 {
+        objects.remove(object).free(frames);
+        objects.trim(frames);
     }
 }
 

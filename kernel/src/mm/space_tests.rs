@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, collections::HashMap, println, vec::Vec};
 
 use super::{
+    PhysAddr,
     arena::Arena,
     frames::{Floor, Frames},
     object::ObjectId,
@@ -159,7 +160,7 @@ fn run(seed: u64, operations: u64) {
     let at_first = space.frames.free();
     let random = &mut Random(seed);
     let mut model = Model { pages: BTreeMap::new(), objects: HashMap::new(), sizes: HashMap::new() };
-    let objects: Vec<ObjectId> = (0..3)
+    let mut objects: Vec<ObjectId> = (0..3)
         .map(|_| {
             let id = space.make_object(0).unwrap();
             space.set_object_size(id, 40 * PAGE).unwrap();
@@ -167,6 +168,28 @@ fn run(seed: u64, operations: u64) {
             id
         })
         .collect();
+    // The last is lent: it can be neither written nor cut, and must come out of all this as it went in.
+    let payload = Arena::new(40);
+    let word_of = |page: u64| PhysAddr(payload.range().start + page * PAGE).ptr::<u64>();
+    // SAFETY: the arena outlives the space's use of it, and nothing but these lines writes to it.
+    let lent = unsafe {
+        (0..40).for_each(|page| word_of(page).write(1000 + page));
+        space.lend_object(PhysAddr(payload.range().start), 40 * PAGE - 1).unwrap()
+    };
+    assert_eq!(space.set_object_size(lent, 0), Err(Error::Perm));
+    assert_eq!(
+        space.map(
+            Place::Any,
+            PAGE,
+            Prot::READ_WRITE,
+            true,
+            Backing::Object { id: lent, offset: 0, shared: true }
+        ),
+        Err(Error::Perm)
+    );
+    model.sizes.insert(lent.0, 40 * PAGE - 1);
+    model.objects.extend((0..40).map(|page| ((lent.0, page), 1000 + page)));
+    objects.push(lent);
     for step in 0..operations {
         let len = if random.below(40) == 0 { 512 + random.below(700) } else { 1 + random.below(20) };
         let start = BASE + random.below(1400);
@@ -179,8 +202,10 @@ fn run(seed: u64, operations: u64) {
             0..=2 => {
                 let prot = PROTS[random.below(4) as usize];
                 let no_reserve = random.below(5) == 0;
-                let object = (random.below(3) == 0)
-                    .then(|| (objects[random.below(3) as usize], random.below(30), random.below(2) == 0));
+                let object = (random.below(3) == 0).then(|| {
+                    let id = objects[random.below(4) as usize];
+                    (id, random.below(30), id != lent && random.below(2) == 0)
+                });
                 let place = match random.below(5) {
                     0 => Place::Any,
                     1 => Place::Aligned(PAGE << random.below(10)),
@@ -354,6 +379,9 @@ fn run(seed: u64, operations: u64) {
     for id in objects {
         space.release(id);
     }
+    // SAFETY: as above.
+    let as_it_was = (0..40).all(|page| unsafe { word_of(page).read() } == 1000 + page);
+    assert!(as_it_was, "the lent memory was written");
     let end = space.statistics();
     assert_eq!((end.committed, end.resident, end.areas, end.objects), (0, 0, 0, 0));
     assert_eq!(end.free, at_first, "every frame is back, tables and nodes included");
@@ -402,7 +430,7 @@ fn story(space: &mut Space<Counted>) -> Vec<bool> {
 }
 
 impl Space<Counted> {
-    fn translate_for_test(&mut self, addr: u64) -> Option<super::PhysAddr> {
+    fn translate_for_test(&mut self, addr: u64) -> Option<PhysAddr> {
         self.tables().0.translate(addr)
     }
 }

@@ -52,6 +52,9 @@ mod machine {
 
     static STATE: StaticCell<State> =
         StaticCell::new(State { source: Source::Unknown, scale: Scale::new(0, 0, 1_000_000_000), last: 0 });
+    /// More often than this a hypervisor would do little else.
+    const SHORTEST_TICK: u64 = 50_000;
+
     static ENTRY: AtomicU64 = AtomicU64::new(0);
 
     /// Takes the reference pair. # Safety: once, at boot.
@@ -150,6 +153,23 @@ mod machine {
                     crate::arch::apic::halt(Some(until - now));
                 }
             }
+        }
+    }
+
+    /// Calls `hook` every `period` nanoseconds from now on, as long as the processor runs: what preempts native code
+    /// (an engine's epoch goes up). `None` ends it. There is one hook; nothing ticks without one, and an idle machine
+    /// does not tick at all.
+    ///
+    /// `hook` runs in the middle of anything, the memory layer and the allocator included, on a stack of 16 KiB, and
+    /// must come back soon: it may count, set atomics, and nothing else. No allocation, no lock, no panic, no floor call,
+    /// no memory that has never been touched; no AVX. When the processor was busy elsewhere for longer than a period, ticks are
+    /// lost, not made up for.
+    pub fn on_tick(period: u64, hook: Option<extern "C" fn()>) {
+        use crate::arch::{apic, traps};
+        apic::stop_tick();
+        traps::set_tick_hook(hook);
+        if hook.is_some() {
+            apic::start_tick(period.max(SHORTEST_TICK));
         }
     }
 

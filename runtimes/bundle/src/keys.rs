@@ -8,7 +8,7 @@ use lunette_hostcalls::{
 };
 use toml::de::{DeTable, DeValue};
 
-use crate::{Error, GuestSpec, Manifest, MountSpec, parse_duration, parse_size, tar};
+use crate::{Engine, Error, GuestSpec, Http, Manifest, MountSpec, Route, parse_duration, parse_size, tar};
 
 type Value<'d> = toml::Spanned<DeValue<'d>>;
 
@@ -142,9 +142,10 @@ impl<'d> Walk<'d> {
         Some(array.iter().filter_map(|value| self.text(&name, value)).collect())
     }
 
-    /// `name`, `main` and `args`: the same keys in `[app]` and in each `[[guest]]`, whose table is `at` this byte.
+    /// `name`, `main`, `engine` and `args`: the same keys in `[app]` and in each `[[guest]]`, whose table is `at` this byte.
     pub(crate) fn program(&mut self, table: &DeTable<'d>, section: &str, at: usize) -> GuestSpec {
         let mut guest = GuestSpec {
+            engine: self.engine(table, section).unwrap_or_default(),
             args: self.strings(table, section, "args").unwrap_or_default(),
             ..GuestSpec::default()
         };
@@ -170,7 +171,22 @@ impl<'d> Walk<'d> {
         guest
     }
 
-    /// What a guest is given: `env`, `resources`, `mount` and `network`, in the document or in a `[[guest]]`.
+    pub(crate) fn engine(&mut self, table: &DeTable<'d>, section: &str) -> Option<Engine> {
+        let (name, at) = self.string(table, section, "engine")?;
+        let engine = Engine::from_name(&name);
+        if engine.is_none() {
+            let what = format!("`{section}engine`: there is no engine {name:?}");
+            let known = Engine::ALL.map(Engine::name);
+            let help = match nearest(&name, &known) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("known: {}", known.join(", ")),
+            };
+            self.complain(what, at, help);
+        }
+        engine
+    }
+
+    /// What a guest is given: `env`, `resources`, `mount`, `network` and `http`, in the document or in a `[[guest]]`.
     pub(crate) fn world(&mut self, table: &DeTable<'d>, section: &str, guest: &mut GuestSpec) {
         guest.env = self.env(table, section);
         if let Some(resources) = self.table(table, section, "resources") {
@@ -189,6 +205,85 @@ impl<'d> Walk<'d> {
         }
         guest.mounts = self.mounts(table, section);
         guest.grants = self.grants(table, section);
+        guest.http = Http::read(self, table, section, false);
+    }
+
+    /// The `[[route]]` tables, once the guests are known.
+    pub(crate) fn routes(&mut self, table: &DeTable<'d>, manifest: &mut Manifest) {
+        let Some(value) = table.get("route") else { return };
+        let DeValue::Array(array) = value.get_ref() else {
+            return self.wrong("route", "an array of tables, [[route]]", value);
+        };
+        for value in array.iter() {
+            let at = value.span().start;
+            if manifest.routes.len() == MAX_ROUTES {
+                let what = format!("there are more than {MAX_ROUTES} [[route]] tables");
+                self.complain(what, at, "let a guest tell its requests apart itself");
+                break;
+            }
+            let DeValue::Table(table) = value.get_ref() else {
+                self.wrong("route", "an array of tables, [[route]]", value);
+                continue;
+            };
+            if let Some(route) = self.route(table, at, manifest) {
+                if manifest
+                    .routes
+                    .iter()
+                    .any(|other| (&other.host, &other.path) == (&route.host, &route.path))
+                {
+                    let what = format!("there is another [[route]] for {}{}", route.host, route.path);
+                    self.complain(what, at, "a request goes to one guest: keep one of them");
+                }
+                manifest.routes.push(route);
+            }
+        }
+    }
+
+    fn route(&mut self, table: &DeTable<'d>, at: usize, manifest: &Manifest) -> Option<Route> {
+        self.only(table, "route", &["host", "path", "guest"]);
+        let host = match self.string(table, "route.", "host") {
+            Some((text, at)) => match text.parse() {
+                Ok(host) => host,
+                Err(Fault { .. }) => {
+                    let help = "write a name, \"www.example.org\", or all below one, \"*.example.org\"";
+                    self.complain(format!("`route.host`: {text:?} is no name of a host"), at, help);
+                    return None;
+                }
+            },
+            None => Name::Any,
+        };
+        let path = match self.string(table, "route.", "path") {
+            Some((path, at)) => {
+                if let Some(fault) = Route::path_fault(&path) {
+                    let help = "write a path, \"/status\", or one with all below it, \"/api/...\"";
+                    self.complain(format!("`route.path`: {path:?} {fault}"), at, help);
+                }
+                path
+            }
+            None => "/...".into(),
+        };
+        let names: Vec<_> =
+            std::iter::once(&manifest.app).chain(&manifest.guests).map(|guest| guest.name.as_str()).collect();
+        match self.string(table, "route.", "guest") {
+            Some((guest, _)) if names.contains(&&*guest) => Some(Route { host, path, guest }),
+            Some((guest, at)) => {
+                let help = match nearest(&guest, &names) {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None => format!("there are: {}", names.join(", ")),
+                };
+                self.complain(format!("`route.guest`: there is no guest {guest:?}"), at, help);
+                None
+            }
+            None if table.contains_key("guest") => None,
+            None => {
+                self.complain(
+                    "a [[route]] has no `guest`".into(),
+                    at,
+                    "say who handles it: `guest = \"api\"`",
+                );
+                None
+            }
+        }
     }
 
     /// The `[[guest]]` tables.
@@ -210,7 +305,7 @@ impl<'d> Walk<'d> {
             self.only(
                 table,
                 "guest",
-                &["name", "main", "args", "env", "resources", "lua", "mount", "network"],
+                &["name", "main", "engine", "args", "env", "resources", "lua", "mount", "network", "http"],
             );
             let mut guest = self.program(table, "guest.", value.span().start);
             let at = table.get("name").unwrap_or(value).span().start;
@@ -432,6 +527,8 @@ impl<'d> Walk<'d> {
 
 /// How many guests there can be beside the app: no two may have the same name, and each is compared with each.
 const MAX_GUESTS: usize = 64;
+/// How many routes there can be: each request is compared with each, and each route with each.
+const MAX_ROUTES: usize = 256;
 /// How many grants a list can have: each is compared with each, and all with whatever a guest asks for.
 const MAX_GRANTS: usize = 256;
 

@@ -17,6 +17,7 @@
 //! | `app.main` | string | *required* | what to start: a file of the bundle, a module or, with a name that ends in `.lua`, a script |
 //! | `app.name` | string | `main` without folder and ending | what messages call the app |
 //! | `app.version` | string | none | for people; nothing reads it |
+//! | `app.engine` | string | `"auto"` | what executes WebAssembly: `"wasmi"` interprets, `"wasmtime"` runs native code, which `lunette build --aot` makes; `"auto"` is native code where there is some that fits |
 //! | `app.args` | strings | `[]` | arguments after the program's name; those of `lunette run` replace them |
 //! | `env.NAME` | string | none | environment variables; `-e` adds to them and wins |
 //! | `resources.memory` | size | what the host has | cap on the guest's linear memories; on a script's state |
@@ -30,10 +31,17 @@
 //! | `network.listen` | strings | `[]` | what it may listen on: `"80"`, `"127.0.0.1:8080"`, `"53/udp"` |
 //! | `network.connect` | strings | `[]` | whom it may connect to: `"db:5432"`, `"10.0.0.0/8:*"`, `"*:443"` |
 //! | `network.resolve` | strings | `[]` | whose addresses it may ask for: `"*.example.org"` |
+//! | `http.tls` | table | none: plain HTTP | `cert` and `key`: files of the bundle in PEM, for a guest that handles requests |
+//! | `http.max-requests` | number > 0 | as the server sees fit | how many requests it may be at work on at once; beyond them the answer is 503 |
+//! | `http.reuse` | number > 0 | 1 | how many requests one instance may serve; by 1 each has a fresh one, which no other has touched |
+//! | `http.limits.memory`, `.time`, `.fuel` | size, duration, number > 0 | those of `resources` | what one request may use up |
+//! | `route.guest` | string | *required* | who handles these requests: the name of a guest beside the app, or of the app |
+//! | `route.host` | string | `"*"` | the host that is asked: a name, `"*.example.org"`, or any |
+//! | `route.path` | string | `"/..."` | the path that is asked for; `"/api/..."` is `/api` and all below it |
 //! | `guest.name` | string | *required* | another guest beside the app, in the same VM; no two have the same name |
 //! | `guest.main` | string | *required* | its module or script: a file of the bundle |
 //! | `lua.bytecode` | boolean | `false` | may the script, and what it loads, be bytecode? Lua checks none of it, so a run has to allow it, too |
-//! | `guest.args`, `guest.env`, `guest.resources`, `guest.lua`, `guest.network`, `guest.mount` | | | for this guest what `app.args`, `env`, `resources`, `lua`, `network` and `mount` are for the app |
+//! | `guest.engine`, `guest.args`, `guest.env`, `guest.resources`, `guest.lua`, `guest.network`, `guest.http`, `guest.mount` | | | for this guest what `app.engine`, `app.args`, `env`, `resources`, `lua`, `network`, `http` and `mount` are for the app |
 //!
 //! Sizes are strings such as `"64MiB"` (all units are powers of 1024) or numbers of bytes; durations are
 //! strings such as `"30s"`, `"500ms"`, `"2m"`. Any other key is an error. Every guest has the bundle's
@@ -51,15 +59,31 @@
 //! listen = ["9100"]
 //! ```
 //!
-//! `launch.toml` is written by the CLI and not by people. It has `args`, `memory`, `timeout`, `fuel`,
-//! `[env]`, `[network]` and `[[mount]]`, with the same meanings, for the app; `bytecode`, if this run allows it;
+//! Of several that handle requests, those that a `[[route]]` leads to are served by the app's listener, each in its own world,
+//! with its own grants and limits; TLS is the app's. The route that says most is taken (`Routes` has the rule), and what no
+//! route fits goes to the app:
+//!
+//! ```toml
+//! [[guest]]
+//! name = "api"
+//! main = "api.wasm"
+//! [guest.network]
+//! connect = ["db:5432"]
+//!
+//! [[route]]
+//! path = "/api/..."
+//! guest = "api"
+//! ```
+//!
+//! `launch.toml` is written by the CLI and not by people. It has `args`, `engine`, `memory`, `timeout`, `fuel`,
+//! `[env]`, `[network]`, `[http]` and `[[mount]]`, with the same meanings, for the app; `bytecode`, if this run allows it;
 //! `watch`, if new versions of the app may come while it runs; `repl`, if a person talks to it on standard input.
 
 use std::time::Duration;
 
 use lunette_hostcalls::Grants;
 
-use crate::{Error, keys::Walk, tar};
+use crate::{Engine, Error, Http, Route, keys::Walk, tar};
 
 /// A manifest, read and checked as far as it goes without the bundle around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +93,7 @@ pub struct Manifest {
     pub app: GuestSpec,
     /// Those beside it.
     pub guests: Vec<GuestSpec>,
+    pub routes: Vec<Route>,
 }
 
 /// A program, and what it wants of the world.
@@ -77,6 +102,7 @@ pub struct GuestSpec {
     pub name: String,
     /// A path in the bundle.
     pub main: String,
+    pub engine: Engine,
     pub args: Vec<String>,
     pub env: Vec<(String, String)>,
     pub memory: Option<u64>,
@@ -87,6 +113,7 @@ pub struct GuestSpec {
     pub bytecode: bool,
     pub mounts: Vec<MountSpec>,
     pub grants: Grants,
+    pub http: Http,
 }
 
 /// A directory that the guest is given beside `/` and `/tmp`.
@@ -106,6 +133,8 @@ pub struct MountSpec {
 pub struct Launch {
     /// Take the place of the manifest's arguments.
     pub args: Option<Vec<String>>,
+    /// As with the other settings, the manifest's unless it is said.
+    pub engine: Option<Engine>,
     /// Added to the manifest's; the same name takes its place.
     pub env: Vec<(String, String)>,
     pub memory: Option<u64>,
@@ -115,6 +144,7 @@ pub struct Launch {
     pub mounts: Vec<MountSpec>,
     /// Added to the manifest's.
     pub grants: Grants,
+    pub http: Http,
     /// Guests that need bytecode may have it.
     pub bytecode: bool,
     /// New versions of the app may come while it runs.
@@ -143,10 +173,14 @@ impl Manifest {
         if !walk.errors.is_empty() {
             return Err(walk.errors);
         }
-        walk.only(&table, "", &["app", "env", "resources", "lua", "mount", "network", "guest"]);
+        walk.only(
+            &table,
+            "",
+            &["app", "env", "resources", "lua", "mount", "network", "http", "guest", "route"],
+        );
         let mut manifest = Self::default();
         if let Some(app) = walk.table(&table, "", "app") {
-            walk.only(app, "app", &["name", "version", "main", "args"]);
+            walk.only(app, "app", &["name", "version", "main", "engine", "args"]);
             manifest.version = walk.string(app, "app.", "version").map(|(version, _)| version);
             manifest.app = walk.program(app, "app.", 0);
             if !app.contains_key("name") {
@@ -158,6 +192,7 @@ impl Manifest {
         }
         walk.world(&table, "", &mut manifest.app);
         walk.guests(&table, &mut manifest);
+        walk.routes(&table, &mut manifest);
         if walk.errors.is_empty() { Ok(manifest) } else { Err(walk.errors) }
     }
 }
@@ -167,17 +202,21 @@ impl Launch {
     pub fn parse(text: &str) -> Result<Self, Error> {
         let (mut walk, table) = Walk::new(tar::LAUNCH, text);
         if walk.errors.is_empty() {
-            let known =
-                ["args", "env", "memory", "timeout", "fuel", "mount", "network", "bytecode", "watch", "repl"];
+            let known = [
+                "args", "engine", "env", "memory", "timeout", "fuel", "mount", "network", "http", "bytecode",
+                "watch", "repl",
+            ];
             walk.only(&table, "", &known);
             let launch = Self {
                 args: walk.strings(&table, "", "args"),
+                engine: walk.engine(&table, ""),
                 env: walk.env(&table, ""),
                 memory: walk.size(&table, "", "memory"),
                 timeout: walk.duration(&table, "", "timeout"),
                 fuel: walk.count(&table, "", "fuel"),
                 mounts: walk.mounts(&table, ""),
                 grants: walk.grants(&table, ""),
+                http: Http::read(&mut walk, &table, "", true),
                 bytecode: walk.boolean(&table, "", "bytecode").unwrap_or(false),
                 watch: walk.boolean(&table, "", "watch").unwrap_or(false),
                 repl: walk.boolean(&table, "", "repl").unwrap_or(false),
@@ -206,11 +245,14 @@ fn stem(main: &str) -> &str {
 
 #[cfg(feature = "write")]
 mod write {
-    use std::fmt::{Display, Write as _};
+    use std::{
+        fmt::{Display, Write as _},
+        time::Duration,
+    };
 
     use lunette_hostcalls::Grants;
 
-    use super::{GuestSpec, Launch, Manifest, MountSpec};
+    use super::{Engine, GuestSpec, Http, Launch, Manifest, MountSpec};
 
     impl Manifest {
         /// As the text of a `lunette.toml`. [`Manifest::parse`] reads it back.
@@ -224,6 +266,12 @@ mod write {
                 out += "\n[[guest]]\n";
                 guest(&mut out, "guest.", spec);
             }
+            for route in &self.routes {
+                out += "\n[[route]]\n";
+                line(&mut out, "host", &quote(&route.host.to_string()));
+                line(&mut out, "path", &quote(&route.path));
+                line(&mut out, "guest", &quote(&route.guest));
+            }
             out
         }
     }
@@ -235,15 +283,12 @@ mod write {
             if let Some(args) = &self.args {
                 line(&mut out, "args", &array(args));
             }
-            if let Some(memory) = self.memory {
-                line(&mut out, "memory", &memory.to_string());
+            if let Some(engine) = self.engine {
+                line(&mut out, "engine", &quote(engine.name()));
             }
-            if let Some(timeout) = self.timeout {
-                line(&mut out, "timeout", &quote(&format!("{}ns", timeout.as_nanos())));
-            }
-            if let Some(fuel) = self.fuel {
-                line(&mut out, "fuel", &fuel.to_string());
-            }
+            number(&mut out, "memory", self.memory);
+            duration(&mut out, "timeout", self.timeout);
+            number(&mut out, "fuel", self.fuel);
             for (key, set) in [("bytecode", self.bytecode), ("watch", self.watch), ("repl", self.repl)] {
                 if set {
                     line(&mut out, key, "true");
@@ -251,6 +296,7 @@ mod write {
             }
             env(&mut out, "", &self.env);
             grants(&mut out, "", &self.grants);
+            http(&mut out, "", &self.http);
             mounts(&mut out, "", &self.mounts);
             out
         }
@@ -260,23 +306,18 @@ mod write {
     fn guest(out: &mut String, section: &str, spec: &GuestSpec) {
         line(out, "name", &quote(&spec.name));
         line(out, "main", &quote(&spec.main));
+        if spec.engine != Engine::Auto {
+            line(out, "engine", &quote(spec.engine.name()));
+        }
         if !spec.args.is_empty() {
             line(out, "args", &array(&spec.args));
         }
         env(out, section, &spec.env);
         let mut resources = String::new();
-        if let Some(memory) = spec.memory {
-            line(&mut resources, "memory", &memory.to_string());
-        }
-        if let Some(timeout) = spec.timeout {
-            line(&mut resources, "timeout", &quote(&format!("{}ns", timeout.as_nanos())));
-        }
-        if let Some(fuel) = spec.fuel {
-            line(&mut resources, "fuel", &fuel.to_string());
-        }
-        if let Some(elements) = spec.table_elements {
-            line(&mut resources, "table-elements", &elements.to_string());
-        }
+        number(&mut resources, "memory", spec.memory);
+        duration(&mut resources, "timeout", spec.timeout);
+        number(&mut resources, "fuel", spec.fuel);
+        number(&mut resources, "table-elements", spec.table_elements);
         if !resources.is_empty() {
             let _ = write!(out, "\n[{section}resources]\n{resources}");
         }
@@ -285,6 +326,7 @@ mod write {
             line(out, "bytecode", "true");
         }
         grants(out, section, &spec.grants);
+        http(out, section, &spec.http);
         mounts(out, section, &spec.mounts);
     }
 
@@ -293,6 +335,18 @@ mod write {
         *out += " = ";
         *out += value;
         out.push('\n');
+    }
+
+    fn number(out: &mut String, key: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            line(out, key, &value.to_string());
+        }
+    }
+
+    fn duration(out: &mut String, key: &str, value: Option<Duration>) {
+        if let Some(value) = value {
+            line(out, key, &quote(&format!("{}ns", value.as_nanos())));
+        }
     }
 
     fn array(items: &[impl Display]) -> String {
@@ -322,6 +376,27 @@ mod write {
         if !grants.resolve.is_empty() {
             line(out, "resolve", &array(&grants.resolve));
         }
+    }
+
+    fn http(out: &mut String, section: &str, http: &Http) {
+        let Http { tls, max_requests, reuse, limits } = http;
+        let mut table = |name: &str, lines: String| {
+            if !lines.is_empty() {
+                let _ = write!(out, "\n[{section}http{name}]\n{lines}");
+            }
+        };
+        let mut lines = String::new();
+        number(&mut lines, "max-requests", *max_requests);
+        number(&mut lines, "reuse", *reuse);
+        table("", lines);
+        if let Some(tls) = tls {
+            table(".tls", format!("cert = {}\nkey = {}\n", quote(&tls.cert), quote(&tls.key)));
+        }
+        let mut lines = String::new();
+        number(&mut lines, "memory", limits.memory);
+        duration(&mut lines, "time", limits.time);
+        number(&mut lines, "fuel", limits.fuel);
+        table(".limits", lines);
     }
 
     fn mounts(out: &mut String, section: &str, mounts: &[MountSpec]) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lunette_hostcalls::Grants;
 
-use crate::{Bundle, Error, GuestSpec, Kind, Launch, Manifest, MountSpec, tar};
+use crate::{Bundle, Engine, Error, GuestSpec, Http, Kind, Launch, Manifest, MountSpec, Native, Routes, tar};
 
 /// What the initrd (or `run --host`) holds: an app, and what this run adds to it.
 ///
@@ -35,6 +35,8 @@ pub struct Plan {
     pub app: GuestPlan,
     /// Those beside it. No two guests have the same name.
     pub guests: Vec<GuestPlan>,
+    /// Which of them a request goes to that comes to the app's listener.
+    pub routes: Routes,
     /// New versions of the app may come while it runs.
     pub watch: bool,
     /// A person talks to the app on standard input.
@@ -49,6 +51,7 @@ pub struct GuestPlan {
     pub name: String,
     /// A file of the bundle ([`Payload::main`] has its bytes).
     pub main: String,
+    pub engine: Engine,
     /// With the program's name, `main` without its folder, as the first.
     pub args: Vec<String>,
     /// Each name once.
@@ -65,6 +68,8 @@ pub struct GuestPlan {
     pub mounts: Vec<Mount>,
     /// What it may do with the network: the manifest's, then the launch's. Each once.
     pub grants: Grants,
+    /// How it is served, if it handles requests.
+    pub http: Http,
 }
 
 /// One directory that the guest is given.
@@ -120,6 +125,28 @@ impl<'a> Payload<'a> {
         }
     }
 
+    /// The native code for one of the plan's guests, if there is some.
+    pub fn native(&self, guest: &GuestPlan) -> Result<Option<Native<'a>>, Error> {
+        match &self.source {
+            Source::BareWasm(_) => Ok(None),
+            Source::Bundle(bundle) => bundle.native(&guest.main),
+        }
+    }
+
+    /// For a machine that runs no native code but of those whom it trusts: refuses a bundle that has some. (Bundles
+    /// can't be signed, so there is nobody to be trusted.)
+    pub fn refuse_unsigned(&self) -> Result<(), Error> {
+        let Source::Bundle(bundle) = &self.source else { return Ok(()) };
+        match bundle.under(tar::NATIVE).find(|(_, entry)| matches!(entry.kind, Kind::File(_))) {
+            Some((path, _)) => Err(Error::new(
+                format!("the bundle has native code ({path}) and is not signed, which this machine demands"),
+                "lunette.require-signed",
+                "build it without --aot, or start the machine without --require-signed if you trust its maker",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// The manifest and the launch made one; what they name is in the bundle.
     pub fn plan(&self) -> Result<Plan, Error> {
         let bundle = match &self.source {
@@ -156,7 +183,25 @@ impl Plan {
         add(&mut app.grants.listen, &launch.grants.listen);
         add(&mut app.grants.connect, &launch.grants.connect);
         add(&mut app.grants.resolve, &launch.grants.resolve);
-        Ok(Self { app, guests, watch: launch.watch, repl: launch.repl, allows_bytecode: launch.bytecode })
+        app.engine = launch.engine.unwrap_or(app.engine);
+        app.http.add(&launch.http);
+        let routes = Routes::new(manifest)?;
+        for (n, guest) in std::iter::once(&app).chain(&guests).enumerate() {
+            guest.http.check(bundle)?;
+            if n > 0 && guest.http.tls.is_some() && routes.lead_to(n) {
+                let what = format!("{} has `http.tls`, and is served by the app's listener", guest.name);
+                let help = "put `tls` into the app's [http], or take away the [[route]]s to the guest";
+                return Err(Error::new(what, tar::MANIFEST, help));
+            }
+        }
+        Ok(Self {
+            app,
+            guests,
+            routes,
+            watch: launch.watch,
+            repl: launch.repl,
+            allows_bytecode: launch.bytecode,
+        })
     }
 
     /// Refuses guests that want to run what nobody can check, unless this run allows it.
@@ -200,6 +245,7 @@ impl GuestPlan {
         let mut guest = Self {
             name: spec.name.clone(),
             main: spec.main.clone(),
+            engine: spec.engine,
             args,
             env: spec.env.clone(),
             memory: spec.memory,
@@ -209,9 +255,15 @@ impl GuestPlan {
             bytecode: spec.bytecode,
             mounts,
             grants: spec.grants.clone(),
+            http: spec.http.clone(),
         };
         guest.mount(bundle, &spec.mounts)?;
         Ok(guest)
+    }
+
+    /// Has somebody to count what it executes? Native code is made for one or the other.
+    pub fn counts(&self) -> bool {
+        self.fuel.is_some() || self.http.limits.fuel.is_some()
     }
 
     fn mount(&mut self, bundle: Option<&Bundle<'_>>, specs: &[MountSpec]) -> Result<(), Error> {

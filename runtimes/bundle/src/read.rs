@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error,
+    Error, native,
     tar::{self, BLOCK, PAGE, field},
 };
 
@@ -198,6 +198,11 @@ fn in_place(entries: &[Entry<'_>], entry: &Entry<'_>) -> Result<(), Error> {
     }
 }
 
+/// Is a file of this name and size read where it lies, and so begins on a page?
+pub(crate) fn in_place_data(path: &str, size: usize) -> bool {
+    size >= PAGE || native::is_code(path)
+}
+
 /// Reads the entry at `at`, with the pax header before it if there is one, and says where the next one
 /// begins. `None` at the end of the archive.
 pub(crate) fn entry(bytes: &[u8], at: usize) -> Result<Option<(Entry<'_>, usize)>, Error> {
@@ -227,7 +232,7 @@ pub(crate) fn entry(bytes: &[u8], at: usize) -> Result<Option<(Entry<'_>, usize)
             let data = header
                 .data(bytes)
                 .map_err(|_| Error::damaged(format!("the bundle is cut short in {path:?}"), header.at))?;
-            if data.len() >= PAGE && !(header.at + BLOCK).is_multiple_of(PAGE) {
+            if in_place_data(path, data.len()) && !(header.at + BLOCK).is_multiple_of(PAGE) {
                 return Err(Error::damaged(
                     format!("the data of {path:?} does not begin at a multiple of {PAGE} bytes"),
                     header.at,

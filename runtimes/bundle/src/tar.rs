@@ -32,6 +32,8 @@ pub(crate) const PAX: u8 = b'x';
 
 /// The folder that guests do not see.
 pub(crate) const RESERVED: &str = ".lunette";
+/// Where native code is.
+pub(crate) const NATIVE: &str = ".lunette/native";
 pub(crate) const MANIFEST: &str = "lunette.toml";
 pub(crate) const HASH: &str = ".lunette/sha256";
 pub(crate) const LAUNCH: &str = "launch.toml";

@@ -10,8 +10,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Launch,
-    read::to_hex,
+    Error, Launch, native,
+    read::{in_place_data, to_hex},
     tar::{self, BLOCK, PAGE, field},
 };
 
@@ -58,6 +58,18 @@ impl<'a> Writer<'a> {
             return Err(Error::new(format!("{path:?} is too large"), "", help));
         }
         self.add(path, New::File(data))
+    }
+
+    /// Adds native code for the program `main`, with its label.
+    pub fn native(
+        &mut self,
+        main: &str,
+        label: impl Into<Cow<'a, [u8]>>,
+        code: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<(), Error> {
+        let [code_path, label_path] = native::paths(main);
+        self.file(&code_path, code)?;
+        self.file(&label_path, label)
     }
 
     /// Adds a folder, and the folders that it is in. It may be there already.
@@ -195,7 +207,8 @@ impl Out<'_> {
         }
         // Where the data would be without padding: behind the header, and the pax header if there is one.
         let before = if pax.is_empty() { 0 } else { BLOCK + pax.len().next_multiple_of(BLOCK) };
-        if data.len() >= PAGE && !(self.at + before + BLOCK).is_multiple_of(PAGE) {
+        let in_place = kind == tar::FILE && in_place_data(path, data.len());
+        if in_place && !(self.at + before + BLOCK).is_multiple_of(PAGE) {
             // The pax header's data is to fill `room`, so that the file's data begins on a page.
             let mut room = (self.at + BLOCK + pax.len() + BLOCK).next_multiple_of(PAGE) - self.at - 2 * BLOCK;
             if room < pax.len() + COMMENT_MIN {

@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use lunette_bundle::{
-    Bundle, Error, GuestPlan, GuestSpec, Kind, Launch, Manifest, MountSpec, Payload, Plan, Source, Writer,
+    Bundle, Engine, Error, GuestPlan, GuestSpec, Http, HttpLimits, Kind, Launch, Manifest, MountSpec,
+    Payload, Plan, Route, Source, Tls, Writer,
 };
 use lunette_hostcalls::Grants;
 
@@ -38,6 +39,7 @@ fn large() -> Vec<u8> {
     writer.file("data/less", vec![b'q'; 4095]).unwrap();
     writer.file("data/none", Vec::new()).unwrap();
     writer.file(".lunette/mounts/0/x", &b"ex"[..]).unwrap();
+    writer.native("app.wasm", &b"label\n"[..], &b"code"[..]).unwrap();
     writer.file("ünï/ço dé\n", &b"!"[..]).unwrap();
     writer.to_bytes()
 }
@@ -81,13 +83,13 @@ fn large_files_begin_on_a_page_and_the_end_is_padded() {
     let mut seen = 0;
     for entry in bundle.entries() {
         if let Kind::File(data) = entry.kind
-            && data.len() >= 4096
+            && (data.len() >= 4096 || entry.path.ends_with(".cwasm"))
         {
             assert_eq!((data.as_ptr() as usize - bytes.as_ptr() as usize) % 4096, 0, "{}", entry.path);
             seen += 1;
         }
     }
-    assert_eq!(seen, 3);
+    assert_eq!(seen, 4);
 }
 
 /// Whatever stands before a large file, its data begins on a page.
@@ -256,6 +258,11 @@ fn forged_archives_are_refused_with_the_name_and_the_byte() {
         ("\"b/c\" comes before its folder", vec![dir("a"), file("b/c", b"")]),
         ("\"a/b\" is inside of something that is no folder", vec![file("a", b""), file("a/b", b"")]),
         ("does not begin at a multiple", vec![page]),
+        // Nobody could map it.
+        (
+            "does not begin at a multiple",
+            vec![dir(".lunette"), dir(".lunette/native"), file(".lunette/native/a.cwasm", b"x")],
+        ),
         ("no octal number", vec![header("a", b'0', 0, |h| h[124..136].fill(b'9'))]),
         ("cut short in \"a\"", vec![header("a", b'0', 0o777_7777_7777, |_| {})]),
         ("tar type '1'", vec![header("a", b'1', 0, |h| h[157] = b'b')]),
@@ -482,9 +489,20 @@ fn a_manifest_that_is_no_text_is_named() {
 
 #[test]
 fn manifests_and_launches_survive_being_written() {
+    let http = Http {
+        tls: Some(Tls { cert: "tls/c \"1\".pem".into(), key: "k.pem".into() }),
+        max_requests: Some(100),
+        reuse: Some(2),
+        limits: HttpLimits {
+            memory: Some(1 << 20),
+            time: Some(std::time::Duration::from_millis(5)),
+            fuel: Some(9),
+        },
+    };
     let app = GuestSpec {
         name: "n \"q\"".into(),
         main: "m\\.wasm".into(),
+        engine: Engine::Wasmtime,
         args: vec!["a\tb".into(), "\u{7f}".into()],
         env: vec![("Z Z".into(), "ü".into()), ("A".into(), String::new())],
         memory: Some(1),
@@ -494,6 +512,7 @@ fn manifests_and_launches_survive_being_written() {
         bytecode: true,
         mounts: vec![MountSpec { path: ".".into(), from: Some("x".into()), writable: true, size: Some(5) }],
         grants: grants(&["80", "[::1]:53/udp"], &["10.0.0.0/8:*", "*:443"], &["*.example.org"]),
+        http: http.clone(),
     };
     let plain = GuestSpec { name: "plain".into(), main: "p".into(), ..GuestSpec::default() };
     let guests = vec![
@@ -501,12 +520,20 @@ fn manifests_and_launches_survive_being_written() {
         GuestSpec { name: "same".into(), ..app.clone() },
         GuestSpec { name: "last".into(), grants: grants(&[], &["db:5432"], &[]), ..plain },
     ];
-    let manifest = Manifest { version: Some("1".into()), app: app.clone(), guests };
+    let route = |host: &str, path: &str, guest: &str| Route {
+        host: host.parse().unwrap(),
+        path: path.into(),
+        guest: guest.into(),
+    };
+    let routes = vec![route("*", "/...", "n \"q\""), route("*.example.org", "/a\"b", "plain")];
+    let manifest = Manifest { version: Some("1".into()), app: app.clone(), guests, routes };
     assert_eq!(Manifest::parse(&manifest.to_toml()).unwrap(), manifest);
     let bare = Manifest::bare("x/hello.wasm");
     assert_eq!((bare.app.name.as_str(), Manifest::parse(&bare.to_toml()).unwrap()), ("hello", bare.clone()));
     let launch = Launch {
         args: Some(vec![]),
+        engine: Some(Engine::Auto),
+        http: Http { tls: Some(Tls { cert: ".lunette/tls/cert.pem".into(), key: "k".into() }), ..http },
         env: app.env,
         memory: Some(2),
         timeout: app.timeout,
@@ -604,4 +631,107 @@ fn guests_beside_the_app_have_worlds_of_their_own() {
     assert!(guest("main = \"data\"").what.contains("is a folder"));
     let e = guest("main = \"bin/side.wasm\"\n[[guest.mount]]\npath = \"/x\"\nfrom = \"y\"");
     assert_eq!(e.what, "the bundle has no folder \"y\", which \"/x\" is to show");
+}
+
+#[test]
+fn native_code_is_beside_its_program_and_begins_on_a_page() {
+    let toml = "[app]\nmain = \"bin/a.wasm\"\n[[guest]]\nname = \"b\"\nmain = \"b.wasm\"\n";
+    for size in [0, 1, 511, 4095, 4096, 70_000] {
+        for blocks in 0..9 {
+            let mut writer = Writer::new(toml.as_bytes());
+            writer.file("bin/a.wasm", &b"\0asm"[..]).unwrap();
+            writer.file("b.wasm", &b"\0asm"[..]).unwrap();
+            writer.file(".lunette/mounts/0/x", vec![1; blocks * 512]).unwrap();
+            writer.native("bin/a.wasm", &b"for a\n"[..], vec![7; size]).unwrap();
+            let bytes = writer.to_bytes();
+            let payload = Payload::parse(&bytes).unwrap();
+            let plan = payload.plan().unwrap();
+            let native = payload.native(&plan.app).unwrap().unwrap();
+            assert_eq!((native.label, native.code), ("for a\n", &vec![7; size][..]));
+            assert_eq!(
+                (native.code.as_ptr() as usize - bytes.as_ptr() as usize) % 4096,
+                0,
+                "{size} {blocks}"
+            );
+            assert_eq!(payload.native(&plan.guests[0]), Ok(None));
+        }
+    }
+}
+
+#[test]
+fn half_of_native_code_is_refused() {
+    for (name, data, what) in [
+        ("app.wasm.cwasm", &b"code"[..], "\".lunette/native/app.wasm.cwasm\" has no label beside it"),
+        ("app.wasm.txt", b"label", "\".lunette/native/app.wasm.txt\" has no code beside it"),
+    ] {
+        let mut writer = Writer::new(TOML.as_bytes());
+        writer.file(&format!(".lunette/native/{name}"), data).unwrap();
+        let bytes = writer.to_bytes();
+        let bundle = Bundle::parse(&bytes).unwrap();
+        assert_eq!(bundle.native("app.wasm").unwrap_err().what, what);
+        assert_eq!(bundle.native("other.wasm"), Ok(None));
+    }
+    let mut writer = Writer::new(TOML.as_bytes());
+    writer.native("app.wasm", &b"\xff"[..], &b"code"[..]).unwrap();
+    let bytes = writer.to_bytes();
+    assert!(Bundle::parse(&bytes).unwrap().native("app.wasm").unwrap_err().what.contains("not UTF-8"));
+}
+
+#[test]
+fn native_code_of_nobody_known_is_refused_where_that_is_demanded() {
+    let mut writer = Writer::new(TOML.as_bytes());
+    writer.file("app.wasm", &b"\0asm"[..]).unwrap();
+    assert_eq!(Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned(), Ok(()));
+    writer.native("app.wasm", &b"label"[..], &b"code"[..]).unwrap();
+    let e = Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned().unwrap_err();
+    assert!(e.what.contains("(app.wasm.cwasm)") && e.help.contains("--require-signed"), "{e}");
+    assert_eq!(Payload::parse(b"\0asm").unwrap().refuse_unsigned(), Ok(()));
+}
+
+#[test]
+fn how_requests_are_served_is_the_manifests_and_the_runs() {
+    let plan = |lines: &str, launch: &Launch| {
+        let toml = format!("[app]\nmain = \"app.wasm\"\n{lines}");
+        let mut writer = Writer::new(toml.into_bytes());
+        writer.file("app.wasm", &b"\0asm"[..]).unwrap();
+        writer.file("tls/cert.pem", &b"-----BEGIN"[..]).unwrap();
+        writer.file(".lunette/tls/key.pem", &b"-----BEGIN"[..]).unwrap();
+        let bytes = [writer.to_bytes(), launch.to_bytes()].concat();
+        Payload::parse(&bytes)?.plan()
+    };
+    let none = Launch::default();
+    let tls = |cert: &str, key: &str| Some(Tls { cert: cert.into(), key: key.into() });
+    let http = "[http]\nmax-requests = 8\nreuse = 3\n[http.limits]\nmemory = \"1M\"\ntime = \"1s\"\n";
+    let app = plan(http, &none).unwrap().app;
+    assert_eq!((app.engine, app.counts(), &app.http.tls), (Engine::Auto, false, &None));
+    assert_eq!(
+        (app.http.max_requests, app.http.reuse, app.http.limits.memory),
+        (Some(8), Some(3), Some(1 << 20))
+    );
+    let launch = Launch {
+        engine: Some(Engine::Wasmi),
+        http: Http {
+            tls: tls("tls/cert.pem", ".lunette/tls/key.pem"),
+            reuse: Some(1),
+            limits: HttpLimits { fuel: Some(5), ..HttpLimits::default() },
+            ..Http::default()
+        },
+        ..Launch::default()
+    };
+    let app = plan(http, &launch).unwrap().app;
+    assert_eq!((app.engine, app.counts(), &app.http.tls), (Engine::Wasmi, true, &launch.http.tls));
+    assert_eq!(
+        (app.http.max_requests, app.http.reuse, app.http.limits.memory),
+        (Some(8), Some(1), Some(1 << 20))
+    );
+
+    let e = plan("[http]\ntls = { cert = \"tls/cert.pem\", key = \"tls/key.pem\" }", &none).unwrap_err();
+    assert_eq!(e.what, "the bundle has no file \"tls/key.pem\", which `http.tls.key` names");
+    let guest = "[[guest]]\nname = \"b\"\nmain = \"app.wasm\"\n[guest.http.tls]\ncert = \"tls/cert.pem\"\nkey = \"tls/cert.pem\"\n";
+    assert_eq!(plan(guest, &none).unwrap().guests[0].http.tls, tls("tls/cert.pem", "tls/cert.pem"));
+    let routed = format!("{guest}[[route]]\nguest = \"b\"\n");
+    let e = plan(&routed, &none).unwrap_err();
+    assert_eq!(e.what, "b has `http.tls`, and is served by the app's listener");
+    let routed = routed.replace("[guest.http.tls]\ncert = \"tls/cert.pem\"\nkey = \"tls/cert.pem\"\n", "");
+    assert_eq!(plan(&routed, &none).unwrap().routes.find("any", "/where"), 1);
 }

@@ -45,7 +45,7 @@ fn unknown_keys_are_named_with_their_place_and_the_nearest_key() {
         (
             "[[listen]]\nhttp = 80",
             "unknown key `listen` (lunette.toml:3:3)",
-            "known here: app, env, resources, lua, mount, network, guest",
+            "known here: app, env, resources, lua, mount, network, http, guest, route",
         ),
     ] {
         assert_eq!(complaint(lines), (what.to_owned(), help.to_owned()));
@@ -215,6 +215,118 @@ fn guests_are_read_as_strictly_as_the_app() {
     }
     let e = Manifest::parse("guest = [1]\n[app]\nmain = \"a.wasm\"").unwrap_err();
     assert_eq!(e.what, "`guest` must be an array of tables, [[guest]], not an integer");
+}
+
+#[test]
+fn how_requests_are_served_is_read_as_strictly() {
+    let one = "[[guest]]\nname = \"one\"\nmain = \"b.wasm\"\n";
+    for (lines, what, help) in [
+        (
+            "engine = \"wasmtim\"".to_owned(),
+            "`app.engine`: there is no engine \"wasmtim\" (lunette.toml:3:10)",
+            "did you mean \"wasmtime\"?",
+        ),
+        (
+            "engine = \"v8\"".into(),
+            "`app.engine`: there is no engine \"v8\" (lunette.toml:3:10)",
+            "known: auto, wasmi, wasmtime",
+        ),
+        (
+            "[http]\nmax_requests = 5".into(),
+            "unknown key `http.max_requests` (lunette.toml:4:1)",
+            "did you mean `max-requests`?",
+        ),
+        (
+            "[http]\nreuse = 0".into(),
+            "`http.reuse` must be a whole number above 0 (lunette.toml:4:9)",
+            "1 to",
+        ),
+        (
+            "[http]\ntls = { cert = \"c.pem\" }".into(),
+            "`http.tls.key` is missing (lunette.toml:4:7)",
+            "cert.pem",
+        ),
+        (
+            "[http]\ntls = { cert = \"/c.pem\", key = \"k\" }".into(),
+            "`http.tls.cert`: \"/c.pem\" is absolute (lunette.toml:4:16)",
+            "a file of the bundle",
+        ),
+        (
+            "[http.tls]\ncert = \"c\"\nkey = \".lunette/k\"".into(),
+            "`http.tls.key`: .lunette is reserved (lunette.toml:5:7)",
+            "a file of the bundle",
+        ),
+        (
+            "[http]\ntls = true".into(),
+            "`http.tls` must be a table, [http.tls], not a boolean (lunette.toml:4:7)",
+            "[http.tls]",
+        ),
+        (
+            "[http.limits]\ncpu = 1".into(),
+            "unknown key `http.limits.cpu` (lunette.toml:4:1)",
+            "known here: memory, time, fuel",
+        ),
+        (
+            format!("{one}[guest.http.limits]\ntime = \"0s\""),
+            "`guest.http.limits.time` is 0 (lunette.toml:7:8)",
+            "30s",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"on\""),
+            "`route.guest`: there is no guest \"on\" (lunette.toml:7:9)",
+            "did you mean \"one\"?",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"zebra\""),
+            "`route.guest`: there is no guest \"zebra\" (lunette.toml:7:9)",
+            "there are: a, one",
+        ),
+        (format!("{one}[[route]]\npath = \"/\""), "a [[route]] has no `guest` (lunette.toml:6:1)", "guest ="),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\npaht = \"/\""),
+            "unknown key `route.paht` (lunette.toml:8:1)",
+            "did you mean `path`?",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\npath = \"api\""),
+            "`route.path`: \"api\" does not begin with \"/\" (lunette.toml:8:8)",
+            "\"/api/...\"",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\npath = \"/a.../b\""),
+            "`route.path`: \"/a.../b\" has \"...\" elsewhere than after its last \"/\" (lunette.toml:8:8)",
+            "\"/api/...\"",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\npath = \"/a?b=1\""),
+            "`route.path`: \"/a?b=1\" has more than a path: requests are not told apart by what comes after \"?\" (lunette.toml:8:8)",
+            "path",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\nhost = \"a b\""),
+            "`route.host`: \"a b\" is no name of a host (lunette.toml:8:8)",
+            "*.example.org",
+        ),
+        (
+            format!("{one}[[route]]\nguest = \"one\"\n[[route]]\nguest = \"a\"\nhost = \"*\""),
+            "there is another [[route]] for */... (lunette.toml:8:1)",
+            "keep one",
+        ),
+        (
+            "[route]".into(),
+            "`route` must be an array of tables, [[route]], not a table (lunette.toml:3:1)",
+            "[[route]]",
+        ),
+        (
+            (0..257).map(|n| format!("[[route]]\nguest = \"a\"\npath = \"/{n}\"\n")).collect(),
+            "there are more than 256 [[route]] tables (lunette.toml:771:1)",
+            "tell its requests apart",
+        ),
+    ] {
+        let (got, advice) = complaint(&lines);
+        assert_eq!(got, what);
+        assert!(advice.contains(help), "{advice}");
+    }
 }
 
 #[test]

@@ -7,14 +7,14 @@ use std::{
     any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
 };
 
 use lunette_hostcalls::{
-    CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind,
-    task::{Time, Timers},
+    CodeFrame, Ctx, Ending, Limit, Log, Nanos, Trap, TrapKind,
+    task::{Local, Time, Timers},
 };
 use lunette_native::{Book, Limits, Meter, trap};
 use wasmtime::{
@@ -22,20 +22,26 @@ use wasmtime::{
     component::{Component, ComponentExportIndex, InstancePre},
 };
 
-use crate::{Problem, State, link::link};
+use crate::{Problem, State, http::Outgoing, link::link, p3};
 
 /// How much a guest may hand over in one call, in bytes: lists and strings are copied.
 const MAX_HANDED: usize = 16 << 20;
 
 /// A program that runs.
 pub struct Command {
-    store: Store<State>,
-    program: InstancePre<State>,
-    entry: ComponentExportIndex,
-    time: Time,
-    deadline: Option<Nanos>,
-    backtrace: Vec<CodeFrame>,
-    ended: Option<Ending>,
+    run: Pin<Box<dyn Future<Output = Outcome>>>,
+    ended: Option<Outcome>,
+}
+
+/// How it ended, and where it was: innermost function first.
+type Outcome = (Ending, Vec<CodeFrame>);
+
+/// What is called, by the release that it was built for.
+#[derive(Clone)]
+enum Entry {
+    /// `wasi:cli/run` of any 0.2, and the function in it.
+    Second(ComponentExportIndex),
+    Third(p3::run::Run),
 }
 
 impl Command {
@@ -44,54 +50,85 @@ impl Command {
         component: &Component,
         ctx: Ctx,
         timers: Arc<Timers>,
+        log: Arc<dyn Log>,
         limits: Limits,
         meter: Meter,
     ) -> Result<Self, Problem> {
         let program = link(component)?;
-        let entry = entry(component)?;
+        let entry = Entry::of(component, &program)?;
         let time = Time::new(ctx.clock.clone(), timers);
-        let store = store(component.engine(), ctx, time.clone(), limits, meter)?;
-        let deadline = meter.deadline;
-        Ok(Self { store, program, entry, time, deadline, backtrace: Vec::new(), ended: None })
-    }
-
-    /// Runs it until it ends. Not to be dropped in the middle and called again: it answers that it was stopped.
-    pub async fn run(&mut self) -> Ending {
-        if let Some(ending) = &self.ended {
-            return ending.clone();
-        }
-        self.ended = Some(Ending::Stopped(Limit::Time));
-        let (time, deadline) = (self.time.clone(), self.deadline);
-        let ending = match guarded(self.go(), &time, deadline).await {
-            Ok(Ok(Ok(()))) => Ending::Exited(0),
-            Ok(Ok(Err(()))) => Ending::Exited(1),
-            Ok(Err(error)) => {
-                let (ending, frames) = trap::ending(&error);
-                self.backtrace = frames;
-                ending
-            }
-            Err(ending) => ending,
+        let (outgoing, sender) = Outgoing::new(&ctx, time.clone(), log);
+        let mut store = store(component.engine(), ctx, time.clone(), limits, meter)?;
+        store.data_mut().ask_by(outgoing);
+        // What it asks of others by HTTP is done beside it.
+        let mut beside = Local::default();
+        beside.spawner().spawn(sender.run(beside.spawner().clone()));
+        let run = async move {
+            let mut call = pin!(guarded(entry.call(&program, &mut store), &time, meter.deadline));
+            let went = poll_fn(|cx| {
+                let went = call.as_mut().poll(cx);
+                if went.is_pending() {
+                    let _ = beside.poll(cx);
+                }
+                went
+            });
+            let went = went.await;
+            let outcome = match went {
+                Ok(Ok(Ok(()))) => (Ending::Exited(0), Vec::new()),
+                Ok(Ok(Err(()))) => (Ending::Exited(1), Vec::new()),
+                Ok(Err(error)) => trap::ending(&error),
+                Err(ending) => (ending, Vec::new()),
+            };
+            // Its host may keep it for its backtrace.
+            store.data_mut().close();
+            outcome
         };
-        self.store.data_mut().close();
-        self.ended = Some(ending.clone());
-        ending
+        Ok(Self { run: Box::pin(run), ended: None })
     }
 
-    async fn go(&mut self) -> wasmtime::Result<Result<(), ()>> {
-        let instance = self.program.instantiate_async(&mut self.store).await?;
-        let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut self.store, self.entry)?;
-        let (result,) = run.call_async(&mut self.store, ()).await?;
-        Ok(result)
+    /// Runs it until it ends. Dropped in the middle, it can be called again.
+    pub async fn run(&mut self) -> Ending {
+        if self.ended.is_none() {
+            self.ended = Some(self.run.as_mut().await);
+        }
+        self.ended.as_ref().map_or(Ending::Exited(0), |(ending, _)| ending.clone())
     }
 
     /// Where it was when it trapped or was stopped, innermost function first.
     pub fn backtrace(&self) -> &[CodeFrame] {
-        &self.backtrace
+        self.ended.as_ref().map_or(&[], |(_, frames)| frames)
+    }
+}
+
+impl Entry {
+    fn of(component: &Component, program: &InstancePre<State>) -> Result<Self, Problem> {
+        let run = component.get_export_index(None, "wasi:cli/run@0.2.12");
+        let second = run.and_then(|run| component.get_export_index(Some(&run), "run"));
+        let third = || p3::run::Run::of(program).ok().map(Self::Third);
+        second.map(Self::Second).or_else(third).ok_or_else(|| {
+            let ty = component.component_type();
+            let exports = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
+            Problem::NoEntry { wanted: "wasi:cli/run of WASI 0.2 or 0.3", exports }
+        })
     }
 
-    /// What it used, and what it was denied.
-    pub fn book(&self) -> &Book {
-        &self.store.data().book
+    async fn call(
+        &self,
+        program: &InstancePre<State>,
+        store: &mut Store<State>,
+    ) -> wasmtime::Result<Result<(), ()>> {
+        let instance = match program.instantiate_async(&mut *store).await {
+            Ok(instance) => instance,
+            Err(error) => return Err(store.data().book.explain(error)),
+        };
+        match self {
+            Self::Second(function) => {
+                let run = instance.get_typed_func::<(), (Result<(), ()>,)>(&mut *store, function)?;
+                let (result,) = run.call_async(store, ()).await?;
+                Ok(result)
+            }
+            Self::Third(run) => run.call(store, &instance).await,
+        }
     }
 }
 
@@ -109,16 +146,6 @@ pub(crate) fn store(
     store.set_hostcall_fuel(MAX_HANDED);
     meter.hold(&mut store, clock).map_err(Problem::setup)?;
     Ok(store)
-}
-
-/// `wasi:cli/run` of any 0.2, and the function in it.
-fn entry(component: &Component) -> Result<ComponentExportIndex, Problem> {
-    let run = component.get_export_index(None, "wasi:cli/run@0.2.12");
-    run.and_then(|run| component.get_export_index(Some(&run), "run")).ok_or_else(|| {
-        let ty = component.component_type();
-        let exports = ty.exports(component.engine()).map(|(name, _)| name.to_owned()).collect();
-        Problem::NoEntry { wanted: "wasi:cli/run@0.2", exports }
-    })
 }
 
 /// Waits for a guest, but not past its deadline; a panic of ours is its end, and nobody else's.

@@ -81,6 +81,11 @@ impl Held {
         Ok(bytes)
     }
 
+    /// The same straight into `buf`.
+    pub(crate) fn read_into(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.files.read_at(self.node, offset, buf)
+    }
+
     /// As much of it as there is space for; an error if that is nothing.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8], now: Nanos) -> Result<usize, Errno> {
         offset.checked_add(bytes.len() as u64).ok_or(Errno::Fbig)?;

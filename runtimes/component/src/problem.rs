@@ -15,6 +15,19 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::World(_) => {
+                "build it for wasi:cli/command or wasi:http/proxy: these are the worlds that are here"
+            }
+            Self::NoEntry { .. } => {
+                "build it as a command (a `main`) or as an HTTP handler (wasi:http/incoming-handler)"
+            }
+            Self::Setup(_) => "build the bundle again with the `lunette` that belongs to this image",
+        }
+    }
+
     /// What the engine says, in one line.
     pub(crate) fn setup(error: wasmtime::Error) -> Self {
         let words = format!("{error:#}");

@@ -1,13 +1,12 @@
 //! What belongs to one instance, inside the engine's store.
 
+use std::sync::Arc;
+
 use lunette_hostcalls::{Ctx, task::Time};
 use lunette_native::Book;
 use wasmtime::component::ResourceTable;
 
-use crate::{
-    http::Http,
-    p2::{Claims, keyvalue::Store},
-};
+use crate::{http::Http, listeners::Claims, p2::keyvalue::Store, p3::crowd::Crowd};
 
 /// How many resources of ours an instance may have: as many as a guest of preview 1 may have descriptors.
 pub const MAX_RESOURCES: usize = 65_536;
@@ -23,14 +22,24 @@ pub struct State {
     pub(crate) claims: Claims,
     /// What `wasi:keyvalue` keeps.
     pub(crate) values: Store,
+    /// Who waits for standard input.
+    pub(crate) stdin: Arc<Crowd>,
 }
 
 impl State {
     pub fn new(ctx: Ctx, time: Time, book: Book) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
-        let (http, claims, values) = (Http::default(), Claims::new(), Store::default());
-        Self { ctx, time, table, book, http, claims, values }
+        Self {
+            ctx,
+            time,
+            table,
+            book,
+            http: Http::default(),
+            claims: Claims::new(),
+            values: Store::default(),
+            stdin: Arc::default(),
+        }
     }
 
     /// Closes all that is open, when the guest is at its end.

@@ -1,6 +1,9 @@
 //! What a guest may use up, and the book that is kept about it.
 
+use lunette_hostcalls::{Trap, TrapKind};
 use wasmtime::ResourceLimiter;
+
+use crate::trap::HostTrap;
 
 /// What one guest may have. Time and fuel are the [`Meter`](crate::Meter)'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +74,20 @@ impl Book {
 
     pub fn table(&self) -> &Account {
         &self.table
+    }
+
+    /// Why an instance could not be made: a guest that needs more than it may have has a trap that says so.
+    pub fn explain(&self, error: wasmtime::Error) -> wasmtime::Error {
+        let words = match (self.memory.denied, self.table.denied) {
+            (Some(needs), _) => {
+                format!("it needs {} KiB of memory, and may have {}", needs >> 10, self.memory.allowed >> 10)
+            }
+            (None, Some(needs)) => {
+                format!("it needs {needs} table elements, and may have {}", self.table.allowed)
+            }
+            (None, None) => return error,
+        };
+        HostTrap(Trap { kind: TrapKind::OutOfMemory, message: words, backtrace: Vec::new() }).into()
     }
 }
 

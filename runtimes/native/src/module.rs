@@ -3,7 +3,7 @@
 //! Promises: what a module sees is what it sees in the interpreter, to the byte of its transcript. A host call that has to wait
 //! suspends the guest, and nobody else.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 
 use lunette_hostcalls::{
     CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind, Wait,
@@ -31,12 +31,12 @@ struct State {
 
 /// A module that runs.
 pub struct Instance {
-    store: Store<State>,
-    module: Module,
-    externs: Vec<Extern>,
-    backtrace: Vec<CodeFrame>,
-    ended: Option<Ending>,
+    run: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+    ended: Option<Outcome>,
 }
+
+/// How it ended, and where it was: innermost function first.
+type Outcome = (Ending, Vec<CodeFrame>);
 
 /// Why a module can't be started though its code was loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,46 +84,41 @@ pub fn start(
         Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => {}
         _ => return Err(Problem::NoEntry),
     }
-    Ok(Instance { store, module, externs, backtrace: Vec::new(), ended: None })
+    let run = async move {
+        let outcome = match go(&mut store, &module, &externs).await {
+            Ok(()) => (Ending::Exited(0), Vec::new()),
+            Err(error) => trap::ending(&error),
+        };
+        // What it held open is closed: its host may keep it for its backtrace.
+        store.data_mut().wasi.close();
+        outcome
+    };
+    Ok(Instance { run: Box::pin(run), ended: None })
 }
 
 impl Instance {
-    /// Runs it until it ends. Not to be dropped in the middle and called again: it answers that it was stopped.
+    /// Runs it until it ends. Dropped in the middle, it can be called again.
     pub async fn run(&mut self) -> Ending {
-        if let Some(ending) = &self.ended {
-            return ending.clone();
+        if self.ended.is_none() {
+            self.ended = Some(self.run.as_mut().await);
         }
-        self.ended = Some(Ending::Stopped(Limit::Time));
-        let ending = match self.go().await {
-            Ok(()) => Ending::Exited(0),
-            Err(error) => {
-                let (ending, frames) = trap::ending(&error);
-                self.backtrace = frames;
-                ending
-            }
-        };
-        self.store.data_mut().wasi.close();
-        self.ended = Some(ending.clone());
-        ending
-    }
-
-    async fn go(&mut self) -> wasmtime::Result<()> {
-        let externs = std::mem::take(&mut self.externs);
-        let instance = wasmtime::Instance::new_async(&mut self.store, &self.module, &externs).await?;
-        self.store.data_mut().memory = instance.get_memory(&mut self.store, "memory");
-        let entry: TypedFunc<(), ()> = instance.get_typed_func(&mut self.store, "_start")?;
-        entry.call_async(&mut self.store, ()).await
+        self.ended.as_ref().map_or(Ending::Exited(0), |(ending, _)| ending.clone())
     }
 
     /// Where the guest was when it trapped or was stopped, innermost function first.
     pub fn backtrace(&self) -> &[CodeFrame] {
-        &self.backtrace
+        self.ended.as_ref().map_or(&[], |(_, frames)| frames)
     }
+}
 
-    /// What it used, and what it was denied.
-    pub fn book(&self) -> &Book {
-        &self.store.data().book
-    }
+async fn go(store: &mut Store<State>, module: &Module, externs: &[Extern]) -> wasmtime::Result<()> {
+    let instance = match wasmtime::Instance::new_async(&mut *store, module, externs).await {
+        Ok(instance) => instance,
+        Err(error) => return Err(store.data().book.explain(error)),
+    };
+    store.data_mut().memory = instance.get_memory(&mut *store, "memory");
+    let entry: TypedFunc<(), ()> = instance.get_typed_func(&mut *store, "_start")?;
+    entry.call_async(store, ()).await
 }
 
 /// Finds what each import asks for; collects all that nobody provides.

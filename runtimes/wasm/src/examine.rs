@@ -5,7 +5,8 @@
 //! Nothing in the report can hurt a terminal: names are cut and stripped of control characters.
 
 use wasmparser::{
-    ExternalKind, FuncType, KnownCustom, MemoryType, Parser, Payload, TableType, TypeRef, ValType, Validator,
+    CompositeInnerType, ExternalKind, FuncType, KnownCustom, MemoryType, Parser, Payload, TableType, TypeRef,
+    ValType, Validator,
 };
 
 use crate::{
@@ -104,7 +105,18 @@ pub fn examine(bytes: &[u8]) -> Result<Report, Problem> {
     report(bytes).map_err(problem)
 }
 
+/// The same report without the validation: of a module that another engine runs, which may be of more features.
+pub fn describe(bytes: &[u8]) -> Result<Report, Problem> {
+    header(bytes)?;
+    report(bytes).map_err(|error| Problem::from_parser(&error, bytes))
+}
+
 /// Is it a core module, by its first eight bytes?
+/// Is it a component, by its header?
+pub fn is_component(bytes: &[u8]) -> bool {
+    header(bytes) == Err(Problem::Component)
+}
+
 pub(crate) fn header(bytes: &[u8]) -> Result<(), Problem> {
     match bytes {
         [b'\0', b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(()),
@@ -159,7 +171,7 @@ pub(crate) fn entry<'a>(exports: impl Iterator<Item = (&'a str, &'a str)> + Clon
     }
 }
 
-/// What a valid module contains.
+/// What a module contains.
 fn report(bytes: &[u8]) -> wasmparser::Result<Report> {
     let mut report = Report { size: bytes.len(), ..Report::default() };
     let mut types: Vec<FuncType> = Vec::new();
@@ -179,7 +191,13 @@ fn report(bytes: &[u8]) -> wasmparser::Result<Report> {
         }
         match payload {
             Payload::TypeSection(section) => {
-                types = section.into_iter_err_on_gc_types().collect::<wasmparser::Result<_>>()?;
+                for group in section {
+                    types.extend(group?.into_types().map(|ty| match ty.composite_type.inner {
+                        CompositeInnerType::Func(ty) => ty,
+                        // Nothing that is said here is of such a type; it only has a number.
+                        _ => FuncType::new([], []),
+                    }));
+                }
             }
             Payload::ImportSection(section) => {
                 for import in section {

@@ -75,12 +75,14 @@ impl Problem {
                 "copy or build the file again; the download or the copy was cut short".into()
             }
             Self::Component => {
-                "components come with `lunette build --aot`, which is not there yet; until then \
-                build a core module: `cargo build --target wasm32-wasip1`, or clang with \
-                `--target=wasm32-wasip1`"
+                "components run as native code: `lunette run` compiles them, and `lunette build --aot` makes a \
+                bundle with it"
                     .into()
             }
             Self::Version(_) => "build it with a toolchain that writes WebAssembly version 1".into(),
+            Self::Unsupported { feature, .. } if feature.native() => {
+                format!("native code has it (`lunette run --aot`, `lunette build --aot`); or {}", feature.help())
+            }
             Self::Unsupported { feature, .. } => feature.help().into(),
             Self::Invalid { .. } => {
                 "the file is damaged or its producer has a bug: build it again, and try `wasm-tools validate`"
@@ -236,7 +238,8 @@ fn imports_help(bad: &[BadImport]) -> String {
         "functions of `env` come from elsewhere: link the library that has them, or build with emscripten's \
          `-sSTANDALONE_WASM`"
     } else if bad.iter().any(|import| import.module.starts_with("wasi:")) {
-        "this is the inside of a component: build for wasm32-wasip1 instead of wasm32-wasip2"
+        "this is the inside of a component: make it one with `wasm-tools component new`, or give the component that it \
+         was made into"
     } else if bad.iter().any(|import| import.provided.is_some()) {
         "the types must be those of WASI preview 1: build it again with a current wasi-sdk or Rust target \
          wasm32-wasip1"
@@ -295,8 +298,20 @@ features! {
 }
 
 impl Feature {
+    /// Has the engine for native code what the interpreter leaves out?
+    pub fn native(self) -> bool {
+        match self {
+            Self::Simd | Self::RelaxedSimd | Self::Exceptions | Self::Gc | Self::FunctionReferences => true,
+            Self::Threads
+            | Self::Memory64
+            | Self::CustomPageSizes
+            | Self::WideArithmetic
+            | Self::StackSwitching => false,
+        }
+    }
+
     /// The parser and the validator say in words what they miss. (A test has each of them said.)
-    pub(crate) fn of_message(words: &str) -> Option<Self> {
+    pub fn of_message(words: &str) -> Option<Self> {
         const WORDS: &[(&str, Feature)] = &[
             ("relaxed SIMD support", Feature::RelaxedSimd),
             ("SIMD support", Feature::Simd),

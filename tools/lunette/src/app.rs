@@ -7,14 +7,17 @@
 //! its own folder.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use lunette_bundle::{Bundle, Kind, MOUNTS, Manifest, MountSpec, Payload, Source, Writer};
+use lunette_bundle::{Bundle, Kind, MOUNTS, Manifest, MountSpec, Payload, Source, TLS, Tls, Writer};
+use lunette_native::Artifact;
 
 use crate::{
     exit, module,
+    native::{self, Needs},
     problem::{Problem, Voice},
     script,
 };
@@ -22,7 +25,7 @@ use crate::{
 /// Something that can be made into a bundle.
 #[derive(Debug)]
 pub enum App {
-    /// A module, and its file's name.
+    /// A module or a component, and its file's name.
     Module(String, Vec<u8>),
     /// A script, its file's name, and the folder that it is in.
     Script(String, PathBuf, Vec<u8>),
@@ -43,6 +46,8 @@ pub struct DirMount {
 #[derive(Clone, Debug, Default)]
 pub struct Extras {
     pub dirs: Vec<DirMount>,
+    /// For its server: the files of a certificate and of its key, which the app does not find.
+    pub tls: Option<(PathBuf, PathBuf)>,
     /// Put what is added into the manifest: for a bundle that is kept. Else it is left to the launch.
     pub keep: bool,
     pub env: Vec<(String, String)>,
@@ -55,6 +60,8 @@ pub struct Packed {
     pub hash: String,
     /// What shows the `--dir`s, in their order.
     pub mounts: Vec<MountSpec>,
+    /// Where the server finds its certificate.
+    pub tls: Option<Tls>,
     /// The files that it was made of, and the folders that they were looked for in.
     pub sources: Vec<PathBuf>,
 }
@@ -85,6 +92,9 @@ impl App {
                 .and_then(|bundle| bundle.verify_hash())
                 .map_err(|e| Problem::from(e).at(&shown))?;
             return Ok(Self::Bundle(bytes));
+        }
+        if let Some(problem) = native::cwasm::refuse(&bytes) {
+            return Err(problem.at(&shown));
         }
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("app.wasm");
         if script::is_script(name) || bytes.starts_with(lunette_lua::SIGNATURE) {
@@ -144,10 +154,11 @@ impl App {
         if let Self::Bundle(bytes) = &self
             && extras.dirs.is_empty()
             && extras.env.is_empty()
+            && extras.tls.is_none()
         {
             let hash = Bundle::parse(bytes)?.hash().to_owned();
             let Self::Bundle(bytes) = self else { unreachable!("it was one a line ago") };
-            return Ok(Packed { bytes, hash, mounts: Vec::new(), sources: Vec::new() });
+            return Ok(Packed { bytes, hash, mounts: Vec::new(), tls: None, sources: Vec::new() });
         }
         let mut manifest = self.manifest().map_err(|mut all| all.swap_remove(0))?;
         let taken = match &self {
@@ -203,20 +214,58 @@ impl App {
             Tree { root: &dir.host, at, top: None, voice, sources: &mut sources }
                 .add(&mut writer, Path::new(""))?;
         }
-        let mut bytes = Vec::new();
-        let written =
-            writer.write(&mut bytes).map_err(|e| Problem::new(format!("no bundle: {e}"), "try again"))?;
-        Ok(Packed { bytes, hash: written.hash, mounts, sources })
+        let tls = extras.tls.as_ref().map(|(cert, key)| {
+            let mut add = |path: &Path, name: &str| {
+                let unreadable = |e: io::Error| {
+                    let help = "give the path of a file in PEM";
+                    Problem::new(format!("it can't be read: {e}"), help).at(path.display()).at("--tls")
+                };
+                let name = format!("{TLS}/{name}.pem");
+                writer.file(&name, fs::read(path).map_err(unreadable)?)?;
+                Ok::<_, Problem>(name)
+            };
+            Ok::<_, Problem>(Tls { cert: add(cert, "cert")?, key: add(key, "key")? })
+        });
+        let tls = tls.transpose()?;
+        let (bytes, hash) = write(&writer)?;
+        Ok(Packed { bytes, hash, mounts, tls, sources })
     }
 }
 
 impl Packed {
-    /// Refuses an app that could not start: a bad manifest, a missing file, a module that can't be run.
-    pub fn check(&self) -> Result<(), Problem> {
+    /// Refuses an app that could not start: a bad manifest, a missing file, a module that can't be run. Says which
+    /// programs are not interpreted, and why.
+    pub fn check(&self) -> Result<Needs, Problem> {
         let payload = Payload::parse(&self.bytes)?;
         let plan = payload.plan()?;
-        plan.all().try_for_each(|guest| module::check(&payload, guest))
+        let mut needs = Needs::new();
+        for guest in plan.all() {
+            if let Some(need) = module::check(&payload, guest)? {
+                needs.insert(guest.main.clone(), need);
+            }
+        }
+        Ok(needs)
     }
+
+    /// The same bundle with this native code for its programs, and its hash.
+    pub fn with_native(&self, made: &BTreeMap<&str, Artifact>) -> Result<(Vec<u8>, String), Problem> {
+        let bundle = Bundle::parse(&self.bytes)?;
+        let mut writer = Writer::new(bundle.manifest()?.as_bytes());
+        writer.modified(bundle.entries().first().map_or(0, |first| first.modified));
+        for (main, artifact) in made {
+            writer.native(main, artifact.label.to_string().into_bytes(), &artifact.code[..])?;
+        }
+        add_bundle(&mut writer, &bundle)?;
+        write(&writer)
+    }
+}
+
+/// The bundle, and its hash.
+fn write(writer: &Writer<'_>) -> Result<(Vec<u8>, String), Problem> {
+    let mut bytes = Vec::new();
+    let written = writer.write(&mut bytes);
+    let written = written.map_err(|e| Problem::new(format!("no bundle: {e}"), "try again"))?;
+    Ok((bytes, written.hash))
 }
 
 /// A tar's first header is that of a `lunette.toml`, or pretends to be.
@@ -244,9 +293,11 @@ fn mount_count(bundle: &Bundle<'_>) -> usize {
     numbers.max().map_or(0, |n| n.saturating_add(1))
 }
 
+/// All that is in a bundle, but what is there already in its place.
 fn add_bundle<'a>(writer: &mut Writer<'a>, bundle: &Bundle<'a>) -> Result<(), Problem> {
     for entry in bundle.entries().iter().skip(1) {
         match entry.kind {
+            Kind::File(_) if writer.contains(entry.path) => {}
             Kind::File(data) => writer.file(entry.path, data)?,
             Kind::Directory => writer.directory(entry.path)?,
             Kind::Symlink(target) => writer.symlink(entry.path, target)?,

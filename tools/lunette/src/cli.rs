@@ -2,11 +2,16 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use lunette_bundle::Engine;
+use lunette_native::Cpu;
 
 use crate::{app::DirMount, background::store, exit, network};
 
-/// Boot a WebAssembly module as a virtual machine.
+/// Boot a WebAssembly module or component, or a Lua script, as a virtual machine.
 #[derive(Debug, Parser)]
 #[command(name = "lunette", version, after_long_help = exit::TABLE, max_term_width = 100)]
 pub struct Cli {
@@ -91,6 +96,18 @@ pub struct Run {
     /// Stop the app after so much work
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub fuel: Option<u64>,
+    /// What executes WebAssembly (default: auto, native code where there is some or has to be)
+    #[arg(long, value_name = "ENGINE", value_parser = engines())]
+    pub engine: Option<Engine>,
+    /// Compile modules ahead of time; components, and what is not interpreted, are anyway. Kept in the cache
+    #[arg(long)]
+    pub aot: bool,
+    /// Compile for such a processor and later ones (default: v1, all of x86-64; with --host, this machine's)
+    #[arg(long, value_name = "LEVEL", value_parser = cpus())]
+    pub cpu: Option<Cpu>,
+    /// Have the image refuse native code that is not signed
+    #[arg(long)]
+    pub require_signed: bool,
     /// Put a script's new version in its place whenever its files change; listeners stay open. It gets no input
     #[arg(long, conflicts_with_all = ["detach", "dry_run", "repl"])]
     pub watch: bool,
@@ -120,10 +137,27 @@ pub struct Run {
     pub qemu: Option<PathBuf>,
     // Last, for its heading holds for all that follows.
     #[command(flatten)]
+    pub http: Http,
+    #[command(flatten)]
     pub network: network::Flags,
-    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
+    /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
     #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
     pub command: Vec<OsString>,
+}
+
+/// How an app is served that handles requests.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "HTTP, for components that handle requests")]
+pub struct Http {
+    /// Serve TLS, with a certificate and its key: files in PEM, which the app does not find
+    #[arg(long, value_name = "CERT,KEY", value_parser = parse_tls)]
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// How many requests may be handled at once; the next ones are answered 503
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_requests: Option<u64>,
+    /// How many requests an instance may handle, one after the other (default: 1, each has its own)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub reuse: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -140,13 +174,19 @@ pub struct Build {
     /// Where to put the bundle (default: NAME.lunette, here)
     #[arg(short, long, value_name = "PATH")]
     pub output: Option<PathBuf>,
+    /// Put native code for modules beside them, too; components, and what is not interpreted, have some anyway
+    #[arg(long)]
+    pub aot: bool,
+    /// Compile for such a processor and later ones (default: v1, all of x86-64)
+    #[arg(long, value_name = "LEVEL", value_parser = cpus())]
+    pub cpu: Option<Cpu>,
     /// Put the files of a folder into the bundle, for the app to find at GUEST
     #[arg(long, value_name = "HOST[::GUEST][:ro]", value_parser = parse_dir)]
     pub dir: Vec<DirMount>,
     /// Set a variable for the app; without =VALUE, as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
     pub env: Vec<(String, Option<String>)>,
-    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml
+    /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
 }
@@ -155,7 +195,7 @@ pub struct Build {
 pub struct Look {
     #[command(flatten)]
     pub format: Format,
-    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml
+    /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
 }
@@ -164,7 +204,7 @@ pub struct Look {
 pub struct Inspect {
     #[command(flatten)]
     pub format: Format,
-    /// A .wasm, a .lua, a bundle, or a folder with a lunette.toml; else the name of a VM, or how its identifier begins
+    /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml; else the name of a VM, or how its identifier begins
     #[arg(default_value = ".")]
     pub thing: PathBuf,
 }
@@ -274,6 +314,22 @@ fn parse_env(text: &str) -> Result<(String, Option<String>), String> {
     Ok((name.to_owned(), value))
 }
 
+fn engines() -> impl TypedValueParser<Value = Engine> {
+    PossibleValuesParser::new(Engine::ALL.map(Engine::name))
+        .map(|name| Engine::from_name(&name).unwrap_or_default())
+}
+
+fn cpus() -> impl TypedValueParser<Value = Cpu> {
+    PossibleValuesParser::new(Cpu::ALL.map(Cpu::name)).map(|name| Cpu::from_name(&name).unwrap_or_default())
+}
+
+fn parse_tls(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.split_once(',') {
+        Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok((cert.into(), key.into())),
+        _ => Err("it is two files, the certificate and its key: cert.pem,key.pem".into()),
+    }
+}
+
 fn parse_timeout(text: &str) -> Result<Duration, String> {
     match lunette_bundle::parse_duration(text)? {
         Duration::ZERO => Err("a timeout of 0 would stop the app at once".into()),
@@ -349,6 +405,17 @@ mod tests {
     }
 
     #[test]
+    fn engines_and_processors_are_known_by_name() {
+        let parsed = run("--engine wasmtime --aot --cpu v3 --reuse 4 --tls c.pem,k.pem app.wasm");
+        assert_eq!((parsed.engine, parsed.aot, parsed.cpu), (Some(Engine::Wasmtime), true, Some(Cpu::V3)));
+        assert_eq!((parsed.http.reuse, parsed.http.tls), (Some(4), Some(("c.pem".into(), "k.pem".into()))));
+        for bad in ["--engine v8", "--cpu v4", "--reuse 0", "--tls c.pem"] {
+            let words = format!("lunette run {bad} app.wasm");
+            assert!(Cli::try_parse_from(words.split(' ')).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn mounts_in_every_form() {
         let dir =
             |host: &str, guest: &str, writable| DirMount { host: host.into(), guest: guest.into(), writable };
@@ -374,6 +441,8 @@ mod tests {
         assert_eq!(parse_patience("0"), Ok(Duration::ZERO));
         assert_eq!(parse_patience("500ms"), Ok(Duration::from_millis(500)));
         assert!(parse_patience("-1").is_err() && parse_patience("soon").is_err());
+        assert_eq!(parse_tls("a,b"), Ok(("a".into(), "b".into())));
+        assert!(parse_tls("a").is_err() && parse_tls("a,").is_err());
         assert!(parse_timeout("0s").is_err() && parse_timeout("3").is_err());
     }
 }

@@ -5,7 +5,7 @@
 //! ([`exit`]). Does not: share folders live, restart VMs, configure the host's network.
 //!
 //! The way of a run: [`cli`] → [`app`] (a bundle of whatever was named) → [`run`] (the launch, the checks)
-//! → [`network`] (what it is connected to) → [`hypervisor`] (the command, the process, the probe of KVM), in this process
+//! → [`native`] (what is to be compiled is) → [`network`] (what it is connected to) → [`hypervisor`] (the command, the process, the probe of KVM), in this process
 //! or in one of its own ([`background`]), or [`host`] (no VM) → an exit code.
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod app;
 pub mod background;
 pub mod cache;
 pub mod cli;
+pub mod component;
 pub mod console;
 pub mod exit;
 pub mod host;
@@ -20,6 +21,7 @@ pub mod hypervisor;
 pub mod identity;
 pub mod image;
 pub mod module;
+pub mod native;
 pub mod network;
 pub mod problem;
 pub mod run;

@@ -429,6 +429,174 @@ fn build_check_inspect_agree() {
     );
 }
 
+/// A component: a command, or one that handles requests.
+fn component(entry: &str, more: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component {more}
+            (core module $m (func (export "f") (result i32) (i32.const 0)))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "f")))
+            (instance $run (export "run" (func $run)))
+            (export "{entry}" (instance $run)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[test]
+fn native_code_travels_beside_the_bytecode_and_is_shown() {
+    let world = World::new("");
+    let json = |words: &str, code| -> serde_json::Value {
+        serde_json::from_str(&ends(world.lunette(words), code).0).unwrap()
+    };
+    assert_eq!(json("inspect -o json hello.wasm", 0)["native"], serde_json::json!([]));
+    let (_, err) = ends(world.lunette("build --aot --cpu v2 hello.wasm -o x.lunette"), 0);
+    assert!(err.contains("hello.wasm is compiled for wasmtime") && err.contains("x86-64-v2"), "{err}");
+    let shown = json("inspect -o json x.lunette", 0);
+    let native = &shown["native"][0];
+    assert_eq!(
+        (&native["main"], &native["cpu"], &native["kind"]),
+        (&"hello.wasm".into(), &"v2".into(), &"module".into())
+    );
+    let text = ends(world.lunette("inspect x.lunette"), 0).0;
+    assert!(text.contains("native code for hello.wasm: ") && text.contains("not signed"), "{text}");
+    assert_eq!(json("check -o json x.lunette", 0)["ok"], true);
+
+    let bytes = fs::read(world.path("x.lunette")).unwrap();
+    let bundle = lunette_bundle::Bundle::parse(&bytes).unwrap();
+    let wasm = fs::read(world.path("hello.wasm")).unwrap();
+    assert_eq!(bundle.file("hello.wasm"), Some(&*wasm));
+    let native = bundle.native("hello.wasm").unwrap().unwrap();
+    assert!(native.label.contains(&lunette_bundle::sha256_hex(&wasm)) && native.code.starts_with(b"\x7fELF"));
+
+    // Somebody puts his own code there, and knows how to hash it.
+    let mut writer = lunette_bundle::Writer::new(bundle.manifest().unwrap().as_bytes());
+    writer.file("hello.wasm", component("wasi:cli/run@0.2.0", "")).unwrap();
+    writer.native("hello.wasm", native.label.as_bytes(), native.code).unwrap();
+    world.put("forged.lunette", &writer.to_bytes());
+    for words in ["check forged.lunette", "inspect forged.lunette", "run --host forged.lunette"] {
+        fails(world.lunette(words), 125, "was made from other bytecode", "do not run it");
+    }
+    // Another release's is told, and is no error: the bytecode is there.
+    let mut writer = lunette_bundle::Writer::new(bundle.manifest().unwrap().as_bytes());
+    writer.file("hello.wasm", &wasm[..]).unwrap();
+    writer.native("hello.wasm", native.label.replace("v2", "v9").into_bytes(), native.code).unwrap();
+    world.put("later.lunette", &writer.to_bytes());
+    let (_, err) = ends(world.lunette("check later.lunette"), 0);
+    assert!(err.contains("warning: the native code's label can't be read"), "{err}");
+    // The code itself is no app.
+    world.put("hello.cwasm", native.code);
+    fails(
+        world.lunette("run hello.cwasm"),
+        125,
+        "native code (a module, compiled by wasmtime 48",
+        "give the .wasm",
+    );
+}
+
+#[test]
+fn what_was_compiled_is_kept_and_what_is_damaged_is_compiled_again() {
+    let world = World::new("");
+    let build = |name: &str| ends(world.lunette(&format!("build --aot hello.wasm -o {name}")), 0).1;
+    let entries = || {
+        let entries = fs::read_dir(world.path("cache/lunette/native")).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    assert!(build("1").contains("is compiled"));
+    assert_eq!((build("2"), entries().len()), (String::new(), 1));
+    let entry = &entries()[0];
+    let mut damaged = fs::read(entry).unwrap();
+    damaged[100] ^= 1;
+    fs::write(entry, damaged).unwrap();
+    assert!(build("3").contains("is compiled"));
+    assert_eq!(build("4"), "");
+    // Where nothing can be kept, all works the same.
+    let mut command = world.lunette("build --aot hello.wasm -o 5");
+    command.env("XDG_CACHE_HOME", "/proc/none");
+    assert!(ends(command, 0).1.contains("is compiled"));
+    let bytes = |name: &str| fs::read(world.path(name)).unwrap();
+    assert!(["2", "3", "4", "5"].iter().all(|name| bytes(name) == bytes("1")));
+}
+
+#[test]
+fn what_is_not_interpreted_is_compiled_by_itself() {
+    let world = World::new("shift $(( $# - 3 )); cp \"$1\" payload; say exit 0");
+    world.put("command.wasm", &component("wasi:cli/run@0.2.0", ""));
+    let thrower = "(module (tag) (func (export \"_start\") (block (try_table (catch_all 0)))))";
+    world.put("throws.wasm", &wat::parse_str(thrower).unwrap());
+    let label = || {
+        let bytes = fs::read(world.path("payload")).unwrap();
+        let payload = lunette_bundle::Payload::parse(&bytes).unwrap();
+        let native = payload.native(&payload.plan().unwrap().app).unwrap();
+        native.map(|native| native.label.to_owned())
+    };
+    assert_eq!(ends(world.run("command.wasm"), 0).1, "");
+    assert!(label().unwrap().contains("cpu v1\nkind component"));
+    let (_, err) = ends(world.run("throws.wasm"), 0);
+    assert!(err.contains("throws.wasm is compiled") && err.contains("it uses exception handling"), "{err}");
+    assert_eq!(ends(world.run("throws.wasm"), 0).1, "", "it is in the cache");
+    assert!(label().unwrap().contains("kind module"));
+    // What has to be counted is compiled so, and what is in a bundle is compiled anew for it.
+    ends(world.lunette("build --aot hello.wasm -o hello.lunette"), 0);
+    ends(world.run("hello.lunette"), 0);
+    assert!(!label().unwrap().contains("-fuel"));
+    ends(world.run("--fuel 9 hello.lunette"), 0);
+    assert!(label().unwrap().contains("-fuel"));
+    ends(world.run("--cpu v3 hello.lunette"), 0);
+    assert!(label().unwrap().contains("cpu v3"));
+    // A module is interpreted unless somebody asks.
+    ends(world.run("hello.wasm"), 0);
+    assert_eq!(label(), None);
+    for flag in ["--aot", "--engine wasmtime"] {
+        ends(world.run(&format!("{flag} hello.wasm")), 0);
+        assert!(label().is_some(), "{flag}");
+    }
+    for (app, words) in [
+        ("command.wasm", "is a component, which wasmi"),
+        ("throws.wasm", "uses exception handling, which wasmi"),
+    ] {
+        fails(world.run(&format!("--engine wasmi {app}")), 125, words, "leave out --engine");
+    }
+    world.put("a.lua", b"print(1)");
+    fails(world.run("--engine wasmi a.lua"), 125, "a.lua is a script", "leave out --engine");
+    let shown = ends(world.lunette("inspect throws.wasm"), 0).0;
+    assert!(shown.contains("uses exception handling: runs as native code only"), "{shown}");
+    fails(world.run("--require-signed command.wasm"), 125, "is not signed", "--require-signed");
+    let (out, _) = ends(world.run("--dry-run --require-signed hello.wasm"), 0);
+    assert!(out.contains("lunette.require-signed"), "{out}");
+}
+
+#[test]
+fn a_components_world_is_shown_and_checked() {
+    let world = World::new("shift $(( $# - 3 )); cp \"$1\" payload; say exit 0");
+    world.put("serves.wasm", &component("wasi:http/incoming-handler@0.2.0", ""));
+    world.put("odd.wasm", &component("wasi:cli/run@0.2.0", "(import \"wasi:io/steams@0.2.0\" (instance))"));
+    let whole = component("wasi:cli/run@0.2.0", "");
+    world.put("cut.wasm", &whole[..whole.len() - 9]);
+    let (out, err) = ends(world.lunette("check serves.wasm"), 0);
+    assert!(out.contains("fine") && err.contains("-p 8080:80"), "{out}{err}");
+    let text = ends(world.lunette("inspect serves.wasm"), 0).0;
+    assert!(text.starts_with("serves: a component") && text.contains("handles HTTP requests"), "{text}");
+    assert!(text.contains("exports: 1\n  wasi:http/incoming-handler@0.2.0"), "{text}");
+    for verb in ["check", "run", "build"] {
+        let words = format!("{verb} odd.wasm");
+        fails(world.lunette(&words), 125, "imports wasi:io/steams@0.2.0", "wasi:io/streams@0.2.12");
+        fails(world.lunette(&format!("{verb} cut.wasm")), 125, "the component is", "again");
+    }
+    // How it is served: the manifest's, the flags'; its certificate is not the app's to find.
+    world.put("cert.pem", b"-----BEGIN");
+    world.put("key.pem", b"-----BEGIN");
+    ends(world.run("--tls cert.pem,key.pem --reuse 3 --max-requests 7 --listen 443 serves.wasm"), 0);
+    let bytes = fs::read(world.path("payload")).unwrap();
+    let payload = lunette_bundle::Payload::parse(&bytes).unwrap();
+    let http = payload.plan().unwrap().app.http;
+    assert_eq!((http.reuse, http.max_requests), (Some(3), Some(7)));
+    let lunette_bundle::Source::Bundle(bundle) = &payload.source else { panic!() };
+    let tls = http.tls.unwrap();
+    assert!(bundle.file(&tls.cert).is_some() && bundle.file(&tls.key).is_some());
+    assert!(!bundle.visible().any(|entry| entry.path.contains("pem")));
+    fails(world.run("--tls none.pem,key.pem serves.wasm"), 125, "it can't be read", "PEM");
+}
+
 #[test]
 fn doctor_completion_and_version() {
     let world = World::new("say exit 0");

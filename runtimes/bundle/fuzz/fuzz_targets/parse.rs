@@ -12,6 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
     {
         for guest in plan.all() {
             let _ = payload.main(guest);
+            if let Ok(Some(native)) = payload.native(guest) {
+                assert!((native.code.as_ptr() as usize - bytes.as_ptr() as usize).is_multiple_of(4096));
+            }
             assert!(!guest.args.is_empty());
             for mount in &guest.mounts {
                 assert!(guest.mounts.iter().filter(|other| other.path == mount.path).count() == 1);

@@ -24,7 +24,6 @@ mod random;
 mod sockets;
 mod stdio;
 
-pub(crate) use sockets::tcp::Claims;
 use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi_io::{
     bindings::wasi::io,

@@ -1,7 +1,7 @@
 //! A server whose handlers are components: `wasi:http/incoming-handler` of WASI 0.2, `wasi:http/handler` of 0.3.
 //!
 //! - [`Handler`] is a component that answers requests, each in an instance of its own ([`Settings`] say what one may have).
-//! - [`Route`] says which requests go to it.
+//! - [`Routes`] says which requests go to which.
 //! - [`Server`] takes connections and gives requests to handlers, until its listeners are closed.
 //!
 //! Promises: one request's fate is no other's: an instance that traps, runs for ever or eats memory ends alone, is answered
@@ -27,9 +27,13 @@ use lunette_hostcalls::{
 };
 use lunette_http::{server, tls};
 use lunette_native::Limits;
+use wasmtime::component::Component;
 
 use self::connections::Connections;
-pub use self::{handler::Handler, route::Route};
+pub use self::{
+    handler::Handler,
+    route::{Find, Routes},
+};
 use crate::Problem;
 
 /// What a handler's requests may have.
@@ -81,6 +85,13 @@ impl Default for Front {
     }
 }
 
+/// Is it a component that answers requests?
+pub fn answers(component: &Component) -> bool {
+    ["wasi:http/incoming-handler@0.2.12", "wasi:http/handler@0.3.0"]
+        .into_iter()
+        .any(|export| component.get_export_index(None, export).is_some())
+}
+
 /// Handlers, and the listeners whose requests they answer.
 pub struct Server {
     local: Local,
@@ -89,12 +100,12 @@ pub struct Server {
 
 impl Server {
     /// Serves the routes' handlers on all listeners that any of them was given.
-    pub fn new(routes: Vec<Route>, time: Time, log: Arc<dyn Log>, front: Front) -> Result<Self, Problem> {
+    pub fn new(routes: Routes, time: Time, log: Arc<dyn Log>, front: Front) -> Result<Self, Problem> {
         if front.connections == 0 {
             return Err(Problem::Setup("a server that may have no connection".into()));
         }
         let mut listeners: Vec<Arc<dyn TcpListener>> = Vec::new();
-        for listening in routes.iter().flat_map(|route| route.handler.listeners()) {
+        for listening in routes.handlers().flat_map(Handler::listeners) {
             if !listeners.iter().any(|known| Arc::ptr_eq(known, &listening.socket)) {
                 listeners.push(listening.socket.clone());
             }
@@ -104,12 +115,12 @@ impl Server {
         }
         let local = Local::default();
         let spawner = local.spawner();
-        for route in &routes {
-            if let Some(sender) = route.handler.take_sender() {
+        for handler in routes.handlers() {
+            if let Some(sender) = handler.take_sender() {
                 spawner.spawn(sender.run(spawner.clone()));
             }
         }
-        let connections = Connections::new(route::Routes::new(routes), time, log, front, spawner.clone());
+        let connections = Connections::new(routes, time, log, front, spawner.clone());
         for listener in listeners {
             spawner.spawn(connections.clone().accept(listener));
         }

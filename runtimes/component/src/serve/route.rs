@@ -1,56 +1,40 @@
 //! Which handler a request goes to.
 //!
-//! Promises: a route that names the request's host comes before those that name none, and of several the one with the longest
-//! path; a path is the beginning of another only at a `/`.
+//! Does not: know what a route looks like; whoever has the manifest does.
 
 use http::Request;
 
 use super::Handler;
 
-/// Requests, and who answers them.
-pub struct Route {
-    /// As in the request's URL, without the port; `None`: any.
-    pub host: Option<String>,
-    /// What the path begins with: `/`, `/api`.
-    pub path: String,
-    pub handler: Handler,
+/// Handlers, and which of them a request is for.
+pub struct Routes {
+    handlers: Vec<Handler>,
+    find: Option<Box<Find>>,
 }
 
-/// In the order in which they are tried.
-pub(super) struct Routes(Vec<Route>);
+/// From a request's host (without its port; empty if it has none) and path to a handler's number. One that there is not: 404.
+pub type Find = dyn Fn(&str, &str) -> usize;
 
 impl Routes {
-    pub(super) fn new(mut routes: Vec<Route>) -> Self {
-        for route in &mut routes {
-            while route.path.ends_with('/') {
-                route.path.pop();
-            }
-        }
-        routes.sort_by_key(|route| (route.host.is_none(), std::cmp::Reverse(route.path.len())));
-        Self(routes)
+    pub fn new(handlers: Vec<Handler>, find: Box<Find>) -> Self {
+        Self { handlers, find: Some(find) }
+    }
+
+    /// All requests go to one.
+    pub fn all(handler: Handler) -> Self {
+        Self { handlers: vec![handler], find: None }
     }
 
     pub(super) fn find<B>(&self, request: &Request<B>) -> Option<&Handler> {
-        if let [Route { host: None, path, handler }] = &self.0[..]
-            && path.is_empty()
-        {
-            return Some(handler);
-        }
-        let (host, path) = (host(request), request.uri().path());
-        let route = self.0.iter().find(|route| {
-            let named = route.host.as_ref().is_none_or(|name| {
-                host.is_some_and(|host| host.trim_end_matches('.').eq_ignore_ascii_case(name))
-            });
-            named
-                && path
-                    .strip_prefix(&route.path[..])
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        })?;
-        Some(&route.handler)
+        let number = match &self.find {
+            Some(find) => find(host(request).unwrap_or_default(), request.uri().path()),
+            None => 0,
+        };
+        self.handlers.get(number)
     }
 
     pub(super) fn handlers(&self) -> impl Iterator<Item = &Handler> {
-        self.0.iter().map(|route| &route.handler)
+        self.handlers.iter()
     }
 }
 

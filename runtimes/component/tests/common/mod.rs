@@ -121,7 +121,7 @@ impl Program {
     #[track_caller]
     pub fn run_with(&self, world: &FakeWorld, ctx: Ctx, limits: Limits, meter: Meter) -> Run {
         let timers = Arc::new(Timers::default());
-        let mut command = Command::new(&self.0, ctx, timers.clone(), limits, meter).unwrap();
+        let mut command = self.start(ctx, &timers, limits, meter).unwrap();
         let ending = {
             let mut executor = Executor::new(timers);
             executor.spawn(command.run());
@@ -131,10 +131,20 @@ impl Program {
         Run { ending, backtrace: command.backtrace().to_vec(), memory: command.book().memory().used }
     }
 
+    pub fn start(
+        &self,
+        ctx: Ctx,
+        timers: &Arc<Timers>,
+        limits: Limits,
+        meter: Meter,
+    ) -> Result<Command, Problem> {
+        Command::new(&self.0, ctx, timers.clone(), limits, meter)
+    }
+
     /// Why it can't be started.
     pub fn problem(&self) -> Problem {
         let ctx = FakeWorld::new(1).ctx(&["app"], &[]);
-        let command = Command::new(&self.0, ctx, Arc::default(), Limits::default(), Meter::default());
+        let command = self.start(ctx, &Arc::default(), Limits::default(), Meter::default());
         command.err().expect("a problem")
     }
 }

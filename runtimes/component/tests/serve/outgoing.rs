@@ -2,12 +2,12 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use lunette_component::serve::{Front, Settings};
+use lunette_component::serve::{Front, Routes, Settings};
 use lunette_hostcalls::{Grants, Net as _, TcpListener, task::Spawner};
 
 use crate::{
     common::Program,
-    stage::{Stage, accept, all, read_until, rest, send, some},
+    stage::{Stage, accept, read_until, rest, send, some},
 };
 
 const ASKS: &str = "tests/guests/asks";
@@ -28,7 +28,7 @@ fn with(
     });
     let handler = stage.handler(&program, stage.ctx(grants), Settings::default());
     let other = stage.peers.listen(PROXY.parse().unwrap(), 100).unwrap();
-    stage.serve_routes(vec![all(handler)], Front::default(), async move |stage, spawner| {
+    stage.serve_routes(Routes::all(handler), Front::default(), async move |stage, spawner| {
         client(stage, spawner, other).await;
     });
     Some(stage)

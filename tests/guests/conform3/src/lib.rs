@@ -1,9 +1,10 @@
 //! What WASI 0.3 promises a command, as checks: `conform3 [NAME…]`, `conform3 list`.
 //!
 //! Each check says `NAME: ok`, or ends the program by a panic that names file and line. It needs a folder `/tmp` to write
-//! to, loopback with the ports 7300 to 7309 of TCP and UDP, `localhost` as a name, and the variable `CONFORM=3`.
+//! to, loopback with any port of TCP and UDP, `localhost` as a name, the variable `CONFORM=3`, and nothing at standard
+//! input. wasi:http is asked for what needs no network: fields, requests, answers, options.
 //!
-//! wasi:http is asked for what needs no network. The world is that of `wasi:cli/command`; std speaks WASI 0.2 meanwhile, as it does in every Rust program of today.
+//! The world is that of `wasi:cli/command`; std speaks WASI 0.2 meanwhile, as it does in every Rust program of today.
 
 mod cli;
 mod clocks;

@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
+use lunette_kernel::arch::{apic, traps};
+
 use crate::{
     Check,
     memory::{anonymous_memory, map, unmap},
@@ -16,6 +18,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("an illegal instruction is a SIGILL", illegal_instruction),
     ("a division by zero is a SIGFPE", division),
     ("the SSE registers survive faults and floor calls", sse),
+    ("the AVX registers survive faults, floor calls and ticks", avx),
     ("ten thousand faults leave no trace", many),
 ];
 
@@ -124,6 +127,41 @@ fn sse() {
         );
     }
     assert_eq!((low, high), (0x1122_3344_5566_7788, 0x1122_3344_5566_7788));
+    unmap(fresh, 4096);
+}
+
+/// Booted with `lunette.avx`; the machines that xtask boots have AVX.
+fn avx() {
+    assert!(is_x86_feature_detected!("avx"), "not switched on");
+    let fresh = anonymous_memory(4096);
+    let pattern: [u64; 4] = [1, 2, 3, 0x1122_3344_5566_7788];
+    let mut found = [[0_u64; 4]; 2];
+    let before = traps::ticks();
+    apic::start_tick(100_000);
+    // SAFETY: AVX is there; touches our own fresh page (a page fault), makes a floor call that has no effect (gettid),
+    // and counts long enough for ticks to come; all that any of it may change is declared.
+    unsafe {
+        std::arch::asm!(
+            "vmovdqu ymm0, [{pattern}]",
+            "vmovdqu ymm15, [{pattern}]",
+            "mov byte ptr [{fresh}], 1",
+            "mov eax, 186",
+            "syscall",
+            "mov ecx, 20000000",
+            "2: dec ecx",
+            "jnz 2b",
+            "vmovdqu [{found}], ymm0",
+            "vmovdqu [{found} + 32], ymm15",
+            "vzeroupper",
+            pattern = in(reg) pattern.as_ptr(),
+            fresh = in(reg) fresh,
+            found = in(reg) found.as_mut_ptr(),
+            out("rax") _, out("rcx") _, out("r11") _, out("xmm0") _, out("xmm15") _,
+        );
+    }
+    apic::stop_tick();
+    assert!(traps::ticks() > before, "no tick came");
+    assert_eq!(found, [pattern; 2]);
     unmap(fresh, 4096);
 }
 

@@ -6,6 +6,7 @@
 mod crash;
 mod faults;
 mod memory;
+mod native;
 mod network;
 mod runtime;
 mod services;
@@ -31,7 +32,8 @@ fn main() {
     let (mut passed, mut failed) = (0, 0);
     // The network before those who use up the memory: a device's is taken in one piece, early, as in the image.
     for (name, check) in
-        [runtime::CHECKS, network::CHECKS, memory::CHECKS, faults::CHECKS, services::CHECKS].concat()
+        [runtime::CHECKS, network::CHECKS, native::CHECKS, memory::CHECKS, faults::CHECKS, services::CHECKS]
+            .concat()
     {
         match catch_unwind(AssertUnwindSafe(check)) {
             Ok(()) => {

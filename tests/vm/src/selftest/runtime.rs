@@ -6,11 +6,15 @@ use std::{
     hash::{BuildHasher, RandomState},
     panic::catch_unwind,
     rc::Rc,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use lunette_kernel::arch::{apic, traps};
+use lunette_kernel::{
+    arch::{apic, traps},
+    time,
+};
 
 use crate::Check;
 
@@ -23,6 +27,7 @@ pub(crate) const CHECKS: &[Check] = &[
     ("a thread can't be had, and std says so", threads),
     ("floating point is exact", floats),
     ("ticks come while code computes, and disturb nothing", ticks),
+    ("a tick's hook is called while code computes and not while the machine is idle", tick_hook),
     ("the environment is empty and there is one argument", environment),
 ];
 
@@ -129,6 +134,40 @@ fn ticks() {
     let ticks = traps::ticks() - before;
     assert!(ticks >= 10, "{ticks} ticks");
     assert_eq!(traps::ticks() - before, ticks, "stopped");
+}
+
+fn tick_hook() {
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    /// Uses what a hook may: the registers that compiled code does not keep, SSE's included.
+    extern "C" fn hook() {
+        let calls = CALLS.fetch_add(1, Relaxed) as f64;
+        std::hint::black_box((calls * 1.5).sqrt());
+    }
+    let wait_for = |more: u64| {
+        let (end, start) = (CALLS.load(Relaxed) + more, Instant::now());
+        let mut sum = 0.0_f64;
+        let mut rounds = 0_u32;
+        while CALLS.load(Relaxed) < end {
+            rounds += 1;
+            sum += f64::from(rounds % 1000);
+            assert!(start.elapsed() < Duration::from_secs(20), "the hook is not called");
+        }
+        let expected: f64 = (1..=rounds).map(|i| f64::from(i % 1000)).sum();
+        assert_eq!(sum, expected, "the hook disturbed the sum");
+    };
+    time::on_tick(1_000_000, Some(hook));
+    wait_for(50);
+    let (calls, ticks) = (CALLS.load(Relaxed), traps::ticks());
+    thread::sleep(Duration::from_millis(200));
+    // Before the sleep, and after it, a few may have come.
+    assert!(traps::ticks() - ticks < 20, "{} ticks in a sleep of 200 ms", traps::ticks() - ticks);
+    assert!(CALLS.load(Relaxed) - calls <= traps::ticks() - ticks);
+    wait_for(10); // they go on after a halt
+    time::on_tick(0, None);
+    let calls = CALLS.load(Relaxed);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(20) {}
+    assert_eq!(CALLS.load(Relaxed), calls, "ended");
 }
 
 fn environment() {

@@ -11,14 +11,18 @@ mod stdio;
 mod versions;
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Write},
     ops::ControlFlow,
-    sync::Arc,
+    os::fd::AsRawFd,
+    sync::{Arc, Once},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lunette_app::Services;
+use lunette_app::{Code, Native, Services};
 use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, Versions, farewell::Farewell, task::Host};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use net::HostNet;
 use poller::Poller;
@@ -61,6 +65,7 @@ pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) ->
         network: Arc::new(network),
         memory: MEMORY,
         mount_size: MOUNT_SIZE,
+        native: Native { open: Arc::new(native_code), tick: Arc::new(tick) },
         versions: watch.map(|watch| ProcessVersions::new(watch, reactor.clone()) as Arc<dyn Versions>),
     };
     // Files are read in place, as from the VM's memory. One payload a process, so nothing leaks that matters.
@@ -71,6 +76,31 @@ pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) ->
     signals::watch(asked.clone(), reactor)
         .map_err(|e: io::Error| Problem::new(format!("signals can't be watched: {e}"), "try again"))?;
     Ok(lunette_app::run(app, &mut ProcessHost { poller, asked, clock }))
+}
+
+/// Native code in a file of its own, that no other process can name.
+fn native_code(code: &[u8]) -> io::Result<Code> {
+    let file = File::from(memfd_create("lunette-native", MemfdFlags::CLOEXEC)?);
+    (&file).write_all(code)?;
+    Ok(Code { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into(), keep: Some(file) })
+}
+
+/// How long a guest may run on before the others have a go.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Has guests interrupted, for as long as this process lives.
+fn tick() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let ticks = || loop {
+            thread::sleep(TICK);
+            lunette_app::ticker();
+        };
+        // Without it, guests run as they did: nothing is lost but that they give way.
+        if let Err(error) = thread::Builder::new().name("tick".into()).spawn(ticks) {
+            ProcessLog.warn(format_args!("guests can't be interrupted: {error}"));
+        }
+    });
 }
 
 struct ProcessHost {

@@ -1,6 +1,6 @@
 //! What one run adds to an app.
 
-use lunette_bundle::{Launch, MountSpec, Payload};
+use lunette_bundle::{Http, HttpLimits, Launch, MountSpec, Payload};
 
 use crate::{app::Packed, cli::Run, problem::Problem};
 
@@ -28,12 +28,20 @@ pub(super) fn launch(args: &Run, rest: &[String], packed: &Packed) -> Result<Lau
     });
     Ok(Launch {
         args: (!rest.is_empty()).then(|| rest.to_vec()),
+        engine: args.engine,
         env: environment(&args.env),
-        memory: None,
+        // A VM's is the VM's.
+        memory: args.memory.filter(|_| args.host),
         timeout: args.timeout,
         fuel: args.fuel,
         mounts: packed.mounts.iter().cloned().chain(tmpfs).collect(),
         grants: args.network.grants(&granted),
+        http: Http {
+            tls: packed.tls.clone(),
+            max_requests: args.http.max_requests,
+            reuse: args.http.reuse,
+            limits: HttpLimits::default(),
+        },
         bytecode: args.allow_bytecode,
         watch: args.watch,
         repl: args.repl,

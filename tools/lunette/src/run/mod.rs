@@ -27,7 +27,8 @@ use crate::{
         qemu::Qemu,
         running::{self, Manners, Options, PATIENCE, Streams},
     },
-    image, module,
+    image,
+    native::{self, How, Needs as NativeNeeds},
     network::{
         self, Needs, Network,
         publish::{Published, Reserved},
@@ -82,13 +83,17 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let (app, rest) =
         words.split_first().ok_or_else(|| Problem::new("there is no APP", "lunette run --help"))?;
     let packed = pack(args, app, &us.voice)?;
-    check(&packed, &us.cache).map_err(|e| named(e, app))?;
-    let payload = payload(args, rest, &packed)?;
-    let plan = Payload::parse(&payload)?.plan()?;
+    let needs = check(&packed, &us.cache).map_err(|e| named(e, app))?;
+    let (payload, sources) =
+        payload(args, rest, packed, &needs, &us.cache, &us.voice).map_err(|e| named(e, app))?;
+    let parsed = Payload::parse(&payload)?;
+    let plan = parsed.plan()?;
     plan.allowed().map_err(|e| named(e.into(), app))?;
+    if args.require_signed {
+        parsed.refuse_unsigned().map_err(|e| named(e.into(), app))?;
+    }
     refuse_talk(args, &plan.app)?;
-    let watch =
-        args.watch.then(|| watch(args, &words, (payload.clone(), packed.sources), us.voice)).transpose()?;
+    let watch = args.watch.then(|| watch(args, &words, (payload.clone(), sources), us)).transpose()?;
     let needs = Needs::of(plan.all().map(|guest| &guest.grants));
     let timeout = plan.app.timeout;
 
@@ -112,17 +117,23 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
 }
 
 fn pack(args: &Run, app: &str, voice: &Voice) -> Result<Packed, Problem> {
-    let extras = Extras { dirs: args.dir.clone(), ..Extras::default() };
+    let extras = Extras { dirs: args.dir.clone(), tls: args.http.tls.clone(), ..Extras::default() };
     App::open(Path::new(app))?.pack(&extras, voice).map_err(|e| named(e, app))
 }
 
-/// The bundle, and what this run adds. `rest`: the app's arguments.
-fn payload(args: &Run, rest: &[String], packed: &Packed) -> Result<Vec<u8>, Problem> {
-    let mut launch = launch::launch(args, rest, packed)?;
-    if args.host {
-        launch.memory = args.memory;
-    }
-    Ok([&packed.bytes[..], &launch.to_bytes()].concat())
+/// The bundle with the native code that this run gets, and what it adds; and what it was made of. `rest`: the app's arguments.
+fn payload(
+    args: &Run,
+    rest: &[String],
+    packed: Packed,
+    needs: &NativeNeeds,
+    cache: &Cache,
+    voice: &Voice,
+) -> Result<Made, Problem> {
+    let launch = launch::launch(args, rest, &packed)?;
+    let how = How { aot: args.aot, cpu: args.cpu, here: args.host, told: false };
+    let packed = native::add(packed, &launch, needs, &how, cache, voice)?;
+    Ok(([&packed.bytes[..], &launch.to_bytes()].concat(), packed.sources))
 }
 
 /// Only a script can be talked to.
@@ -164,17 +175,17 @@ pub fn repl(command: &[OsString], us: &Us) -> Result<u8, Problem> {
 }
 
 /// What becomes of the app's files when they change. `made`: what is run first.
-fn watch(args: &Run, words: &[String], made: Made, voice: Voice) -> Result<Watch, Problem> {
+fn watch(args: &Run, words: &[String], made: Made, us: &Us) -> Result<Watch, Problem> {
     if made.1.is_empty() {
         let help = "give the script, or the folder, that it was built from";
         return Err(Problem::new("a bundle does not change", help).at("--watch"));
     }
-    let (args, words) = (args.clone(), words.to_vec());
+    let (args, words, voice, cache) = (args.clone(), words.to_vec(), us.voice, us.cache.clone());
     let make = move || {
         let (app, rest) = words.split_first().map_or(("", &[][..]), |(app, rest)| (app.as_str(), rest));
         let packed = pack(&args, app, &voice)?;
-        packed.check().map_err(|e| named(e, app))?;
-        Ok((payload(&args, rest, &packed)?, packed.sources))
+        let needs = packed.check().map_err(|e| named(e, app))?;
+        payload(&args, rest, packed, &needs, &cache, &voice)
     };
     Ok(Watch { make: Box::new(make), made, voice })
 }
@@ -205,7 +216,11 @@ fn ready(
         Problem::new(format!("there is no machine {:?}", args.machine), "lunette run --help")
     })?;
     let memory = memory(args.memory, payload.len() as u64, std::fs::metadata(&image).map_or(0, |m| m.len()))?;
-    let vm = Vm { image, payload: None, words: network.words, machine, accel, memory, network: network.nic };
+    let mut words = network.words;
+    if args.require_signed {
+        words.push("lunette.require-signed".into());
+    }
+    let vm = Vm { image, payload: None, words, machine, accel, memory, network: network.nic };
     qemu.can(&vm)?;
     voice.info(&format!(
         "{} {} ({}), {} on {}, {} MiB, image {}",
@@ -301,7 +316,7 @@ fn text(word: &OsString) -> Result<String, Problem> {
 }
 
 /// [`Packed::check`], remembered for large modules.
-fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
+fn check(packed: &Packed, cache: &Cache) -> Result<NativeNeeds, Problem> {
     let name = format!("checked/{}", packed.hash);
     let key = concat!("lunette ", env!("CARGO_PKG_VERSION"));
     let payload = Payload::parse(&packed.bytes)?;
@@ -311,16 +326,15 @@ fn check(packed: &Packed, cache: &Cache) -> Result<(), Problem> {
         size += payload.main(guest)?.len();
     }
     let large = size >= REMEMBER;
-    if large && cache.get(&name, key).is_some() {
-        return Ok(());
+    let known = if large { cache.get(&name, key) } else { None };
+    if let Some(needs) = known.and_then(|text| serde_json::from_str(&text).ok()) {
+        return Ok(needs);
     }
-    for guest in plan.all() {
-        module::check(&payload, guest)?;
+    let needs = packed.check()?;
+    if large && let Ok(text) = serde_json::to_string(&needs) {
+        cache.put(&name, key, &text);
     }
-    if large {
-        cache.put(&name, key, "");
-    }
-    Ok(())
+    Ok(needs)
 }
 
 /// The VM's memory; refuses one that can't hold the image and the app.

@@ -7,9 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use lunette_bundle::Launch;
+
 use crate::{
     app::{App, Extras},
     cli::Build,
+    native::{self, How},
     problem::Problem,
     run::{self, Us},
 };
@@ -18,9 +21,14 @@ use crate::{
 pub fn build(args: &Build, us: &Us) -> Result<u8, Problem> {
     let app = App::open(&args.app)?;
     let name = app.manifest().map_err(|mut all| all.swap_remove(0).at(args.app.display()))?.app.name;
-    let extras = Extras { dirs: args.dir.clone(), keep: true, env: run::environment(&args.env) };
-    let packed = app.pack(&extras, &us.voice).map_err(|e| e.at(args.app.display()))?;
-    packed.check().map_err(|e| e.at(args.app.display()))?;
+    let env = run::environment(&args.env);
+    let extras = Extras { dirs: args.dir.clone(), keep: true, env, ..Extras::default() };
+    let named = |e: Problem| run::named(e, &args.app.display().to_string());
+    let packed = app.pack(&extras, &us.voice).map_err(named)?;
+    let needs = packed.check().map_err(named)?;
+    let how = How { aot: args.aot, cpu: args.cpu, here: false, told: true };
+    let launch = Launch::default();
+    let packed = native::add(packed, &launch, &needs, &how, &us.cache, &us.voice).map_err(named)?;
 
     let output = args.output.clone().unwrap_or_else(|| default_output(&name));
     save(&output, &packed.bytes).map_err(|e| {

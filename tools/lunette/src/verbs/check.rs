@@ -7,6 +7,7 @@ use crate::{
     app::{App, Extras},
     cli::Look,
     exit, module,
+    native::Needs,
     problem::{Problem, printable},
     run::{self, Us},
     script::Findings,
@@ -73,13 +74,23 @@ fn look(app: App, us: &Us) -> Findings {
     let mut found = Findings::default();
     match (payload.plan(), &payload.source) {
         (Ok(plan), _) => {
-            for guest in plan.all() {
-                match module::look(&payload, guest) {
+            let mut needs = Needs::new();
+            for (n, guest) in plan.all().enumerate() {
+                match module::look(&payload, guest, &mut needs) {
                     Ok(more) => {
                         found.errors.extend(more.errors);
                         found.warnings.extend(more.warnings);
                     }
                     Err(problem) => found.errors.push(problem),
+                }
+                let served = !guest.grants.listen.is_empty() || (n > 0 && plan.routes.lead_to(n));
+                if !served && payload.main(guest).is_ok_and(module::handles) {
+                    let what = format!(
+                        "{} handles HTTP requests, and may listen nowhere: give it a port with `lunette run -p 8080:80`, \
+                         or with `listen = [\"80\"]` in [network]",
+                        guest.name
+                    );
+                    found.warnings.push(Problem::new(what, "").at(&guest.main));
                 }
             }
         }

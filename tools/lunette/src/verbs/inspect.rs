@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
-use lunette_bundle::{Bundle, GuestSpec, Kind, Manifest, Payload};
+use lunette_bundle::{Bundle, GuestSpec, Http, Kind, Manifest, Payload};
+use lunette_component::interfaces::{self, Entry};
 use lunette_hostcalls::Grants;
+use lunette_native::{Label, Mismatch};
 use lunette_wasm::{Provided, Report};
 use serde_json::{Value, json};
 
@@ -11,7 +13,9 @@ use crate::{
     app::{App, Extras},
     background::store::Store,
     cli::{Inspect, Look},
+    component::{self, World},
     exit, module,
+    native::{self, Needs},
     problem::{Problem, printable},
     run::Us,
     script::{self, Findings},
@@ -41,6 +45,7 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     let args = Look { format: args.format, app: args.thing.clone() };
     let app = App::open(&args.app)?;
     let kind = match &app {
+        App::Module(_, bytes) if component::is_component(bytes) => "component",
         App::Module(..) => "module",
         App::Script(..) => "script",
         App::Bundle(_) => "bundle",
@@ -53,12 +58,19 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
     let manifest =
         Manifest::parse(bundle.manifest()?).map_err(|e| Problem::from(e).at(args.app.display()))?;
     let module = program(&packed.bytes, &bundle, &manifest).map_err(|e| e.at(args.app.display()));
+    let native = natives(&packed.bytes).map_err(|e| e.at(args.app.display()));
     if args.format.json() {
-        super::print_json(&as_json(kind, &bundle, &manifest, &module))?;
+        super::print_json(&as_json(
+            kind,
+            &bundle,
+            &manifest,
+            &module,
+            native.as_deref().unwrap_or_default(),
+        ))?;
     } else {
-        super::print(&as_text(kind, &bundle, &manifest, &module))?;
+        super::print(&as_text(kind, &bundle, &manifest, &module, native.as_deref().unwrap_or_default()))?;
     }
-    match module {
+    match module.and_then(|program| native.map(|_| program)) {
         Err(problem) => {
             us.voice.error(&problem);
             Ok(problem.code)
@@ -70,8 +82,34 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
 /// What the app is, if it is there and can run.
 enum Program {
     None,
-    Module(Box<Report>),
+    /// With the feature that keeps it from being interpreted.
+    Module(Box<Report>, Option<&'static str>),
+    Component(World),
     Script(Findings),
+}
+
+/// Native code in the bundle.
+struct Native {
+    main: String,
+    size: usize,
+    label: Result<Label, Mismatch>,
+}
+
+/// All that there is; refuses what was made from something else.
+fn natives(bytes: &[u8]) -> Result<Vec<Native>, Problem> {
+    let payload = Payload::parse(bytes)?;
+    // One whose plan is no good is told so elsewhere.
+    let Ok(plan) = payload.plan() else { return Ok(Vec::new()) };
+    let mut all: Vec<Native> = Vec::new();
+    for guest in plan.all() {
+        if all.iter().any(|native| native.main == guest.main) {
+            continue;
+        }
+        if let (Some(native), Some(label)) = (payload.native(guest)?, native::verify(&payload, guest)?) {
+            all.push(Native { main: guest.main.clone(), size: native.code.len(), label });
+        }
+    }
+    Ok(all)
 }
 
 type Module = Result<Program, Problem>;
@@ -81,18 +119,28 @@ fn program(bytes: &[u8], bundle: &Bundle<'_>, manifest: &Manifest) -> Module {
     let Some(file) = bundle.file(main) else { return Ok(Program::None) };
     if script::is_script(main) {
         let payload = Payload::parse(bytes)?;
-        let mut found = module::look(&payload, &payload.plan()?.app)?;
+        let mut found = module::look(&payload, &payload.plan()?.app, &mut Needs::new())?;
         return if found.errors.is_empty() {
             Ok(Program::Script(found))
         } else {
             Err(found.errors.swap_remove(0))
         };
     }
-    let report = lunette_wasm::examine(file).map_err(|p| Problem::new(p.to_string(), p.help()).at(main))?;
-    Ok(Program::Module(Box::new(report)))
+    Ok(match module::Program::examine(file).map_err(|e| e.at(main))? {
+        module::Program::Module(report, feature) => {
+            Program::Module(report, feature.map(|feature| feature.name()))
+        }
+        module::Program::Component(world) => Program::Component(world),
+    })
 }
 
-fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module) -> Value {
+fn as_json(
+    kind: &str,
+    bundle: &Bundle<'_>,
+    manifest: &Manifest,
+    module: &Module,
+    native: &[Native],
+) -> Value {
     let entries = bundle.entries().iter().map(|entry| match entry.kind {
         Kind::File(data) => json!({ "path": entry.path, "kind": "file", "size": data.len() }),
         Kind::Directory => json!({ "path": entry.path, "kind": "directory" }),
@@ -113,6 +161,7 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             "name": manifest.app.name,
             "version": manifest.version,
             "main": manifest.app.main,
+            "engine": manifest.app.engine.name(),
             "args": manifest.app.args,
         },
         "env": env.collect::<serde_json::Map<_, _>>(),
@@ -125,9 +174,18 @@ fn as_json(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         },
         "mounts": mounts.collect::<Vec<_>>(),
         "network": grants_json(&manifest.app.grants),
+        "http": http_json(&manifest.app.http),
+        "routes": manifest.routes.iter().map(|route| json!({
+            "host": route.host.to_string(), "path": route.path, "guest": route.guest,
+        })).collect::<Vec<_>>(),
         "guests": manifest.guests.iter().map(guest_json).collect::<Vec<_>>(),
         "entries": entries.collect::<Vec<_>>(),
-        "module": if let Ok(Program::Module(report)) = module { module_json(report) } else { Value::Null },
+        "native": native.iter().map(native_json).collect::<Vec<_>>(),
+        "module": match module {
+            Ok(Program::Module(report, feature)) => module_json(report, *feature),
+            _ => Value::Null,
+        },
+        "component": if let Ok(Program::Component(world)) = module { component_json(world) } else { Value::Null },
         "script": if let Ok(Program::Script(found)) = module { script_json(found) } else { Value::Null },
         "problem": module.as_ref().err().map(|p| json!({ "what": p.what, "where": p.place, "help": p.help })),
     })
@@ -147,8 +205,54 @@ pub fn grants_json(grants: &Grants) -> Value {
 
 fn guest_json(guest: &GuestSpec) -> Value {
     json!({
-        "name": guest.name, "main": guest.main, "args": guest.args, "network": grants_json(&guest.grants),
+        "name": guest.name, "main": guest.main, "engine": guest.engine.name(), "args": guest.args,
+        "network": grants_json(&guest.grants), "http": http_json(&guest.http),
     })
+}
+
+fn http_json(http: &Http) -> Value {
+    let Http { tls, max_requests, reuse, limits } = http;
+    json!({
+        "tls": tls.as_ref().map(|tls| json!({ "cert": tls.cert, "key": tls.key })),
+        "max-requests": max_requests,
+        "reuse": reuse,
+        "limits": {
+            "memory": limits.memory,
+            "time-ns": limits.time.map(|t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
+            "fuel": limits.fuel,
+        },
+    })
+}
+
+fn native_json(native: &Native) -> Value {
+    match &native.label {
+        Ok(label) => json!({
+            "main": native.main, "size": native.size, "kind": label.kind.name(), "for": label.engine_words(),
+            "cpu": label.cpu.name(), "counts-fuel": label.variant.fuel, "of": label.of,
+        }),
+        Err(mismatch) => {
+            json!({ "main": native.main, "size": native.size, "unusable": mismatch.to_string() })
+        }
+    }
+}
+
+fn component_json(world: &World) -> Value {
+    let imports = world.imports.iter();
+    json!({
+        "size": world.size,
+        "entry": world.entry().map(entry_words),
+        "imports": imports.map(|name| json!({ "name": name, "provided": interfaces::provided(name) })).collect::<Vec<_>>(),
+        "exports": world.exports,
+        "modules": world.modules,
+        "producers": world.producers,
+    })
+}
+
+fn entry_words(entry: Entry) -> &'static str {
+    match entry {
+        Entry::Command => "command",
+        Entry::Handler => "http-handler",
+    }
 }
 
 /// The same in words, a line for each kind; none for no grants.
@@ -169,7 +273,7 @@ fn script_json(found: &Findings) -> Value {
     json!({ "files": found.files, "requires-built-in": found.built_in })
 }
 
-fn module_json(report: &Report) -> Value {
+fn module_json(report: &Report, feature: Option<&str>) -> Value {
     let imports = report.imports.iter().map(|import| {
         json!({
             "module": import.module, "name": import.name, "type": import.ty,
@@ -182,6 +286,7 @@ fn module_json(report: &Report) -> Value {
         report.sections.iter().map(|s| json!({ "name": s.name, "offset": s.offset, "size": s.size }));
     json!({
         "size": report.size,
+        "not-interpreted-for": feature,
         "functions": report.functions,
         "imports": imports.collect::<Vec<_>>(),
         "exports": exports.collect::<Vec<_>>(),
@@ -195,7 +300,13 @@ fn module_json(report: &Report) -> Value {
     })
 }
 
-fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module) -> String {
+fn as_text(
+    kind: &str,
+    bundle: &Bundle<'_>,
+    manifest: &Manifest,
+    module: &Module,
+    native: &[Native],
+) -> String {
     let mut out = String::new();
     let version = manifest.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
     // Writing to a string does not fail.
@@ -227,8 +338,37 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
             Kind::Symlink(target) => writeln!(out, "{:>12}  {path} -> {}", "", printable(target)),
         };
     }
+    if !manifest.routes.is_empty() {
+        let _ = writeln!(out, "\nroutes:");
+        for route in &manifest.routes {
+            let (host, path, guest) =
+                (route.host.to_string(), printable(&route.path), printable(&route.guest));
+            let _ = writeln!(out, "  {}{path} goes to {guest}", printable(&host));
+        }
+    }
+    for native in native {
+        let _ = writeln!(out, "\nnative code for {}: {} bytes", printable(&native.main), native.size);
+        let _ = match &native.label {
+            Ok(label) => {
+                let counts = if label.variant.fuel { ", counting what it executes" } else { "" };
+                writeln!(out, "  for {}, {}{counts}", printable(&label.engine_words()), label.cpu)
+            }
+            Err(mismatch) => writeln!(out, "  of no use here: {}", printable(&mismatch.to_string())),
+        };
+        let _ = writeln!(out, "  not signed: nobody can check native code, so its maker has to be trusted");
+    }
     let report = match module {
-        Ok(Program::Module(report)) => report,
+        Ok(Program::Module(report, feature)) => {
+            let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.app.main), report.size);
+            if let Some(feature) = feature {
+                let _ = writeln!(out, "  uses {feature}: runs as native code only");
+            }
+            report
+        }
+        Ok(Program::Component(world)) => {
+            component_text(&mut out, &manifest.app.main, world);
+            return out;
+        }
         Ok(Program::Script(found)) => {
             let list =
                 |all: Vec<&str>| if all.is_empty() { "nothing".into() } else { printable(&all.join(", ")) };
@@ -242,7 +382,6 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         }
         _ => return out,
     };
-    let _ = writeln!(out, "\nmodule {}: {} bytes", printable(&manifest.app.main), report.size);
     let _ = writeln!(out, "  {} functions of its own, {} bytes of data", report.functions, report.data.bytes);
     for memory in &report.memories {
         let most = memory.maximum.map(|most| format!(", at most {most}")).unwrap_or_default();
@@ -264,4 +403,26 @@ fn as_text(kind: &str, bundle: &Bundle<'_>, manifest: &Manifest, module: &Module
         let _ = writeln!(out, "  {}::{} {}{note}", import.module, import.name, import.ty);
     }
     out
+}
+
+fn component_text(out: &mut String, main: &str, world: &World) {
+    let _ = writeln!(out, "\ncomponent {}: {} bytes", printable(main), world.size);
+    let what = match world.entry() {
+        Some(Entry::Command) => "a command",
+        Some(Entry::Handler) => "handles HTTP requests",
+        None => "NOTHING TO START: it exports neither a command nor a handler of HTTP requests",
+    };
+    let _ = writeln!(out, "  {what}; {} core modules", world.modules);
+    for (field, value) in &world.producers {
+        let _ = writeln!(out, "  {field}: {value}");
+    }
+    let _ = writeln!(out, "\nimports: {}", world.imports.len());
+    for name in &world.imports {
+        let note = if interfaces::provided(name) { "" } else { "  NOT PROVIDED" };
+        let _ = writeln!(out, "  {}{note}", printable(name));
+    }
+    let _ = writeln!(out, "\nexports: {}", world.exports.len());
+    for name in &world.exports {
+        let _ = writeln!(out, "  {}", printable(name));
+    }
 }

@@ -3,15 +3,10 @@
 //! What waits is in two parts, and a `pollable` between them. Binding a socket listens already, so that the errors come where
 //! they are expected; binding it again to where the guest's own manifest had it listen takes that over.
 
-use std::{
-    future::poll_fn,
-    net::SocketAddr,
-    sync::{Arc, Weak},
-    task::Poll,
-};
+use std::{future::poll_fn, net::SocketAddr, sync::Arc, task::Poll};
 
 use async_trait::async_trait;
-use lunette_hostcalls::{Errno, Interest, Shutdown, Source, TcpListener, TcpStream};
+use lunette_hostcalls::{Errno, Interest, Shutdown, Source, TcpStream};
 use wasmtime::{Result as Answer, component::Resource};
 use wasmtime_wasi_io::{
     poll::{DynPollable, Pollable, subscribe},
@@ -29,7 +24,10 @@ use super::{
     tcp_streams::Connection,
     to_bind,
 };
-use crate::State;
+use crate::{
+    State,
+    listeners::{self, Listener},
+};
 
 /// How many connections may wait to be accepted, where the guest doesn't say: too early, for it is said when listening.
 const BACKLOG: usize = 128;
@@ -53,12 +51,6 @@ enum Kind {
     Closed,
 }
 
-/// A socket that listens, and the claim on it if it is one that the guest came with.
-struct Listener {
-    socket: Arc<dyn TcpListener>,
-    _claim: Option<Arc<()>>,
-}
-
 /// What was started and is to be finished.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Started {
@@ -67,34 +59,13 @@ enum Started {
     Listen,
 }
 
-/// Which of the listeners that the guest came with are taken.
-pub(crate) type Claims = Vec<(SocketAddr, Weak<()>)>;
-
 impl State {
     fn tcp(&mut self, socket: &Resource<TcpSocket>) -> Result<&mut TcpSocket> {
         Ok(self.table.get_mut(socket)?)
     }
 
-    /// A socket that listens at `at`: one that the guest came with, if there is one for that address.
     fn listen(&mut self, at: SocketAddr) -> Result<Listener, Errno> {
-        let matching = |of: SocketAddr| {
-            of.port() == at.port()
-                && (of.ip() == at.ip() || of.ip().is_unspecified() && at.ip().is_unspecified())
-        };
-        let given = &self.ctx.listeners;
-        let exact = given.iter().find(|listening| listening.socket.local() == at);
-        let found = exact.or_else(|| given.iter().find(|listening| matching(listening.socket.local())));
-        let Some(listening) = found else {
-            return Ok(Listener { socket: self.ctx.network.listen(at, BACKLOG)?, _claim: None });
-        };
-        let local = listening.socket.local();
-        self.claims.retain(|(_, claim)| claim.strong_count() > 0);
-        if self.claims.iter().any(|(of, _)| *of == local) {
-            return Err(Errno::Addrinuse);
-        }
-        let claim = Arc::new(());
-        self.claims.push((local, Arc::downgrade(&claim)));
-        Ok(Listener { socket: listening.socket.clone(), _claim: Some(claim) })
+        listeners::listen(&self.ctx, &mut self.claims, at, BACKLOG)
     }
 
     fn streams(
@@ -283,11 +254,20 @@ impl tcp::HostTcpSocket for State {
         if socket.started.is_some() {
             return Err(ErrorCode::InvalidState.into());
         }
-        let (stream, _) = listener.socket.accept()?;
-        let connection = Connection::new(stream);
-        let accepted = TcpSocket::new(socket.family, Kind::Connected(connection.clone()), socket.options);
-        accepted.apply();
+        let listener = listener.socket.clone();
+        // A connection that there is no place for stays where it is.
+        let accepted = TcpSocket::new(socket.family, Kind::Closed, socket.options);
         let accepted = new_socket(self.table.push(accepted))?;
+        let connection = match listener.accept() {
+            Ok((stream, _)) => Connection::new(stream),
+            Err(errno) => {
+                self.table.delete(accepted)?;
+                return Err(errno.into());
+            }
+        };
+        let socket = self.tcp(&accepted)?;
+        socket.kind = Kind::Connected(connection.clone());
+        socket.apply();
         let (input, output) = self.streams(&accepted, connection)?;
         Ok((accepted, input, output))
     }
