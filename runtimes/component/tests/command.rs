@@ -24,7 +24,6 @@ fn a_program_says_hello() {
     let run = program.run(&world, world.ctx(&["app"], &[]));
     assert_eq!(run.ending, Ending::Exited(0));
     assert_eq!(world.stdio.stdout_text(), "hello from app\n");
-    assert!(run.memory > 0);
 }
 
 #[test]
@@ -117,7 +116,6 @@ fn its_time_and_its_memory_are_bounded() {
     let limits = Limits { memory: 16 << 20, ..Limits::default() };
     let run = program.run_with(&world, world.ctx(&["app", "hoard"], &[]), limits, Meter::default());
     assert!(matches!(run.ending, Ending::Trapped(_)), "{run:?}");
-    assert!(run.memory <= 16 << 20);
     assert!(String::from_utf8_lossy(&world.stdio.stderr()).contains("memory allocation"), "{run:?}");
 }
 
