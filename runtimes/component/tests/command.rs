@@ -166,7 +166,7 @@ fn a_component_for_another_world_is_told_what_is_missing() {
         missing,
         [
             ("acme:rocket/launch@1.0.0", None),
-            ("wasi:cli/stdout@0.1.0", Some("wasi:cli/stdout@0.2.12")),
+            ("wasi:cli/stdout@0.1.0", Some("wasi:cli/stdout@0.3.0")),
             ("ignite", None)
         ]
     );
@@ -175,9 +175,12 @@ fn a_component_for_another_world_is_told_what_is_missing() {
 #[test]
 fn a_component_that_is_no_program_is_told_so() {
     let problem = Program::wat("(component)").problem();
-    assert_eq!(problem.to_string(), "it does not export wasi:cli/run@0.2, nor anything else");
+    assert_eq!(problem.to_string(), "it does not export wasi:cli/run of WASI 0.2 or 0.3, nor anything else");
     let problem = Program::wat(r#"(component (instance $i) (export "a:b/c@1.0.0" (instance $i)))"#).problem();
-    assert_eq!(problem.to_string(), "it does not export wasi:cli/run@0.2; it exports a:b/c@1.0.0");
+    assert_eq!(
+        problem.to_string(),
+        "it does not export wasi:cli/run of WASI 0.2 or 0.3; it exports a:b/c@1.0.0"
+    );
     // A function that this version of the interface does not have.
     let wat =
         r#"(component (import "wasi:cli/environment@0.2.50" (instance (export "get-weather" (func)))))"#;
