@@ -23,12 +23,12 @@ use crate::{cell::StaticCell, floor::start};
 /// Room for the names (see `symbols`): zeros until `cargo xtask image` writes them.
 #[used]
 #[unsafe(link_section = ".lunette.symbols")]
-static NAMES: StaticCell<[u8; 192 * 1024]> = StaticCell::new([0; 192 * 1024]);
+static NAMES: StaticCell<[u8; 320 * 1024]> = StaticCell::new([0; 320 * 1024]);
 
 /// Room for all of it, compressed.
 #[used]
 #[unsafe(link_section = ".lunette.packed")]
-static PACKED: StaticCell<[u8; 640 * 1024]> = StaticCell::new([0; 640 * 1024]);
+static PACKED: StaticCell<[u8; 1024 * 1024]> = StaticCell::new([0; 1024 * 1024]);
 
 /// Eleven kilobytes that a crash's stack may not have.
 static INFLATE: StaticCell<Option<DecompressorOxide>> = StaticCell::new(None);

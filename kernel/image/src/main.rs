@@ -49,6 +49,7 @@ fn boot_app() -> Farewell {
         memory: free,
         mount_size: free / 2,
         native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
+        require_signed: info.cmdline.has("require-signed"),
         versions: Some(Arc::new(KernelVersions)),
     };
     time::mark("runtime");

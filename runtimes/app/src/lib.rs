@@ -64,6 +64,8 @@ pub struct Services {
     pub mount_size: u64,
     /// How native code is run here.
     pub native: Native,
+    /// Is native code refused whose bundle nobody has signed?
+    pub require_signed: bool,
     /// Where new versions of the app come from, if its launch says that they may.
     pub versions: Option<Arc<dyn Versions>>,
 }
@@ -83,6 +85,9 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
     let payload = Payload::parse(payload)?;
     let plan = payload.plan()?;
     plan.allowed()?;
+    if services.require_signed {
+        payload.refuse_unsigned()?;
+    }
     let mut maker = Maker {
         bundle: match &payload.source {
             Source::Bundle(bundle) => Some(bundle),
@@ -282,7 +287,7 @@ impl Maker<'_> {
             }
             _ => return Ok(None),
         };
-        let variant = Variant { fuel: plan.fuel.or(plan.http.limits.fuel).is_some() };
+        let variant = Variant { fuel: plan.counts() };
         match native::load(&self.services.native, native.label, native.code, variant) {
             Ok(code) => Ok(Some(code)),
             Err(mismatch) if component || plan.engine == bundle::Engine::Wasmtime => {

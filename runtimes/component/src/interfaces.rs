@@ -83,7 +83,7 @@ pub const PACKAGES: &[Package] = &[
         interfaces: &["monotonic-clock", "system-clock", "types"],
     },
     Package { name: "wasi:filesystem", version: "0.3.0", interfaces: &["preopens", "types"] },
-    Package { name: "wasi:http", version: "0.3.0", interfaces: &["client", "handler", "types"] },
+    Package { name: "wasi:http", version: "0.3.0", interfaces: &["client", "types"] },
     Package { name: "wasi:random", version: "0.3.0", interfaces: &["insecure", "insecure-seed", "random"] },
     Package { name: "wasi:sockets", version: "0.3.0", interfaces: &["ip-name-lookup", "types"] },
 ];
@@ -157,6 +157,19 @@ mod tests {
             assert!(!provided(import), "{import}");
         }
         assert_eq!([track("1.4.0"), track("0.0.3"), track("0.2"), track("2")], ["1", "0.0.3", "0.2", "2"]);
+    }
+
+    #[test]
+    fn what_is_listed_is_what_is_linked() {
+        let listed = PACKAGES.iter().flat_map(|package| {
+            package.interfaces.iter().map(|name| format!("{}/{name}@{}", package.name, package.version))
+        });
+        let mut listed: Vec<_> = listed.collect();
+        let linked = crate::link::interfaces().map(|there| format!("{}@{}", there.name, there.version));
+        let mut linked: Vec<_> = linked.collect();
+        listed.sort();
+        linked.sort();
+        assert_eq!(listed, linked);
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl fmt::Display for Missing {
 }
 
 /// All that there is.
-fn interfaces() -> impl Iterator<Item = &'static Interface> {
+pub(crate) fn interfaces() -> impl Iterator<Item = &'static Interface> {
     p2::INTERFACES.iter().copied().flatten().chain(p3::INTERFACES).chain(http::INTERFACES)
 }
 
