@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `LUNETTE_IMAGE` | the kernel image; without it, or without QEMU, nothing boots |
 //! | `LUNETTE_SAMPLES` | the built samples (`cargo xtask samples`) |
+//! | `LUNETTE_GUESTS` | the built guests (`cargo xtask guests`) |
 //! | `LUNETTE_TORTURE` | how many MiB cross the bad wire (12; the stack's own tests send 100, in virtual time) |
 //! | `LUNETTE_FOREIGN` | the foreign programs and the other host (`cargo xtask vendor-tests`) |
 #![forbid(unsafe_code)]
@@ -17,12 +18,14 @@ mod background;
 mod bad_input;
 mod beside;
 mod clients;
+mod components;
 mod ends;
 mod foreign;
 mod guests;
 mod hostile;
 mod lua;
 mod lua_suites;
+mod misdeeds;
 mod network_flags;
 mod processes;
 mod samples;
@@ -98,6 +101,8 @@ fn main() {
     processes::stories(&mut stories);
     network_flags::stories(&mut stories);
     background::stories(&mut stories);
+    components::stories(&mut stories);
+    misdeeds::stories(&mut stories);
     foreign::stories(&mut stories);
     wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();

@@ -61,7 +61,7 @@ fn bundle() -> PathBuf {
     path
 }
 
-fn expected(name: &str) -> Vec<u8> {
+pub(crate) fn expected(name: &str) -> Vec<u8> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples").join(name).join("expected.txt");
     fs::read(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }

@@ -7,8 +7,10 @@
 mod bench;
 mod echo;
 mod foreign;
+mod guests;
 mod image;
 mod json;
+mod reference;
 mod run;
 mod samples;
 mod setup;
@@ -27,6 +29,8 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image           build target/image/lunette.elf
   samples         build the samples into target/samples/
+  guests          build the tests' Rust programs into target/guests/
+  reference       build Wasmtime's own CLI, to compare with, into target/reference/
   vendor-tests    fetch the foreign programs that the tests run into target/foreign/
 ";
 
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
                 }
             }
         }),
+        "guests" => guests::build_all().map(|built| built.iter().for_each(|it| println!("{}", it.display()))),
+        "reference" => reference::build().map(|program| println!("{}", program.display())),
         "vendor-tests" | "fetch" => foreign::fetch().map(|it| println!("{}", it.dir.display())),
         "" | "help" | "-h" | "--help" => {
             print!("{USAGE}");

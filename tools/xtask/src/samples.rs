@@ -1,7 +1,8 @@
 //! `cargo xtask samples`: every sample, built as its README says, into `target/samples/`.
 //!
 //! A sample is a folder under samples/: scripts with a manifest, which are the app as they are, or something to compile,
-//! whose name ends in its language. What a sample needs and does not find makes it skipped by name, never built halfway.
+//! in the language of its files. Rust with `component` in its name is built for WASI 0.2, other Rust for preview 1.
+//! What a sample needs and does not find makes it skipped by name, never built halfway.
 
 use std::{
     fs,
@@ -16,6 +17,9 @@ pub(crate) enum State {
     Skipped(String),
 }
 
+/// `samples/hello-rust` once more, as a component.
+const HELLO_COMPONENT: &str = "hello-component";
+
 /// All of them by name, in the order of their names.
 pub(crate) fn build_all() -> Result<Vec<(String, State)>> {
     let samples = root().join("samples");
@@ -24,6 +28,7 @@ pub(crate) fn build_all() -> Result<Vec<(String, State)>> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| samples.join(name).join("README.md").is_file())
         .collect();
+    names.push(HELLO_COMPONENT.to_owned());
     names.sort_unstable();
     fs::create_dir_all(out())?;
     names.into_iter().map(|name| build(&name).map(|state| (name, state))).collect()
@@ -35,7 +40,8 @@ pub(crate) fn out() -> PathBuf {
 }
 
 pub(crate) fn build(name: &str) -> Result<State> {
-    let dir = root().join("samples").join(name);
+    let source = if name == HELLO_COMPONENT { "hello-rust" } else { name };
+    let dir = root().join("samples").join(source);
     fs::create_dir_all(out())?;
     if is_script(&dir)? {
         let to = out().join(name);
@@ -46,15 +52,17 @@ pub(crate) fn build(name: &str) -> Result<State> {
         return Ok(State::Built(to));
     }
     let module = out().join(format!("{name}.wasm"));
-    let state = match name.rsplit_once('-').map(|(_, language)| language) {
-        Some("rust") => rust(&dir, &module)?,
-        Some("c") => c(&dir, &module)?,
-        Some("wat") => wat(&dir.join(format!("{}.wat", name.trim_end_matches("-wat"))), &module)?,
-        _ => {
-            return Err(
-                format!("samples/{name}: the name does not end in a language that is known here").into()
-            );
+    let state = match () {
+        () if dir.join("Cargo.toml").is_file() && name.contains("component") => {
+            rust(&dir, source, "wasm32-wasip2", &module)?
         }
+        () if dir.join("Cargo.toml").is_file() => rust(&dir, source, "wasm32-wasip1", &module)?,
+        () if dir.join("package.json").is_file() => javascript(&dir, name)?,
+        () if name.ends_with("-c") => c(&dir, &module)?,
+        () if name.ends_with("-wat") => {
+            wat(&dir.join(format!("{}.wat", name.trim_end_matches("-wat"))), &module)?
+        }
+        () => return Err(format!("samples/{name}: nothing in it that can be built here").into()),
     };
     match state {
         State::Built(module) if dir.join("lunette.toml").is_file() => bundle(name, &dir, &module),
@@ -72,11 +80,49 @@ fn is_script(dir: &Path) -> Result<bool> {
     Ok(false)
 }
 
-/// `cargo build --release --target wasm32-wasip1`, with a target folder beside the workspace's.
-fn rust(dir: &Path, module: &Path) -> Result<State> {
-    let built = cargo_build(dir, "wasm32-wasip1")?.join(module.file_name().unwrap_or_default());
+/// `cargo build --release --target …`, with a target folder beside the workspace's.
+fn rust(dir: &Path, package: &str, triple: &str, module: &Path) -> Result<State> {
+    let built = cargo_build(dir, triple)?;
+    // A component that exports a handler is a library, and a library's name has no hyphen.
+    let library = built.join(format!("{}.wasm", package.replace('-', "_")));
+    let program = built.join(format!("{package}.wasm"));
+    let built = if program.is_file() { program } else { library };
     fs::copy(&built, module).map_err(|e| format!("{}: {e}", built.display()))?;
     Ok(State::Built(module.to_owned()))
+}
+
+/// npm, node and what package.json asks for, in a copy of the folder. That takes minutes, so it is done once for the same
+/// files.
+fn javascript(dir: &Path, name: &str) -> Result<State> {
+    if which("node").is_none() || which("npm").is_none() {
+        return Ok(State::Skipped("it needs node and npm".into()));
+    }
+    let copy = target().join("samples-build").join(name);
+    let (stamp, module) = (copy.join("built.txt"), copy.join(format!("{name}.wasm")));
+    let mut wanted = String::new();
+    let mut files: Vec<PathBuf> = fs::read_dir(dir)?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort_unstable();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|end| end == "js" || end == "json")) {
+        wanted += &fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    }
+    if module.is_file() && fs::read_to_string(&stamp).is_ok_and(|built| built == wanted) {
+        return Ok(State::Built(module));
+    }
+    if copy.exists() {
+        fs::remove_dir_all(&copy)?;
+    }
+    copy_folder(dir, &copy)?;
+    let npm = |args: &[&str]| read(command("npm", args).current_dir(&copy));
+    if let Err(error) = npm(&["install", "--no-fund", "--no-audit", "--loglevel=error"]) {
+        let error = error.to_string();
+        return Ok(State::Skipped(format!(
+            "npm can't install what it needs: {}",
+            error.lines().next_back().unwrap_or("")
+        )));
+    }
+    npm(&["run", "--silent", "build"])?;
+    fs::write(&stamp, wanted)?;
+    Ok(State::Built(module))
 }
 
 /// Builds a package that is of no workspace; where its programs are.
@@ -123,12 +169,19 @@ fn bundle(name: &str, dir: &Path, module: &Path) -> Result<State> {
         fs::remove_dir_all(&to)?;
     }
     fs::create_dir_all(&to)?;
-    fs::copy(module, to.join(module.file_name().unwrap_or_default()))?;
-    fs::copy(dir.join("lunette.toml"), to.join("lunette.toml"))?;
+    let manifest = fs::read_to_string(dir.join("lunette.toml"))?;
+    fs::copy(module, to.join(main_of(&manifest).ok_or_else(|| format!("samples/{name}: no main"))?))?;
+    fs::write(to.join("lunette.toml"), manifest)?;
     if dir.join("data").is_dir() {
         copy_folder(&dir.join("data"), &to.join("data"))?;
     }
     Ok(State::Built(to))
+}
+
+/// The first `main = "…"`.
+fn main_of(manifest: &str) -> Option<&str> {
+    let lines = manifest.lines().filter_map(|line| line.strip_prefix("main = \""));
+    lines.filter_map(|rest| rest.split('"').next()).next()
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {

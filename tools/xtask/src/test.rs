@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    echo, foreign, image, samples, setup,
+    echo, foreign, guests, image, samples, setup,
     sh::{Result, cargo, command, logged, root, succeeds, target, which},
 };
 
@@ -219,8 +219,10 @@ fn build_image() -> Result<Vec<Verdict>> {
 
 fn build_samples() -> Result<Vec<Verdict>> {
     let built = samples::build_all()?;
+    let guests = guests::build_all()?;
     Ok(built
         .into_iter()
+        .chain(guests.into_iter().map(|path| (String::new(), samples::State::Built(path))))
         .map(|(name, state)| match state {
             samples::State::Built(_) => Verdict::passed(""),
             samples::State::Skipped(why) => Verdict::skipped(format!("{name}: {why}")),
@@ -372,6 +374,7 @@ fn stories() -> Result<Vec<Verdict>> {
         stories.env("LUNETTE_IMAGE", image::path());
     }
     stories.env("LUNETTE_SAMPLES", samples::out());
+    stories.env("LUNETTE_GUESTS", guests::out());
     let foreign = target().join("foreign");
     if foreign.join("installed.txt").is_file() {
         stories.env("LUNETTE_FOREIGN", foreign);
