@@ -60,6 +60,6 @@ mod tests {
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
         let found = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"].map(PathBuf::from);
         assert_eq!(libraries(said), found);
-        assert_eq!(libraries("\tstatically linked\n"), [PathBuf::new(); 0]);
+        assert!(libraries("\tstatically linked\n").is_empty());
     }
 }
