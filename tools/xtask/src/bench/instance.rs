@@ -31,8 +31,9 @@ use crate::{
 /// The first requests find what is made once.
 const WARM_UP: usize = 20;
 const REQUESTS: usize = 200;
-/// Between requests: by then the guest has halted, for what it has to do for one takes it a fraction of that.
-const PAUSE: Duration = Duration::from_millis(5);
+/// Between requests. Before it halts, a guest looks for more of what it was just brought for 200 µs of its own time, which
+/// under `-icount` are many of ours.
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long the report may lag behind.
 const PATIENCE: Duration = Duration::from_secs(5);
 

@@ -16,6 +16,8 @@
 //! | `lua-listen`, `http` | the same of a Lua service; requests, beside nginx in Debian |
 //! | `instance` | instructions from a request's bytes to the entry of a handler with an instance of its own |
 //! | `component-http` | requests to a component, beside `wasmtime serve` in Debian |
+//! | `component-neighbours` | milliseconds of a request beside handlers that loop, trap and eat memory |
+//! | `component-growth` | KiB that ten thousand instances leave behind |
 //! | `compute` | seconds of eight kernels: interpreted, ahead of time, native, Wasmtime's CLI |
 //!
 //! Wasmtime's CLI comes by `cargo xtask reference`.
@@ -24,9 +26,11 @@ mod boot;
 mod component;
 mod compute;
 mod debian;
+mod growth;
 mod hostcall;
 mod http;
 mod instance;
+mod neighbours;
 mod net;
 mod nginx;
 mod ram;
@@ -83,7 +87,7 @@ impl Figure {
 /// A part of the bench: one file, some figures.
 type Measure = fn(&vm::Bench) -> Result<Vec<Figure>>;
 
-const PARTS: [(&str, Measure); 17] = [
+const PARTS: [(&str, Measure); 19] = [
     ("boot", boot::measure),
     ("boot-aot", boot::aot),
     ("boot-component", boot::component),
@@ -100,6 +104,8 @@ const PARTS: [(&str, Measure); 17] = [
     ("http", http::rates),
     ("instance", instance::start),
     ("component-http", component::rates),
+    ("component-neighbours", neighbours::measure),
+    ("component-growth", growth::measure),
     ("compute", compute::measure),
 ];
 
