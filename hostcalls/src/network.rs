@@ -50,6 +50,11 @@ impl Network {
         Self(None)
     }
 
+    /// Is there nothing of it at all?
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     fn inner(&self) -> Result<&Arc<Inner>, Errno> {
         self.0.as_ref().ok_or(Errno::Netdown)
     }

@@ -16,6 +16,7 @@ mod label;
 mod listen;
 mod native;
 mod run;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod versions;
@@ -23,7 +24,10 @@ mod versions;
 use std::{sync::Arc, time::Duration};
 
 use lunette_bundle::{self as bundle, Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
-use lunette_component::Command;
+use lunette_component::{
+    Command,
+    serve::{Handler, answers},
+};
 use lunette_hostcalls::{
     Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
     task::{Time, Timers},
@@ -92,17 +96,35 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
         several: !plan.guests.is_empty(),
     };
     let mut guests = Vec::with_capacity(1 + plan.guests.len());
-    for guest in plan.all() {
-        let app = guests.is_empty();
-        let stdio = match app {
-            true => services.stdio.clone(),
-            false => Arc::new(Labelled::new(&guest.name, services.stdio.clone())),
+    // Those whom the app's server gives requests to, by their numbers; the app is the first.
+    let mut handlers: Vec<(usize, Handler)> = Vec::new();
+    for (number, guest) in plan.all().enumerate() {
+        let stdio = match number {
+            0 => services.stdio.clone(),
+            _ => Arc::new(Labelled::new(&guest.name, services.stdio.clone())) as Arc<dyn Stdio>,
         };
-        let mut runner = maker.start(guest, &payload, stdio)?;
-        if app {
-            runner.talk(&plan)?;
-        }
-        guests.push(Some(runner));
+        let Started { made, listens, follower } = maker.start(guest, &payload, stdio.clone())?;
+        let runner = |program| Runner { guest: program, name: guest.name.clone(), stdio, listens, follower };
+        let runner = match made {
+            Made::Handler(handler) if number == 0 || plan.routes.lead_to(number) => {
+                handlers.push((number, handler));
+                None
+            }
+            Made::Handler(handler) => Some(runner(maker.server(guest, vec![(number, handler)], &plan)?)),
+            Made::Program(_) if plan.routes.lead_to(number) => return Err(no_handler(guest)),
+            Made::Program(program) => Some(runner(program)),
+        };
+        guests.push(runner);
+    }
+    if handlers.first().is_some_and(|(number, _)| *number == 0) {
+        let program = maker.server(&plan.app, handlers, &plan)?;
+        let (name, stdio) = (plan.app.name.clone(), services.stdio.clone());
+        guests[0] = Some(Runner { guest: program, name, stdio, listens: true, follower: None });
+    } else if !handlers.is_empty() {
+        return Err(no_handler(&plan.app));
+    }
+    if let Some(app) = &mut guests[0] {
+        app.talk(&plan)?;
     }
     Ok(App {
         guests,
@@ -119,6 +141,28 @@ fn raise(plan: &Plan, services: &Services) -> Result<Option<Arc<dyn Net>>, Refus
         return Ok(None);
     }
     (services.network)().map(Some).map_err(|why| Refusal(format!("there is no network: {why}")))
+}
+
+#[cold]
+fn no_handler(guest: &GuestPlan) -> Refusal {
+    let name = &guest.name;
+    Refusal(format!(
+        "{name} answers no requests: it is no component with wasi:http/incoming-handler, and the manifest has a [[route]] to \
+         it, or by it{HELP}take the [[route]] out, or build {name} as an HTTP handler"
+    ))
+}
+
+/// A guest that is made, and not yet run.
+struct Started {
+    made: Made,
+    listens: bool,
+    follower: Option<Follower>,
+}
+
+enum Made {
+    Program(Program),
+    /// It has to be served.
+    Handler(Handler),
 }
 
 /// What a guest may have that does not say.
@@ -147,7 +191,7 @@ impl Maker<'_> {
         plan: &GuestPlan,
         payload: &Payload<'static>,
         stdio: Arc<dyn Stdio>,
-    ) -> Result<Runner, Refusal> {
+    ) -> Result<Started, Refusal> {
         let services = self.services;
         let main = payload.main(plan)?;
         let mut env = plan.env.clone();
@@ -169,17 +213,32 @@ impl Maker<'_> {
             network,
             listeners,
         };
-        let (guest, follower) = match plan.main.ends_with(".lua") {
+        let (made, follower) = match plan.main.ends_with(".lua") {
             true => {
                 let follower = Follower::new(services, &plan.main, &ctx);
-                (Program::Lua(self.script(plan, main, ctx)?), follower)
+                (Made::Program(Program::Lua(self.script(plan, main, ctx)?)), follower)
             }
             false => match self.native_code(plan, payload, main)? {
                 Some(code) => (self.native(plan, code, ctx)?, None),
-                None => (Program::Wasm(Box::new(self.module(plan, main, ctx)?)), None),
+                None => (Made::Program(Program::Wasm(Box::new(self.module(plan, main, ctx)?))), None),
             },
         };
-        Ok(Runner { guest, name: plan.name.clone(), stdio, listens, follower })
+        Ok(Started { made, listens, follower })
+    }
+
+    /// A server for the requests of these guests, each by its number; it belongs to the first.
+    fn server(
+        &self,
+        plan: &GuestPlan,
+        handlers: Vec<(usize, Handler)>,
+        whole: &Plan,
+    ) -> Result<Program, Refusal> {
+        // Who never gives way would keep the others from being answered.
+        (self.services.native.tick)();
+        let time = Time::new(self.services.clock.clone(), self.timers.clone());
+        let server = serve::server(plan, self.bundle, handlers, &whole.routes, time.clone(), self.services)?;
+        let end = plan.timeout.map(|limit| time.sleep(limit));
+        Ok(Program::Server(Box::new(server), end))
     }
 
     /// A script never has more than two thirds of what there is: what its state counts is what it asked for, and a block of
@@ -223,7 +282,7 @@ impl Maker<'_> {
             }
             _ => return Ok(None),
         };
-        let variant = Variant { fuel: plan.fuel.is_some() };
+        let variant = Variant { fuel: plan.fuel.or(plan.http.limits.fuel).is_some() };
         match native::load(&self.services.native, native.label, native.code, variant) {
             Ok(code) => Ok(Some(code)),
             Err(mismatch) if component || plan.engine == bundle::Engine::Wasmtime => {
@@ -237,7 +296,7 @@ impl Maker<'_> {
     }
 
     /// Makes a guest of native code.
-    fn native(&self, plan: &GuestPlan, code: Loaded, ctx: Ctx) -> Result<Program, Refusal> {
+    fn native(&self, plan: &GuestPlan, code: Loaded, ctx: Ctx) -> Result<Made, Refusal> {
         let services = self.services;
         let limits = lunette_native::Limits { memory: self.memory(plan), table_elements: plan.tables };
         let deadline = plan.timeout.map(|time| services.clock.monotonic().saturating_add(nanos(time)));
@@ -253,13 +312,21 @@ impl Maker<'_> {
                 let guest = guest.map_err(|problem| {
                     refused(format!("{problem}{HELP}`lunette check` says more about it"))
                 })?;
-                Ok(Program::Native(Box::new(guest)))
+                Ok(Made::Program(Program::Native(Box::new(guest))))
             }
-            Loaded::Component(component) => {
-                let timers = self.timers.clone();
-                let guest = Command::new(&component, ctx, timers, limits, meter);
+            Loaded::Component(engine, component) if answers(&component) => {
+                let time = Time::new(services.clock.clone(), self.timers.clone());
+                let settings = serve::settings(plan, limits.memory);
+                let handler = Handler::new(&engine, &component, ctx, time, services.log.clone(), settings);
+                handler
+                    .map(Made::Handler)
+                    .map_err(|problem| refused(format!("{problem}{HELP}{}", problem.help())))
+            }
+            Loaded::Component(_, component) => {
+                let (timers, log) = (self.timers.clone(), services.log.clone());
+                let guest = Command::new(&component, ctx, timers, log, limits, meter);
                 let guest = guest.map_err(|problem| refused(format!("{problem}{HELP}{}", problem.help())))?;
-                Ok(Program::Command(Box::new(guest)))
+                Ok(Made::Program(Program::Command(Box::new(guest))))
             }
         }
     }

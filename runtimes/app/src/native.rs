@@ -19,7 +19,7 @@ pub struct Native {
 /// Native code that runs here.
 pub(crate) enum Loaded {
     Module(Engine, wasmtime::Module),
-    Component(wasmtime::component::Component),
+    Component(Engine, wasmtime::component::Component),
 }
 
 /// Loads the code with that label.
@@ -36,7 +36,9 @@ pub(crate) fn load(
     let source: Source = (native.open)(code).map_err(failed)?;
     match label.kind {
         Kind::Module => engine.module(&label, &source).map(|module| Loaded::Module(engine, module)),
-        Kind::Component => engine.component(&label, &source).map(Loaded::Component),
+        Kind::Component => {
+            engine.component(&label, &source).map(|component| Loaded::Component(engine, component))
+        }
     }
 }
 

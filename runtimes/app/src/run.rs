@@ -1,12 +1,19 @@
 //! Guests as tasks, until the app ends.
 
-use std::{fmt::Write, future::poll_fn, ops::ControlFlow, pin::pin, sync::Arc};
+use std::{
+    fmt::Write,
+    future::poll_fn,
+    ops::ControlFlow,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+};
 
 use lunette_bundle::{HELP, Plan};
 use lunette_hostcalls::{
     Clock, CodeFrame, Ending, Guest, Limit, Log, Nanos, Net, Stdio, Step, Stream,
     farewell::Farewell,
-    task::{self, Executor, Host, Timers},
+    task::{self, Executor, Host, Sleep, Timers},
 };
 
 use crate::{Refusal, versions::Follower};
@@ -27,6 +34,8 @@ pub(crate) enum Program {
     Wasm(Box<lunette_wasm::Instance>),
     Native(Box<lunette_native::Instance>),
     Command(Box<lunette_component::Command>),
+    /// And when its time is up, if that is limited.
+    Server(Box<lunette_component::serve::Server>, Option<Sleep>),
     Lua(lunette_lua::Instance),
 }
 
@@ -128,7 +137,9 @@ impl Runner {
         }
         match &self.guest {
             Program::Lua(guest) if plan.repl => guest.repl(),
-            Program::Wasm(_) | Program::Native(_) | Program::Command(_) if plan.repl || plan.watch => {
+            Program::Wasm(_) | Program::Native(_) | Program::Command(_) | Program::Server(..)
+                if plan.repl || plan.watch =>
+            {
                 let what = format!(
                     "{} is a module: only a script can be talked to, or change while it runs",
                     self.name
@@ -151,6 +162,14 @@ impl Runner {
             },
             Program::Native(guest) => guest.run().await,
             Program::Command(guest) => guest.run().await,
+            Program::Server(server, end) => {
+                let mut run = pin!(server.run());
+                poll_fn(|cx| {
+                    let late = end.as_mut().is_some_and(|end| Pin::new(end).poll(cx).is_ready());
+                    if late { Poll::Ready(Ending::Stopped(Limit::Time)) } else { run.as_mut().poll(cx) }
+                })
+                .await
+            }
             Program::Lua(guest) => match &self.follower {
                 Some(follower) => {
                     let reloader = guest.reloader();
@@ -176,9 +195,9 @@ impl Runner {
                     Program::Wasm(guest) => guest.backtrace(),
                     Program::Native(guest) => guest.backtrace(),
                     Program::Command(guest) => guest.backtrace(),
-                    Program::Lua(_) => &[],
+                    Program::Lua(_) | Program::Server(..) => &[],
                 };
-                if !matches!(self.guest, Program::Lua(_)) {
+                if !matches!(self.guest, Program::Lua(_) | Program::Server(..)) {
                     self.say(&format!("{} was stopped in:", self.name), backtrace);
                 }
                 match limit {

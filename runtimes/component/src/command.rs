@@ -13,8 +13,8 @@ use std::{
 };
 
 use lunette_hostcalls::{
-    CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind,
-    task::{Time, Timers},
+    CodeFrame, Ctx, Ending, Limit, Log, Nanos, Trap, TrapKind,
+    task::{Local, Time, Timers},
 };
 use lunette_native::{Book, Limits, Meter, trap};
 use wasmtime::{
@@ -22,7 +22,7 @@ use wasmtime::{
     component::{Component, ComponentExportIndex, InstancePre},
 };
 
-use crate::{Problem, State, link::link, p3};
+use crate::{Problem, State, http::Outgoing, link::link, p3};
 
 /// How much a guest may hand over in one call, in bytes: lists and strings are copied.
 const MAX_HANDED: usize = 16 << 20;
@@ -50,15 +50,29 @@ impl Command {
         component: &Component,
         ctx: Ctx,
         timers: Arc<Timers>,
+        log: Arc<dyn Log>,
         limits: Limits,
         meter: Meter,
     ) -> Result<Self, Problem> {
         let program = link(component)?;
         let entry = Entry::of(component, &program)?;
         let time = Time::new(ctx.clock.clone(), timers);
+        let (outgoing, sender) = Outgoing::new(&ctx, time.clone(), log);
         let mut store = store(component.engine(), ctx, time.clone(), limits, meter)?;
+        store.data_mut().ask_by(outgoing);
+        // What it asks of others by HTTP is done beside it.
+        let mut beside = Local::default();
+        beside.spawner().spawn(sender.run(beside.spawner().clone()));
         let run = async move {
-            let went = guarded(entry.call(&program, &mut store), &time, meter.deadline).await;
+            let mut call = pin!(guarded(entry.call(&program, &mut store), &time, meter.deadline));
+            let went = poll_fn(|cx| {
+                let went = call.as_mut().poll(cx);
+                if went.is_pending() {
+                    let _ = beside.poll(cx);
+                }
+                went
+            });
+            let went = went.await;
             let outcome = match went {
                 Ok(Ok(Ok(()))) => (Ending::Exited(0), Vec::new()),
                 Ok(Ok(Err(()))) => (Ending::Exited(1), Vec::new()),

@@ -1,7 +1,7 @@
 //! Components: what `cargo build --target wasm32-wasip2`, TinyGo, componentize-py and jco make.
 //!
 //! - [`State`] is what belongs to one instance: its [`Ctx`](lunette_hostcalls::Ctx), its resources, its book.
-//! - [`Command`] runs a program.
+//! - [`Command`] runs a program, a [`serve::Server`] answers requests by handlers; [`http`] is what both ask others by.
 //! - [`missing`] says what of a component's imports there is not; a [`Problem`], why it can't be started.
 //! - [`interfaces`] lists what they can import, and be started as.
 //!
@@ -10,12 +10,14 @@
 
 mod command;
 mod files;
+pub mod http;
 pub mod interfaces;
 mod link;
 mod listeners;
 mod p2;
 mod p3;
 mod problem;
+pub mod serve;
 mod state;
 
 pub use command::Command;

@@ -6,7 +6,7 @@ use lunette_hostcalls::{Ctx, task::Time};
 use lunette_native::Book;
 use wasmtime::component::ResourceTable;
 
-use crate::{listeners::Claims, p2::keyvalue::Store, p3::crowd::Crowd};
+use crate::{http::Http, listeners::Claims, p2::keyvalue::Store, p3::crowd::Crowd};
 
 /// How many resources of ours an instance may have: as many as a guest of preview 1 may have descriptors.
 pub const MAX_RESOURCES: usize = 65_536;
@@ -17,6 +17,7 @@ pub struct State {
     pub(crate) time: Time,
     pub(crate) table: ResourceTable,
     pub(crate) book: Book,
+    pub(crate) http: Http,
     /// Which of `ctx.listeners` are in use.
     pub(crate) claims: Claims,
     /// What `wasi:keyvalue` keeps.
@@ -34,6 +35,7 @@ impl State {
             time,
             table,
             book,
+            http: Http::default(),
             claims: Claims::new(),
             values: Store::default(),
             stdin: Arc::default(),

@@ -2,9 +2,15 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::Program;
 use lunette_component::Problem;
-use lunette_hostcalls::{Ending, Limit, TrapKind, fake::FakeWorld};
+use lunette_hostcalls::{
+    Clock as _, Ending, Limit, TrapKind,
+    fake::{FakeHost, FakeWorld},
+    task::{Executor, Timers},
+};
 use lunette_native::{Limits, Meter};
 
 fn hello() -> Option<Program> {
@@ -57,6 +63,27 @@ fn it_waits_without_a_turn() {
     let world = FakeWorld::new(1);
     assert_eq!(program.run(&world, world.ctx(&["app", "sleep"], &[])).ending, Ending::Exited(0));
     assert_eq!(world.stdio.stdout_text(), "hello from app\nslept 1.5s 1.5s\n");
+}
+
+#[test]
+fn many_wait_at_once() {
+    let Some(program) = hello() else { return };
+    let world = FakeWorld::new(1);
+    let timers = Arc::new(Timers::default());
+    let mut executor = Executor::new(timers.clone());
+    let began = world.clock.monotonic();
+    for n in 0..20 {
+        let ctx = world.ctx(&["app", if n == 7 { "panic" } else { "sleep" }], &[]);
+        let mut command = program.start(ctx, &timers, Limits::default(), Meter::default()).unwrap();
+        executor.spawn(async move { (n, command.run().await) });
+    }
+    let mut host = FakeHost::new(&world);
+    let ended: Vec<_> = std::iter::from_fn(|| executor.next(&*world.clock, &mut host)).collect();
+    assert_eq!(ended.len(), 20);
+    for (n, ending) in ended {
+        assert_eq!(matches!(ending, Ending::Exited(0)), n != 7, "{n}: {ending:?}");
+    }
+    assert_eq!(world.clock.monotonic() - began, 1_500_000_000);
 }
 
 #[test]

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
-use http_body_util::channel::Channel;
+use http_body_util::{BodyExt as _, channel::Channel};
 use lunette_hostcalls::task::{Sleep, Time};
 
 pub use http_body_util::channel::Sender;
@@ -42,6 +42,8 @@ enum Kind {
     /// Passed on.
     Incoming(Box<Incoming>),
     Gzip(Box<Gzip>),
+    /// Somebody else's.
+    Other(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BoxError>>>),
 }
 
 impl Body {
@@ -59,6 +61,11 @@ impl Body {
     pub fn channel(ahead: usize) -> (Sender<Bytes, BoxError>, Self) {
         let (sender, channel) = Channel::new(ahead);
         (sender, Self(Kind::Channel(channel)))
+    }
+
+    /// One that its maker hands over frame by frame.
+    pub fn of(body: impl http_body::Body<Data = Bytes, Error: Into<BoxError>> + 'static) -> Self {
+        Self(Kind::Other(Box::pin(body.map_err(Into::into))))
     }
 
     /// The same, compressed as it goes: each piece can be read as soon as it comes. Whoever sends it says so
@@ -114,6 +121,7 @@ impl http_body::Body for Body {
             Kind::Channel(channel) => Pin::new(channel).poll_frame(cx),
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Gzip(gzip) => gzip.poll_frame(cx),
+            Kind::Other(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -123,6 +131,7 @@ impl http_body::Body for Body {
             Kind::Channel(channel) => channel.is_end_stream(),
             Kind::Incoming(incoming) => incoming.is_end_stream(),
             Kind::Gzip(gzip) => gzip.encoder.is_none() && gzip.trailers.is_none(),
+            Kind::Other(body) => body.is_end_stream(),
         }
     }
 
@@ -132,6 +141,7 @@ impl http_body::Body for Body {
             Kind::Channel(channel) => channel.size_hint(),
             Kind::Incoming(incoming) => incoming.size_hint(),
             Kind::Gzip(_) => SizeHint::default(),
+            Kind::Other(body) => body.size_hint(),
         }
     }
 }

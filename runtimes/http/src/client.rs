@@ -53,6 +53,8 @@ pub struct Options {
     pub redirects: usize,
     /// Of that, how long until there is a connection, TLS included.
     pub connect: Duration,
+    /// Of that, how long from there to the last byte of the head; `None`: as long as there is.
+    pub head: Option<Duration>,
     /// How long nothing of the answer's body may come while somebody waits for it.
     pub idle: Duration,
     /// Asks for gzip and deflate, and undoes them.
@@ -65,6 +67,7 @@ impl Default for Options {
             timeout: Duration::from_secs(30),
             redirects: 5,
             connect: Duration::from_secs(10),
+            head: None,
             idle: Duration::from_secs(30),
             decode: false,
         }
@@ -83,10 +86,14 @@ pub struct Error {
 pub enum Kind {
     /// The URL or the request can't be used.
     Request,
-    /// The name has no address, or nobody may be asked for it.
+    /// It is not granted to ask for the name, or to connect.
+    Denied,
+    /// The name has no address.
     Resolve,
     Connect,
     Tls,
+    /// There was no connection in time.
+    ConnectTimeout,
     Timeout,
     /// The connection ended, or what came is no HTTP.
     Answer,
@@ -99,6 +106,10 @@ impl Error {
 
     fn timeout() -> Self {
         Self::new(Kind::Timeout, "timeout")
+    }
+
+    fn connect_timeout() -> Self {
+        Self::new(Kind::ConnectTimeout, "timeout")
     }
 }
 
@@ -247,7 +258,8 @@ impl Shared {
             let Some(mut kept) = kept else { break };
             let again = body.again();
             let request = request(&parts, body, &key, &kept)?;
-            match self.send(&mut kept, request).await {
+            let sent = self.in_time(options.head, self.send(&mut kept, request)).await;
+            match sent.ok_or_else(Error::timeout)? {
                 Ok(answer) => return Ok(self.done(key, kept, answer, options)),
                 Err(mut error) => match (error.take_message(), again) {
                     // The server had closed it already: nothing was sent.
@@ -262,9 +274,10 @@ impl Shared {
         }
         let connecting = self.connect(&key);
         let connected = self.time.timeout(options.connect, connecting).await;
-        let mut made = connected.unwrap_or_else(|| Err(Error::timeout()))?;
+        let mut made = connected.unwrap_or_else(|| Err(Error::connect_timeout()))?;
         let request = request(&parts, body, &key, &made)?;
-        let answer = self.send(&mut made, request).await.map_err(TrySendError::into_error)?;
+        let sent = self.in_time(options.head, self.send(&mut made, request)).await;
+        let answer = sent.ok_or_else(Error::timeout)?.map_err(TrySendError::into_error)?;
         Ok(self.done(key, made, answer, options))
     }
 
@@ -276,6 +289,13 @@ impl Shared {
         match connection {
             Pooled::One(sender, _) => sender.try_send_request(request).await,
             Pooled::Many(sender) => sender.try_send_request(request).await,
+        }
+    }
+
+    async fn in_time<T>(&self, limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+        match limit {
+            Some(limit) => self.time.timeout(limit, future).await,
+            None => Some(future.await),
         }
     }
 
@@ -318,7 +338,10 @@ impl Shared {
             Errno::Timedout | Errno::Io => "temporary failure in name resolution".into(),
             errno => format!("can't ask for the name {host}: {errno}"),
         };
-        let failed = |errno| Error::new(Kind::Resolve, words(errno));
+        let failed = |errno| {
+            let kind = if errno == Errno::Acces { Kind::Denied } else { Kind::Resolve };
+            Error::new(kind, words(errno))
+        };
         let lookup = self.network.resolve(host).map_err(failed)?;
         until(&*lookup, Interest::Read, || lookup.addresses()).await.map_err(failed)
     }
@@ -362,9 +385,9 @@ impl Shared {
 fn refused(errno: Errno, address: IpAddr, port: u16) -> Error {
     let at = SocketAddr::new(address, port);
     let words = match errno {
-        Errno::Acces => format!("not granted: to connect to {at}"),
+        Errno::Acces => return Error::new(Kind::Denied, format!("not granted: to connect to {at}")),
         Errno::Connrefused => "connection refused".into(),
-        Errno::Timedout => return Error::timeout(),
+        Errno::Timedout => return Error::connect_timeout(),
         Errno::Netunreach | Errno::Hostunreach => format!("no way to {at}"),
         Errno::Netdown => "there is no network".into(),
         errno => format!("can't connect to {at}: {errno}"),

@@ -9,7 +9,7 @@ use lunette_hostcalls::{Errno, Stdio, Stream};
 use lunette_native::trap::Exit;
 use wasmtime::{
     AsContextMut, Result,
-    component::{Access, FutureReader, HasSelf, Resource, StreamReader},
+    component::{Access, HasSelf, Resource, StreamReader},
 };
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
         types::{self, ErrorCode},
     },
     crowd::Member,
-    stream::{self, ByteSink, ByteSource, MAX_STREAM},
+    stream::{self, ByteSink, ByteSource, MAX_STREAM, Outcome, Produced},
 };
 use crate::State;
 
@@ -67,9 +67,7 @@ impl stdin::Host for State {}
 
 impl stdin::HostWithStore<State> for HasSelf<State> {
     /// Several streams may read at once: each byte goes to one of them.
-    fn read_via_stream(
-        mut store: Access<'_, State, Self>,
-    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
+    fn read_via_stream(mut store: Access<'_, State, Self>) -> Result<Produced<u8, ErrorCode>> {
         let state = store.get();
         let input = Input { stdio: state.ctx.stdio.clone(), member: state.stdin.join() };
         stream::read(store.as_context_mut(), Ok(Box::new(input)))
@@ -107,7 +105,7 @@ impl stdout::HostWithStore<State> for HasSelf<State> {
     fn write_via_stream(
         store: Access<'_, State, Self>,
         data: StreamReader<u8>,
-    ) -> Result<FutureReader<Result<(), ErrorCode>>> {
+    ) -> Result<Outcome<ErrorCode>> {
         output(store, data, Stream::Out)
     }
 }
@@ -118,7 +116,7 @@ impl stderr::HostWithStore<State> for HasSelf<State> {
     fn write_via_stream(
         store: Access<'_, State, Self>,
         data: StreamReader<u8>,
-    ) -> Result<FutureReader<Result<(), ErrorCode>>> {
+    ) -> Result<Outcome<ErrorCode>> {
         output(store, data, Stream::Err)
     }
 }
@@ -127,7 +125,7 @@ fn output(
     mut store: Access<'_, State, HasSelf<State>>,
     data: StreamReader<u8>,
     which: Stream,
-) -> Result<FutureReader<Result<(), ErrorCode>>> {
+) -> Result<Outcome<ErrorCode>> {
     let stdio = store.get().ctx.stdio.clone();
     stream::write(store.as_context_mut(), data, Ok(Box::new(Output { stdio, which })))
 }

@@ -3,9 +3,9 @@
 //! Promises:
 //! - **Nothing blocks the others.** What waits is a future on our own executor, and waits beside whatever else the guest has
 //!   under way; what is cancelled or dropped in the middle stops there, and leaves no timer and no waker behind.
-//! - **Nothing panics, and no work is by the guest's word.** Bytes of a stream go straight between the guest's memory and the
-//!   service, at most [`MAX_STREAM`](stream::MAX_STREAM) a time (a file: [`MAX_FILE_IO`](stream::MAX_FILE_IO)); no buffer of a size that a guest names is made. Less than was asked
-//!   for is a short read or write, as ever. Handles are counted by the engine, in its store.
+//! - **Nothing panics, and no work is by the guest's word.** Bytes of a stream go straight between the guest's memory and
+//!   the service, at most 1 MiB a time (a file: 64 MiB); no buffer of a size that a guest names is made. Less than was
+//!   asked for is a short read or write, as ever. Handles are counted by the engine, in its store.
 //! - **What is granted is checked where it is used**, by `hostcalls`: paths by its walk, peers by its `Network`.
 //! - **A stream has one outcome.** The future beside it says `ok` at its end, also when the reader leaves early, or the error
 //!   that ended it.
@@ -19,10 +19,11 @@
 //!   its other tasks too, until it returns.
 //! - The future of `run_concurrent` can't watch a clock beside the guest: a deadline has to drop it as a whole ([`run`]).
 //! - Threads that a task has spawned do not keep a program alive; its tasks do.
-//! - A backtrace ends where a task begins: which task began it is not told.
 //!
 //! Does not: `wasi:clocks/timezone` (unstable), `wasi:http`, Unicode names in `ip-name-lookup`; IP options are kept and told
 //! again, for the network has its own.
+
+#![expect(unreachable_pub, reason = "bindings give names of their own to the types of resources")]
 
 mod cli;
 mod clocks;

@@ -41,13 +41,16 @@ pub(super) trait ByteSink: Send {
 }
 
 /// What a future says of its stream.
-type Outcome<E> = FutureReader<Result<(), E>>;
+pub(super) type Outcome<E> = FutureReader<Result<(), E>>;
+
+/// A stream that the host writes, and its outcome.
+pub(super) type Produced<T, E> = (StreamReader<T>, Outcome<E>);
 
 /// A stream of what is in `source`, and its outcome. An error at once is a stream that has ended.
 pub(super) fn read<E>(
     mut store: StoreContextMut<'_, State>,
     source: Result<Box<dyn ByteSource>, Errno>,
-) -> Result<(StreamReader<u8>, Outcome<E>)>
+) -> Result<Produced<u8, E>>
 where
     E: From<Errno> + Lift + Lower + Send + Sync + 'static,
 {

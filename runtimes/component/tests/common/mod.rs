@@ -57,6 +57,43 @@ impl Program {
         Some(Self(component))
     }
 
+    /// What cargo makes of a folder of this repository; `None` as for [`Program::rustc`].
+    pub fn cargo(folder: &str) -> Option<Self> {
+        static MADE: LazyLock<Mutex<Vec<(String, Component)>>> = LazyLock::new(Mutex::default);
+        let mut made = MADE.lock().unwrap();
+        if let Some((_, component)) = made.iter().find(|(of, _)| of == folder) {
+            return Some(Self(component.clone()));
+        }
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+        let mut cargo = Process::new(env!("CARGO"));
+        cargo.args([
+            "build",
+            "--quiet",
+            "--release",
+            "--locked",
+            "--target=wasm32-wasip2",
+            "--manifest-path",
+        ]);
+        cargo.arg(path.join("Cargo.toml")).arg("--target-dir").arg(&target).env_remove("RUSTFLAGS");
+        let output = cargo.output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() {
+            assert!(words.contains("target may not be installed"), "{folder}: {words}");
+            eprintln!("left out: {folder} needs Rust's target wasm32-wasip2 (`cargo xtask setup`)");
+            return None;
+        }
+        let name = path.file_name().unwrap().to_str().unwrap().replace('-', "_");
+        let wasm = target.join("wasm32-wasip2/release").join(name).with_extension("wasm");
+        let Self(component) = Self::of(&std::fs::read(&wasm).unwrap());
+        made.push((folder.to_owned(), component.clone()));
+        Some(Self(component))
+    }
+
+    pub fn component(&self) -> &Component {
+        &self.0
+    }
+
     pub fn wat(text: &str) -> Self {
         Self::of(&wat::parse_str(text).unwrap())
     }
@@ -84,7 +121,7 @@ impl Program {
     #[track_caller]
     pub fn run_with(&self, world: &FakeWorld, ctx: Ctx, limits: Limits, meter: Meter) -> Run {
         let timers = Arc::new(Timers::default());
-        let mut command = Command::new(&self.0, ctx, timers.clone(), limits, meter).unwrap();
+        let mut command = self.start(ctx, &timers, limits, meter).unwrap();
         let ending = {
             let mut executor = Executor::new(timers);
             executor.spawn(command.run());
@@ -94,10 +131,20 @@ impl Program {
         Run { ending, backtrace: command.backtrace().to_vec(), memory: command.book().memory().used }
     }
 
+    pub fn start(
+        &self,
+        ctx: Ctx,
+        timers: &Arc<Timers>,
+        limits: Limits,
+        meter: Meter,
+    ) -> Result<Command, Problem> {
+        Command::new(&self.0, ctx, timers.clone(), limits, meter)
+    }
+
     /// Why it can't be started.
     pub fn problem(&self) -> Problem {
         let ctx = FakeWorld::new(1).ctx(&["app"], &[]);
-        let command = Command::new(&self.0, ctx, Arc::default(), Limits::default(), Meter::default());
+        let command = self.start(ctx, &Arc::default(), Limits::default(), Meter::default());
         command.err().expect("a problem")
     }
 }

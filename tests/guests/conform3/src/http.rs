@@ -37,7 +37,7 @@ pub(crate) async fn fields() {
             }
         }
     }
-    for name in ["", "a b", " a", "a ", "(a)", "voil\u{e0}"] {
+    for name in ["", "a b", " a", "a ", "a,b", "a/b", "na\u{ef}ve"] {
         assert!(matches!(fields.get_and_delete(name), Err(HeaderError::InvalidSyntax)), "{name:?}");
         assert!(!fields.has(name) && fields.get(name).is_empty());
     }
@@ -54,7 +54,7 @@ pub(crate) async fn fields() {
 
 pub(crate) async fn requests() {
     let headers = Fields::new();
-    headers.append("last-modified", b"whenever").expect("a field");
+    headers.append("x-first", b"1").expect("a field");
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (request, _sent) = Request::new(headers, None, trailers, None);
     assert!(matches!(request.get_method(), Method::Get));
@@ -79,7 +79,7 @@ pub(crate) async fn requests() {
     }
     request.set_scheme(Some(&Scheme::Http)).expect("a scheme");
     request.set_method(&Method::Get).expect("a method");
-    for path in ["/", "/a/b", "/a/../..", "/?b", "/%20", "/\u{e9}"] {
+    for path in ["/", "/a/b", "/a/../b", "/a?b=c", "/%41", "/\u{e9}"] {
         request.set_path_with_query(Some(path)).expect(path);
         assert_eq!(request.get_path_with_query().as_deref(), Some(path));
     }
@@ -92,22 +92,22 @@ pub(crate) async fn requests() {
         request.set_authority(Some(authority)).expect(authority);
         assert_eq!(request.get_authority().as_deref(), Some(authority));
     }
-    for wrong in ["", " ", "#", "::", "@@", "localhost:what", "a/b"] {
+    for wrong in ["", "a b", "a:b:c", "host:port", "a/b", "a?b"] {
         request.set_authority(Some(wrong)).expect_err(wrong);
     }
 }
 
 pub(crate) async fn responses() {
     let headers = Fields::new();
-    headers.append("content-type", b"!! anything !!").expect("nobody reads it");
+    headers.append("content-type", b"not a type").expect("nobody reads it");
     let (_, trailers) = wit_future::new(|| Ok(None));
     let (response, _sent) = Response::new(headers, None, trailers);
     assert_eq!(response.get_status_code(), 200);
-    for status in [100, 101, 204, 304, 418, 599] {
+    for status in [100, 204, 304, 418, 599] {
         response.set_status_code(status).expect("a status");
         assert_eq!(response.get_status_code(), status);
     }
-    for wrong in [0, 42, 99, 600, 1000, u16::MAX] {
+    for wrong in [0, 99, 600, 1000, u16::MAX] {
         response.set_status_code(wrong).expect_err("no status");
     }
     assert_eq!(response.get_status_code(), 599);

@@ -254,11 +254,20 @@ impl tcp::HostTcpSocket for State {
         if socket.started.is_some() {
             return Err(ErrorCode::InvalidState.into());
         }
-        let (stream, _) = listener.socket.accept()?;
-        let connection = Connection::new(stream);
-        let accepted = TcpSocket::new(socket.family, Kind::Connected(connection.clone()), socket.options);
-        accepted.apply();
+        let listener = listener.socket.clone();
+        // A connection that there is no place for stays where it is.
+        let accepted = TcpSocket::new(socket.family, Kind::Closed, socket.options);
         let accepted = new_socket(self.table.push(accepted))?;
+        let connection = match listener.accept() {
+            Ok((stream, _)) => Connection::new(stream),
+            Err(errno) => {
+                self.table.delete(accepted)?;
+                return Err(errno.into());
+            }
+        };
+        let socket = self.tcp(&accepted)?;
+        socket.kind = Kind::Connected(connection.clone());
+        socket.apply();
         let (input, output) = self.streams(&accepted, connection)?;
         Ok((accepted, input, output))
     }

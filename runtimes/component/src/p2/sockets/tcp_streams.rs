@@ -90,9 +90,9 @@ impl InputStream for Reader {
         match stream.read(&mut buf) {
             Ok(n) if n > 0 => {
                 buf.truncate(n);
-                return Ok(buf.into());
+                Ok(buf.into())
             }
-            Err(Errno::Again) => return Ok(Bytes::new()),
+            Err(Errno::Again) => Ok(Bytes::new()),
             ended => {
                 self.ended = true;
                 Err(ended.map_or_else(stream_error, |_| StreamError::Closed))

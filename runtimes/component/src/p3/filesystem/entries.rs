@@ -8,7 +8,7 @@ use std::{
 use lunette_hostcalls::Errno;
 use wasmtime::{
     Result, StoreContextMut,
-    component::{Destination, FutureReader, StreamProducer, StreamReader, StreamResult, VecBuffer},
+    component::{Destination, StreamProducer, StreamReader, StreamResult, VecBuffer},
 };
 
 use super::descriptor::{Descriptor, kind};
@@ -17,7 +17,7 @@ use crate::{
     files::Held,
     p3::{
         bindings::wasi::filesystem::types::{DirectoryEntry, ErrorCode},
-        stream::{Verdict, verdict},
+        stream::{Produced, Verdict, verdict},
     },
 };
 
@@ -46,7 +46,7 @@ impl Listing {
 pub(super) fn read(
     mut store: StoreContextMut<'_, State>,
     listing: Result<Listing, Errno>,
-) -> Result<(StreamReader<DirectoryEntry>, FutureReader<Result<(), ErrorCode>>)> {
+) -> Result<Produced<DirectoryEntry, ErrorCode>> {
     let (mut verdict, outcome) = verdict();
     let listing = listing.map_err(|errno| verdict.tell(errno)).ok();
     let stream = StreamReader::new(&mut store, Entries { listing, verdict })?;

@@ -14,7 +14,7 @@ mod file;
 use lunette_hostcalls::{Errno, Nanos};
 use wasmtime::{
     AsContextMut, Result,
-    component::{Access, Accessor, FutureReader, HasSelf, Resource, StreamReader},
+    component::{Access, Accessor, HasSelf, Resource, StreamReader},
 };
 
 pub use self::descriptor::Descriptor;
@@ -28,7 +28,7 @@ use super::{
             MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
         },
     },
-    stream,
+    stream::{self, Outcome, Produced},
 };
 use crate::{State, files::now};
 
@@ -137,7 +137,7 @@ impl types::HostDescriptorWithStore<State> for Here {
         mut store: Access<'_, State, Self>,
         fd: Fd,
         offset: u64,
-    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
+    ) -> Result<Produced<u8, ErrorCode>> {
         let source = store.get().table.get(&fd)?.reader(offset);
         stream::read(store.as_context_mut(), source)
     }
@@ -147,7 +147,7 @@ impl types::HostDescriptorWithStore<State> for Here {
         fd: Fd,
         data: StreamReader<u8>,
         offset: u64,
-    ) -> Result<FutureReader<Result<(), ErrorCode>>> {
+    ) -> Result<Outcome<ErrorCode>> {
         let state = store.get();
         let sink = state.table.get(&fd)?.writer(Some(offset), &state.ctx.clock);
         stream::write(store.as_context_mut(), data, sink)
@@ -157,7 +157,7 @@ impl types::HostDescriptorWithStore<State> for Here {
         mut store: Access<'_, State, Self>,
         fd: Fd,
         data: StreamReader<u8>,
-    ) -> Result<FutureReader<Result<(), ErrorCode>>> {
+    ) -> Result<Outcome<ErrorCode>> {
         let state = store.get();
         let sink = state.table.get(&fd)?.writer(None, &state.ctx.clock);
         stream::write(store.as_context_mut(), data, sink)
@@ -166,7 +166,7 @@ impl types::HostDescriptorWithStore<State> for Here {
     fn read_directory(
         mut store: Access<'_, State, Self>,
         fd: Fd,
-    ) -> Result<(StreamReader<DirectoryEntry>, FutureReader<Result<(), ErrorCode>>)> {
+    ) -> Result<Produced<DirectoryEntry, ErrorCode>> {
         let directory = store.get().table.get(&fd)?.listing();
         entries::read(store.as_context_mut(), directory)
     }

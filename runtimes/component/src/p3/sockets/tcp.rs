@@ -20,8 +20,7 @@ use lunette_hostcalls::{
 use wasmtime::{
     AsContextMut, Result, StoreContextMut,
     component::{
-        Access, Accessor, Destination, FutureReader, HasSelf, Resource, StreamProducer, StreamReader,
-        StreamResult,
+        Access, Accessor, Destination, HasSelf, Resource, StreamProducer, StreamReader, StreamResult,
     },
 };
 
@@ -33,7 +32,7 @@ use crate::{
         bindings::wasi::sockets::types::{
             ErrorCode, HostTcpSocket, HostTcpSocketWithStore, IpAddressFamily, IpSocketAddress,
         },
-        stream::{self, ByteSink, ByteSource, MAX_STREAM},
+        stream::{self, ByteSink, ByteSource, MAX_STREAM, Outcome, Produced},
     },
 };
 
@@ -223,7 +222,7 @@ impl HostTcpSocketWithStore<State> for HasSelf<State> {
         mut store: Access<'_, State, Self>,
         socket: Resource<TcpSocket>,
         data: StreamReader<u8>,
-    ) -> Result<FutureReader<Result<(), ErrorCode>>> {
+    ) -> Result<Outcome<ErrorCode>> {
         let sink = store.get().table.get_mut(&socket)?.sender();
         stream::write(store.as_context_mut(), data, sink)
     }
@@ -231,7 +230,7 @@ impl HostTcpSocketWithStore<State> for HasSelf<State> {
     fn receive(
         mut store: Access<'_, State, Self>,
         socket: Resource<TcpSocket>,
-    ) -> Result<(StreamReader<u8>, FutureReader<Result<(), ErrorCode>>)> {
+    ) -> Result<Produced<u8, ErrorCode>> {
         let source = store.get().table.get_mut(&socket)?.receiver();
         stream::read(store.as_context_mut(), source)
     }

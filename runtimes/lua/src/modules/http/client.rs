@@ -96,10 +96,10 @@ pub(super) fn open(lua: &Lua, world: &Rc<World>, http: &Table) -> mlua::Result<(
 /// As a script is told.
 fn told(error: &client::Error) -> String {
     match error.kind {
-        Kind::Timeout => "timeout".into(),
+        Kind::Timeout | Kind::ConnectTimeout => "timeout".into(),
         Kind::Tls => format!("tls: {error}"),
         Kind::Request | Kind::Answer => format!("http: {error}"),
-        Kind::Resolve | Kind::Connect => error.to_string(),
+        Kind::Denied | Kind::Resolve | Kind::Connect => error.to_string(),
     }
 }
 
@@ -508,7 +508,7 @@ impl Proxy {
         };
         let answer = match client.request(request, &self.options).await {
             Ok(answer) => answer,
-            Err(error) if error.kind == Kind::Timeout => {
+            Err(error) if matches!(error.kind, Kind::Timeout | Kind::ConnectTimeout) => {
                 return bad(StatusCode::GATEWAY_TIMEOUT, &told(&error));
             }
             Err(error) => return bad(StatusCode::BAD_GATEWAY, &told(&error)),

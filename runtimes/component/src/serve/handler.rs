@@ -1,0 +1,329 @@
+//! A component that answers requests.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{CONTENT_LENGTH, HOST},
+};
+use lunette_hostcalls::{
+    Ctx, Listening, Log, Nanos,
+    task::{Spawner, Time},
+};
+use lunette_http::{Body, Incoming};
+use lunette_native::Engine;
+use tokio::sync::oneshot;
+use wasmtime::component::Component;
+use wasmtime_wasi_http::WasiBody;
+
+use super::{
+    Settings,
+    answer::{self, Link, Streamed},
+    instance::{Instance, Pre},
+    running::{Failure, Running},
+};
+use crate::{
+    Problem,
+    http::{Outgoing, Sender},
+    p2::keyvalue::Store as Values,
+};
+
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A component that answers requests, each in an instance of its own. Clones are the same.
+#[derive(Clone)]
+pub struct Handler(Rc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) pre: Pre,
+    pub(super) engine: Engine,
+    pub(super) ctx: Ctx,
+    pub(super) settings: Settings,
+    pub(super) outgoing: Outgoing,
+    /// What instances keep for each other.
+    pub(super) values: Values,
+    pub(super) time: Time,
+    pub(super) log: Arc<dyn Log>,
+    listeners: Vec<Listening>,
+    sender: Cell<Option<Sender>>,
+    /// Instances that may serve again.
+    spare: RefCell<Vec<Instance>>,
+    at_once: Cell<usize>,
+    count: Cell<u64>,
+    /// Who waits for the last request to end.
+    idle: RefCell<Vec<Waker>>,
+}
+
+/// What a connection says about each of its requests.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) tls: bool,
+    pub(super) local: SocketAddr,
+}
+
+/// One of the requests that there may be at once.
+pub(super) struct Place(pub(super) Rc<Inner>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = self.0.at_once.get() - 1;
+        self.0.at_once.set(left);
+        if left == 0 {
+            self.0.idle.take().into_iter().for_each(Waker::wake);
+        }
+    }
+}
+
+/// A request, as the log names it.
+pub(super) struct Call {
+    id: HeaderValue,
+    method: Method,
+    uri: Uri,
+}
+
+impl Call {
+    pub(super) fn id(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+
+    pub(super) fn path(&self) -> &str {
+        self.uri.path()
+    }
+}
+
+/// What a handler answers with.
+pub(super) type Answered = Result<Response<WasiBody>, wasmtime_wasi_http::Error>;
+
+impl Handler {
+    /// Links the component, once for all requests. `ctx` is the world of its instances, but for standard input: that
+    /// is at its end.
+    pub fn new(
+        engine: &Engine,
+        component: &Component,
+        ctx: Ctx,
+        time: Time,
+        log: Arc<dyn Log>,
+        settings: Settings,
+    ) -> Result<Self, Problem> {
+        let wrong = |words: &str| Err(Problem::Setup(words.into()));
+        if settings.at_once == 0 || settings.reuse == 0 {
+            return wrong("a handler that may have no request");
+        }
+        if settings.fuel.is_some() != engine.variant().fuel {
+            return wrong("a limit on what is executed goes with code that counts it, and only with that");
+        }
+        let pre = Pre::new(component)?;
+        let (outgoing, sender) = Outgoing::new(&ctx, time.clone(), log.clone());
+        let mut ctx = ctx;
+        let listeners = std::mem::take(&mut ctx.listeners);
+        Ok(Self(Rc::new(Inner {
+            pre,
+            engine: engine.clone(),
+            ctx,
+            settings,
+            outgoing,
+            values: Values::default(),
+            time,
+            log,
+            listeners,
+            sender: Cell::new(Some(sender)),
+            spare: RefCell::default(),
+            at_once: Cell::default(),
+            count: Cell::default(),
+            idle: RefCell::default(),
+        })))
+    }
+
+    pub(super) fn listeners(&self) -> &[Listening] {
+        &self.0.listeners
+    }
+
+    /// What has to be run so that instances can ask others; once.
+    pub(super) fn take_sender(&self) -> Option<Sender> {
+        self.0.sender.take()
+    }
+
+    /// Returns when no request is under way.
+    pub(super) async fn until_idle(&self) {
+        poll_fn(|cx| {
+            if self.0.at_once.get() == 0 {
+                return Poll::Ready(());
+            }
+            self.0.idle.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Answers one request. Dropped before it does, the instance ends.
+    pub(super) async fn answer(
+        &self,
+        mut request: Request<Incoming>,
+        origin: Origin,
+        spawner: &Spawner,
+    ) -> Response<Body> {
+        let inner = &self.0;
+        let Some(place) = inner.place() else {
+            return answer::bare(StatusCode::SERVICE_UNAVAILABLE, None);
+        };
+        let Some(authority) = authority(&request, origin) else {
+            return answer::bare(StatusCode::BAD_REQUEST, None);
+        };
+        let call = Call {
+            id: inner.identify(&mut request),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        let (sender, mut answer) = oneshot::channel();
+        let deadline = inner.deadline();
+        let run = inner.clone().run(request, authority, origin, deadline, sender);
+        let mut running = Running::new(place, call, deadline, Box::pin(run));
+        // It sends its answer while it runs, so it has run by the time there is one.
+        let (ended, answer) = poll_fn(|cx| {
+            let ended = Pin::new(&mut running).poll(cx);
+            match (&ended, answer.try_recv()) {
+                (_, Ok(answer)) => Poll::Ready((ended, Some(answer))),
+                (Poll::Ready(_), Err(_)) => Poll::Ready((ended, None)),
+                (Poll::Pending, Err(_)) => Poll::Pending,
+            }
+        })
+        .await;
+        match (ended, answer) {
+            (Poll::Ready(Err(status)), _) => answer::bare(status, Some(running.call().id())),
+            (Poll::Ready(Ok(())), Some(Ok(response))) => {
+                let (parts, body) = response.into_parts();
+                match answer::ended(body) {
+                    Ok(body) => Response::from_parts(parts, body),
+                    Err(error) => {
+                        running.tell(format_args!("the handler gave up its answer: {error}"));
+                        answer::bare(StatusCode::INTERNAL_SERVER_ERROR, Some(running.call().id()))
+                    }
+                }
+            }
+            (Poll::Pending, Some(Ok(response))) => {
+                let link = running.link().clone();
+                spawner.spawn(on(running));
+                streamed(response, link)
+            }
+            (ended, Some(Err(error))) => {
+                running.tell(format_args!("the handler answered with an error: {error}"));
+                let response = answer::bare(answer::status_of(&error), Some(running.call().id()));
+                if ended.is_pending() {
+                    spawner.spawn(on(running));
+                }
+                response
+            }
+            (_, None) => {
+                running.tell(format_args!("the handler ended without an answer"));
+                answer::bare(StatusCode::INTERNAL_SERVER_ERROR, Some(running.call().id()))
+            }
+        }
+    }
+}
+
+/// To its end: what has to be said of that is said in the log.
+async fn on(running: Running) {
+    let _ = running.await;
+}
+
+fn streamed(response: Response<WasiBody>, link: Rc<Link>) -> Response<Body> {
+    let (parts, body) = response.into_parts();
+    let length = parts.headers.get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    Response::from_parts(parts, Body::of(Streamed::new(body, length, link)))
+}
+
+impl Inner {
+    fn place(self: &Rc<Self>) -> Option<Place> {
+        let at_once = self.at_once.get();
+        if at_once >= self.settings.at_once {
+            return None;
+        }
+        self.at_once.set(at_once + 1);
+        Some(Place(self.clone()))
+    }
+
+    /// The request's name: what came with it, if that can be printed, or a number. The handler sees it as a field.
+    fn identify(&self, request: &mut Request<Incoming>) -> HeaderValue {
+        let count = self.count.get() + 1;
+        self.count.set(count);
+        let headers = request.headers_mut();
+        if let Some(came) = headers.get(&X_REQUEST_ID) {
+            let bytes = came.as_bytes();
+            if (1..=128).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic) {
+                return came.clone();
+            }
+        }
+        let Ok(id) = HeaderValue::try_from(format!("{count:x}")) else {
+            unreachable!("hex is a field's value")
+        };
+        headers.insert(X_REQUEST_ID.clone(), id.clone());
+        id
+    }
+
+    fn deadline(&self) -> Option<Nanos> {
+        let nanos = |time: Duration| Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX);
+        self.settings.time.map(|time| self.time.now().saturating_add(nanos(time)))
+    }
+
+    /// One request from its instance's beginning to its end.
+    async fn run(
+        self: Rc<Self>,
+        request: Request<Incoming>,
+        authority: Authority,
+        origin: Origin,
+        deadline: Option<Nanos>,
+        out: oneshot::Sender<Answered>,
+    ) -> Result<(), Failure> {
+        let spare = self.spare.borrow_mut().pop();
+        let mut instance = match spare {
+            Some(mut spare) => match spare.hold(&self, deadline) {
+                Ok(()) => spare,
+                Err(error) => return Err(Failure::new(error, spare)),
+            },
+            None => Instance::new(&self, deadline).await?,
+        };
+        match instance.handle(request, authority, origin, out).await {
+            Ok(()) => {
+                instance.served += 1;
+                instance.lines.end();
+                if instance.served < self.settings.reuse {
+                    self.spare.borrow_mut().push(instance);
+                }
+                Ok(())
+            }
+            Err(error) => Err(Failure::new(error, instance)),
+        }
+    }
+}
+
+/// The host, and perhaps the port, that a request is for.
+pub(super) type Authority = http::uri::Authority;
+
+/// `None`: it is none that could be (RFC 9112, 3.2).
+fn authority(request: &Request<Incoming>, origin: Origin) -> Option<Authority> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.clone());
+    }
+    let mut fields = request.headers().get_all(HOST).iter();
+    match (fields.next(), fields.next()) {
+        (Some(field), None) => Authority::try_from(field.as_bytes()).ok(),
+        (None, None) if request.version() < Version::HTTP_11 => {
+            Authority::try_from(origin.local.to_string()).ok()
+        }
+        _ => None,
+    }
+}
