@@ -64,15 +64,17 @@ impl Command {
         let mut beside = Local::default();
         beside.spawner().spawn(sender.run(beside.spawner().clone()));
         let run = async move {
-            let mut call = pin!(guarded(entry.call(&program, &mut store), &time, meter.deadline));
-            let went = poll_fn(|cx| {
-                let went = call.as_mut().poll(cx);
-                if went.is_pending() {
-                    let _ = beside.poll(cx);
-                }
-                went
-            });
-            let went = went.await;
+            let went = {
+                let mut call = pin!(guarded(entry.call(&program, &mut store), &time, meter.deadline));
+                let went = poll_fn(|cx| {
+                    let went = call.as_mut().poll(cx);
+                    if went.is_pending() {
+                        let _ = beside.poll(cx);
+                    }
+                    went
+                });
+                went.await
+            };
             let outcome = match went {
                 Ok(Ok(Ok(()))) => (Ending::Exited(0), Vec::new()),
                 Ok(Ok(Err(()))) => (Ending::Exited(1), Vec::new()),

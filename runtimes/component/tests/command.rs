@@ -24,7 +24,6 @@ fn a_program_says_hello() {
     let run = program.run(&world, world.ctx(&["app"], &[]));
     assert_eq!(run.ending, Ending::Exited(0));
     assert_eq!(world.stdio.stdout_text(), "hello from app\n");
-    assert!(run.memory > 0);
 }
 
 #[test]
@@ -117,7 +116,6 @@ fn its_time_and_its_memory_are_bounded() {
     let limits = Limits { memory: 16 << 20, ..Limits::default() };
     let run = program.run_with(&world, world.ctx(&["app", "hoard"], &[]), limits, Meter::default());
     assert!(matches!(run.ending, Ending::Trapped(_)), "{run:?}");
-    assert!(run.memory <= 16 << 20);
     assert!(String::from_utf8_lossy(&world.stdio.stderr()).contains("memory allocation"), "{run:?}");
 }
 
@@ -168,7 +166,7 @@ fn a_component_for_another_world_is_told_what_is_missing() {
         missing,
         [
             ("acme:rocket/launch@1.0.0", None),
-            ("wasi:cli/stdout@0.1.0", Some("wasi:cli/stdout@0.2.12")),
+            ("wasi:cli/stdout@0.1.0", Some("wasi:cli/stdout@0.3.0")),
             ("ignite", None)
         ]
     );
@@ -177,9 +175,12 @@ fn a_component_for_another_world_is_told_what_is_missing() {
 #[test]
 fn a_component_that_is_no_program_is_told_so() {
     let problem = Program::wat("(component)").problem();
-    assert_eq!(problem.to_string(), "it does not export wasi:cli/run@0.2, nor anything else");
+    assert_eq!(problem.to_string(), "it does not export wasi:cli/run of WASI 0.2 or 0.3, nor anything else");
     let problem = Program::wat(r#"(component (instance $i) (export "a:b/c@1.0.0" (instance $i)))"#).problem();
-    assert_eq!(problem.to_string(), "it does not export wasi:cli/run@0.2; it exports a:b/c@1.0.0");
+    assert_eq!(
+        problem.to_string(),
+        "it does not export wasi:cli/run of WASI 0.2 or 0.3; it exports a:b/c@1.0.0"
+    );
     // A function that this version of the interface does not have.
     let wat =
         r#"(component (import "wasi:cli/environment@0.2.50" (instance (export "get-weather" (func)))))"#;

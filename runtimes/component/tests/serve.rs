@@ -1,7 +1,7 @@
 //! Servers of components before clients who send and read as they like, in the fake world.
 //!
 //! The handlers are programs of this repository: `samples/http-component` behaves, `tests/guests/hostile` does not, and
-//! `tests/guests/asks` asks others.
+//! `tests/guests/asks` asks others; `tests/guests/serve3` is one of WASI 0.3.
 
 #[path = "serve/answers.rs"]
 mod answers;
@@ -12,3 +12,5 @@ mod hostile;
 mod outgoing;
 #[path = "serve/stage.rs"]
 mod stage;
+#[path = "serve/third.rs"]
+mod third;

@@ -400,9 +400,10 @@ fn each_phase_ends_in_time() {
         let client = client(&inner, &spawner);
         let answered = inner.time.clone();
         spawner.spawn(async move {
-            // To the first nothing, to the second half a head, to the third half a body, then all.
+            // To the first nothing, to the second half a head, to the third half a body, then all; and again nothing.
             let mut kept = Vec::new();
-            for text in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf", OK] {
+            let half = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+            for text in ["", "HTTP/1.1 200 OK\r\n", half, OK, ""] {
                 let stream = accept(&listener).await;
                 let _ = request(&stream).await;
                 send(&stream, text.as_bytes()).await.unwrap();
@@ -416,8 +417,8 @@ fn each_phase_ends_in_time() {
             ("http://10.0.2.15/", Err("Timeout: timeout"), 20),
             ("http://10.0.2.15/", Err("Timeout: timeout"), 20),
             ("http://10.0.2.15/", Err("body: timeout"), 7),
-            ("http://slow.example/", Err("Timeout: timeout"), 9),
-            ("http://10.0.2.99/", Err("Timeout: timeout"), 4),
+            ("http://slow.example/", Err("ConnectTimeout: timeout"), 9),
+            ("http://10.0.2.99/", Err("ConnectTimeout: timeout"), 4),
             ("http://two.example/", Ok((200, "hello")), 4),
         ] {
             let before = inner.now();
@@ -425,6 +426,12 @@ fn each_phase_ends_in_time() {
             let words = words.map(|(status, text): (u16, &str)| (status, text.into())).map_err(String::from);
             assert_eq!((got, (inner.now() - before) / 1_000_000_000), (words, seconds), "{url}");
         }
+        // The head's own time begins when there is a connection: the silent address took four seconds.
+        let options = Options { head: Some(3 * SECOND), ..options };
+        client.close_idle();
+        let before = inner.now();
+        let got = ask(&client, get("http://two.example/"), &options).await;
+        assert_eq!((got, (inner.now() - before) / 1_000_000_000), (Err("Timeout: timeout".into()), 7));
     });
 }
 
@@ -443,13 +450,8 @@ fn what_is_not_granted_is_said() {
         let granted = Client::new(network, inner.time.clone(), spawner.clone(), tls.clone());
         let none = Client::new(Network::none(), inner.time.clone(), spawner, tls);
         for (client, url, kind, words) in [
-            (
-                &granted,
-                "http://host.example/",
-                Kind::Resolve,
-                "not granted: to ask for the name host.example",
-            ),
-            (&granted, "http://10.0.2.15/", Kind::Connect, "not granted: to connect to 10.0.2.15:80"),
+            (&granted, "http://host.example/", Kind::Denied, "not granted: to ask for the name host.example"),
+            (&granted, "http://10.0.2.15/", Kind::Denied, "not granted: to connect to 10.0.2.15:80"),
             (&none, "http://10.0.2.15/", Kind::Connect, "there is no network"),
         ] {
             let error = client.request(get(url), &Options::default()).await.err().unwrap();

@@ -40,7 +40,7 @@ pub fn compile(wasm: &[u8], variant: Variant, cpu: Cpu, of: String) -> Result<Ar
 }
 
 /// The layer in a binary's header: 0 a module, 1 a component.
-pub fn is_component(wasm: &[u8]) -> bool {
+fn is_component(wasm: &[u8]) -> bool {
     wasm.get(4..8) == Some(&[0x0d, 0, 1, 0])
 }
 

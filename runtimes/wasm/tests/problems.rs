@@ -138,6 +138,19 @@ fn what_our_engine_leaves_out_is_named_with_the_flag_that_avoids_it() {
 }
 
 #[test]
+fn native_code_is_advised_for_what_it_can_do_and_such_a_module_described() {
+    // Types that are collected come first, and count.
+    let text = r#"(module (type (struct (field i32))) (rec (type (func)) (type (struct)))
+        (import "wasi_snapshot_preview1" "fd_close" (func (param i32) (result i32)))
+        (tag) (func (export "_start")))"#;
+    let Problem::Unsupported { feature, .. } = problem(&wasm(text)) else { panic!() };
+    assert!(feature.native() && !Feature::Threads.native());
+    assert!(problem(&wasm(text)).help().contains("lunette run --aot"));
+    let report = lunette_wasm::describe(&wasm(text)).unwrap();
+    assert_eq!((report.check(), &report.imports[0].provided), (Ok(()), &Provided::Yes));
+}
+
+#[test]
 fn simd_in_a_function_that_is_called_is_named_too() {
     let text = r#"(module (func $v (drop (i32x4.extract_lane 0 (v128.const i64x2 0 0)))) (func (export "_start") (call $v)))"#;
     let mut guest = try_start(text, Limits::default()).unwrap();

@@ -361,7 +361,7 @@ fn bad_input_is_refused_before_anything_boots() {
     for (app, code, error, help) in [
         ("text.wasm", 125, "not a WebAssembly module", ".wasm"),
         ("short.wasm", 125, "cut short", "again"),
-        ("component.wasm", 125, "a component", "lunette build --aot"),
+        ("component.wasm", 125, "the component exports nothing", "wasi:cli/run"),
         ("import.wasm", 125, "env::gone", "env"),
         ("mistyped.wasm", 125, "proc_exit", "preview 1"),
         ("unknown", 125, "unknown key `app.mian` (unknown: lunette.toml:2:1)", "did you mean `main`?"),

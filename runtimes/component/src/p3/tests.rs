@@ -3,38 +3,31 @@
 use std::{
     net::SocketAddr,
     path::Path,
-    process::Command,
+    process,
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
 use lunette_hostcalls::{
-    Ctx, Ending, Errno, Grants, Interest, Listening, Net, Network, Shutdown, TcpStream, UdpSocket,
+    Ctx, Ending, Errno, Grants, Interest, Limit, Listening, Net, Network, Shutdown, TcpStream, UdpSocket,
     fake::{FakeHost, FakeNet, FakeWorld, Weather},
     task::{Executor, Time, Timers, until},
 };
-use lunette_native::{Book, Engine, Limits, Meter, Variant, trap};
-use wasmtime::{
-    Store,
-    component::{Component, InstancePre, Linker},
-};
+use lunette_native::{Engine, Limits, Meter, Variant};
+use wasmtime::component::Component;
 
-use super::{INTERFACES, run::Run};
-use crate::State;
+use crate::Command;
 
-/// The program with everything that it imports.
-static PROGRAM: LazyLock<InstancePre<State>> = LazyLock::new(|| {
+/// The program, as it is built and compiled.
+static PROGRAM: LazyLock<Component> = LazyLock::new(|| {
     let engine = Engine::of(Variant::default()).unwrap();
-    let component = Component::new(engine.wasmtime(), std::fs::read(build()).unwrap()).unwrap();
-    let mut linker = Linker::new(engine.wasmtime());
-    INTERFACES.iter().for_each(|interface| (interface.add)(&mut linker).unwrap());
-    linker.instantiate_pre(&component).unwrap()
+    Component::new(engine.wasmtime(), std::fs::read(build()).unwrap()).unwrap()
 });
 
 fn build() -> impl AsRef<Path> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = here.join("../../target/guests");
-    let built = Command::new(env!("CARGO"))
+    let built = process::Command::new(env!("CARGO"))
         .args(["build", "--release", "--quiet", "--locked", "--target", "wasm32-wasip2", "--manifest-path"])
         .arg(here.join("tests/guest-p3/Cargo.toml"))
         .arg("--target-dir")
@@ -74,31 +67,15 @@ impl<'a> Play<'a> {
 
     /// Runs it to its end, and the others to theirs. `None`: it waits for ever.
     fn run(mut self, ctx: Ctx) -> (Option<Ending>, FakeHost) {
-        let guest = guest(ctx, self.time());
-        self.tasks.spawn(async { Some(guest.await) });
+        let timers = self.timers.clone();
+        let mut guest = Command::new(&PROGRAM, ctx, timers, Limits::default(), Meter::default()).unwrap();
+        self.tasks.spawn(async move { Some(guest.run().await) });
         let mut host = FakeHost::new(self.world);
         let mut ending = None;
         while let Some(ended) = self.tasks.next(&*self.world.clock, &mut host) {
             ending = ended.or(ending);
         }
         (ending, host)
-    }
-}
-
-async fn guest(ctx: Ctx, time: Time) -> Ending {
-    let clock = ctx.clock.clone();
-    let state = State::new(ctx, time, Book::new(Limits::default()));
-    let mut store = Store::new(PROGRAM.engine(), state);
-    store.limiter(|state| &mut state.book);
-    store.set_hostcall_fuel(16 << 20);
-    Meter::default().hold(&mut store, clock).unwrap();
-    let run = async {
-        let instance = PROGRAM.instantiate_async(&mut store).await?;
-        Run::of(&PROGRAM)?.call(&mut store, &instance).await
-    };
-    match run.await {
-        Ok(answer) => Ending::Exited(answer.is_err().into()),
-        Err(error) => trap::ending(&error).0,
     }
 }
 
@@ -516,4 +493,17 @@ fn what_a_program_leaves_under_way_is_waited_for() {
         })
         .run(ctx(&world, "behind"));
     assert_eq!((ending, time.now()), (Some(Ending::Exited(0)), 2_000_000));
+}
+
+#[test]
+fn a_program_that_waits_is_stopped_at_its_deadline() {
+    let world = world();
+    let timers = Arc::<Timers>::default();
+    let meter = Meter { deadline: Some(5_000_000), ..Meter::default() };
+    let mut guest =
+        Command::new(&PROGRAM, ctx(&world, "cat"), timers.clone(), Limits::default(), meter).unwrap();
+    let mut tasks = Executor::new(timers);
+    tasks.spawn(guest.run());
+    let ending = tasks.next(&*world.clock, &mut FakeHost::new(&world));
+    assert_eq!(ending, Some(Ending::Stopped(Limit::Time)));
 }

@@ -14,7 +14,7 @@ use std::{
 use lunette_component::{Command, Problem};
 use lunette_hostcalls::{
     CodeFrame, Ctx, Ending,
-    fake::{FakeHost, FakeWorld},
+    fake::{FakeHost, FakeLog, FakeWorld},
     task::{Executor, Timers},
 };
 use lunette_native::{Cpu, Engine, Limits, Meter, Source, Variant, compile};
@@ -27,7 +27,6 @@ pub struct Program(Component);
 pub struct Run {
     pub ending: Ending,
     pub backtrace: Vec<CodeFrame>,
-    pub memory: u64,
 }
 
 impl Program {
@@ -128,7 +127,7 @@ impl Program {
             let ended = executor.next(&*world.clock, &mut FakeHost::new(world));
             ended.expect("it waits for what never comes")
         };
-        Run { ending, backtrace: command.backtrace().to_vec(), memory: command.book().memory().used }
+        Run { ending, backtrace: command.backtrace().to_vec() }
     }
 
     pub fn start(
@@ -138,7 +137,7 @@ impl Program {
         limits: Limits,
         meter: Meter,
     ) -> Result<Command, Problem> {
-        Command::new(&self.0, ctx, timers.clone(), limits, meter)
+        Command::new(&self.0, ctx, timers.clone(), Arc::<FakeLog>::default(), limits, meter)
     }
 
     /// Why it can't be started.

@@ -2,12 +2,12 @@
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
-use lunette_component::serve::{Front, Settings};
+use lunette_component::serve::{Front, Routes, Settings};
 use lunette_hostcalls::{Grants, Net as _, TcpListener, task::Spawner};
 
 use crate::{
     common::Program,
-    stage::{Stage, accept, all, read_until, rest, send, some},
+    stage::{Stage, accept, read_until, rest, send, some},
 };
 
 const ASKS: &str = "tests/guests/asks";
@@ -28,7 +28,7 @@ fn with(
     });
     let handler = stage.handler(&program, stage.ctx(grants), Settings::default());
     let other = stage.peers.listen(PROXY.parse().unwrap(), 100).unwrap();
-    stage.serve_routes(vec![all(handler)], Front::default(), async move |stage, spawner| {
+    stage.serve_routes(Routes::all(handler), Front::default(), async move |stage, spawner| {
         client(stage, spawner, other).await;
     });
     Some(stage)
@@ -158,10 +158,8 @@ fn other_ends_are_told_apart() {
 }
 
 #[test]
-fn many_ask_at_once_and_what_nobody_waits_for_ends() {
+fn an_instance_asks_many_at_once() {
     with(&[PROXY], async |stage, spawner, other| {
-        let gone = Rc::new(Cell::new(false));
-        let told = gone.clone();
         spawner.spawn(async move {
             let mut streams = Vec::new();
             for _ in 0..5 {
@@ -169,20 +167,40 @@ fn many_ask_at_once_and_what_nobody_waits_for_ends() {
                 read_until(&stream, "\r\n\r\n").await;
                 streams.push(stream);
             }
+            // Only now: whoever asked one after the other would wait for ever.
             for stream in &streams {
                 send(stream, b"HTTP/1.1 204 No\r\nconnection: close\r\n\r\n").await;
             }
-            // Made or not, a request that nobody waits for leaves no connection behind.
-            let given_up = accept(&other).await;
-            while some(&given_up).await.is_ok_and(|more| !more.is_empty()) {}
-            told.set(true);
         });
         let answer = stage.get(&format!("/both?to={PROXY}&n=5")).await;
         assert!(answer.ends_with("5 of 5"), "{answer}");
-        let answer = stage.get(&format!("/drop?to={PROXY}")).await;
+    });
+}
+
+#[test]
+fn what_nobody_waits_for_is_given_up() {
+    with(&[PROXY], async |stage, spawner, other| {
+        let ended = Rc::new(Cell::new(0));
+        let count = ended.clone();
+        spawner.spawn(async move {
+            loop {
+                let stream = accept(&other).await;
+                while some(&stream).await.is_ok_and(|more| !more.is_empty()) {}
+                count.set(count.get() + 1);
+            }
+        });
+        // The instance is at its end while its request has no answer yet.
+        let answer = stage.get(&format!("/drop?to={PROXY}&first=600000")).await;
         assert!(answer.ends_with("dropped"), "{answer}");
+        // One whose client goes away takes its request along.
+        let stream = stage.connect().await;
+        let request = format!("GET /get?to={PROXY} HTTP/1.1\r\nhost: a\r\n\r\n");
+        send(&stream, request.as_bytes()).await;
         stage.time.sleep(Duration::from_secs(1)).await;
-        let _ = gone;
+        let before = ended.get();
+        stream.abort();
+        stage.time.sleep(Duration::from_secs(1)).await;
+        assert_eq!(ended.get(), before + 1);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
-use lunette_component::serve::{Front, Handler, Route, Server, Settings};
+use lunette_component::serve::{Front, Handler, Routes, Server, Settings};
 use lunette_hostcalls::{
     Ctx, Ending, Errno, Grants, Interest, Listening, Log, Net, TcpListener, TcpStream,
     fake::{FakeHost, FakeNet, FakeWorld},
@@ -57,7 +57,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn serve_routes<T: 'static>(
         self: &Rc<Self>,
-        routes: Vec<Route>,
+        routes: Routes,
         front: Front,
         client: impl AsyncFnOnce(Rc<Self>, Spawner) -> T + 'static,
     ) -> T {
@@ -95,7 +95,7 @@ impl Stage {
         client: impl AsyncFnOnce(Rc<Self>, Spawner) -> T + 'static,
     ) -> T {
         let handler = self.handler(program, self.ctx(None), settings);
-        self.serve_routes(vec![all(handler)], Front::default(), client)
+        self.serve_routes(Routes::all(handler), Front::default(), client)
     }
 
     /// One request on a connection of its own; what came, to the end.
@@ -120,10 +120,6 @@ impl Stage {
         let lines = self.world.log.lines();
         assert!(lines.iter().any(|line| line.contains(words)), "{words:?} is not in {lines:#?}");
     }
-}
-
-pub(crate) fn all(handler: Handler) -> Route {
-    Route { host: None, path: "/".into(), handler }
 }
 
 pub(crate) async fn accept(listener: &Arc<dyn TcpListener>) -> Arc<dyn TcpStream> {
