@@ -100,7 +100,7 @@ fn start(mut info: BootInfo) -> ! {
         if info.cmdline.has("avx") && !arch::cpu::enable_avx() {
             log!(warn, "lunette.avx: this processor has no AVX");
         }
-        time::init(info.entry_tsc); //        the reference pair: costs nothing, read later
+        time::init(info.entry_tsc, &info.cmdline); // the reference pair: costs nothing, read later
         arch::apic::init(); //                devices kept out
         platform::init();
         info.memory.remove(0..0x10_0000); //  firmware's own, and the start info

@@ -13,6 +13,8 @@ mod date;
 mod kvmclock;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 mod pit;
+#[cfg(any(target_env = "musl", target_os = "none"))]
+mod wakes;
 
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub use machine::*;
@@ -23,7 +25,7 @@ mod machine {
 
     use embedded_io::Write;
 
-    use super::{date, kvmclock, pit, scale::Scale};
+    use super::{date, kvmclock, pit, scale::Scale, wakes};
     use crate::{
         arch::cpu::{self, tsc},
         boot,
@@ -58,9 +60,10 @@ mod machine {
     static ENTRY: AtomicU64 = AtomicU64::new(0);
 
     /// Takes the reference pair. # Safety: once, at boot.
-    pub(crate) unsafe fn init(entry_tsc: u64) {
+    pub(crate) unsafe fn init(entry_tsc: u64, cmdline: &Cmdline<'_>) {
         ENTRY.store(entry_tsc, Relaxed);
         pit::start();
+        wakes::init(cmdline);
     }
 
     fn state() -> &'static mut State {
@@ -145,6 +148,7 @@ mod machine {
 
     /// Halts until a device interrupts or the monotonic clock reaches `until`.
     pub(crate) fn sleep(until: Option<u64>) {
+        wakes::tell();
         match until {
             None => crate::arch::apic::halt(None),
             Some(until) => {
@@ -154,6 +158,7 @@ mod machine {
                 }
             }
         }
+        wakes::note();
     }
 
     /// Calls `hook` every `period` nanoseconds from now on, as long as the processor runs: what preempts native code

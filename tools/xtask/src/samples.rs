@@ -18,7 +18,7 @@ pub(crate) enum State {
 }
 
 /// `samples/hello-rust` once more, as a component.
-const HELLO_COMPONENT: &str = "hello-component";
+pub(crate) const HELLO_COMPONENT: &str = "hello-component";
 
 /// All of them by name, in the order of their names.
 pub(crate) fn build_all() -> Result<Vec<(String, State)>> {

@@ -1,4 +1,5 @@
-//! Guest instructions from the kernel's entry to the first output, by phase.
+//! Guest instructions from the kernel's entry to the first output, by phase: hello interpreted, hello compiled ahead of
+//! time, and hello as a component.
 //!
 //! With `lunette.marks` on its command line the kernel writes `lunette: mark NAME TSC` to the report
 //! channel at the end of each phase.
@@ -9,10 +10,13 @@ use std::{
 };
 
 use super::{
-    Figure,
+    Figure, sample,
     vm::{Bench, Words},
 };
-use crate::sh::{Result, target};
+use crate::{
+    samples::HELLO_COMPONENT,
+    sh::{Result, target},
+};
 
 pub(super) const ENTRY: &str = "entry";
 pub(super) const FIRST_OUTPUT: &str = "first-output";
@@ -27,13 +31,37 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (mark, name, limit) in [KERNEL, WHOLE] {
         let count = at(&marks, mark)?.saturating_sub(entry);
-        figures.push(Figure::new(name, count as f64, "insn").limit(limit));
+        figures.push(Figure::new(name, count as f64, "insn").at_most(limit));
     }
-    for pair in marks.windows(2) {
-        let count = pair[1].1.saturating_sub(pair[0].1);
-        figures.push(Figure::new(&format!("boot.microvm.phase.{}", pair[1].0), count as f64, "insn"));
-    }
+    figures.extend(phases("boot.microvm", &marks));
     Ok(figures)
+}
+
+/// The same module as native code.
+pub(super) fn aot(bench: &Bench) -> Result<Vec<Figure>> {
+    native("boot.microvm.aot_hello", 350_000.0, bench.words_with("microvm", &bench.hello, &["--aot"])?)
+}
+
+/// The same program, built for WASI 0.2: compiled without being asked.
+pub(super) fn component(bench: &Bench) -> Result<Vec<Figure>> {
+    let hello = sample(HELLO_COMPONENT)?;
+    native("boot.microvm.component_hello", 700_000.0, bench.words("microvm", &hello)?)
+}
+
+fn native(name: &str, limit: f64, words: Words) -> Result<Vec<Figure>> {
+    let marks = marks(words)?;
+    let count = at(&marks, FIRST_OUTPUT)?.saturating_sub(at(&marks, ENTRY)?);
+    let mut figures = vec![Figure::new(name, count as f64, "insn").at_most(limit)];
+    figures.extend(phases(name, &marks));
+    Ok(figures)
+}
+
+fn phases(name: &str, marks: &[(String, u64)]) -> Vec<Figure> {
+    let phase = |pair: &[(String, u64)]| {
+        let count = pair[1].1.saturating_sub(pair[0].1);
+        Figure::new(&format!("{name}.phase.{}", pair[1].0), count as f64, "insn")
+    };
+    marks.windows(2).map(phase).collect()
 }
 
 /// Boots it; the marks until its first output.

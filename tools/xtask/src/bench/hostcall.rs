@@ -16,7 +16,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
     host.args(["run", "--host"]).arg(&module);
     let host = once(&mut host)?;
     Ok(vec![
-        Figure::new("hostcall.clock_time_get", vm, "ns").limit(300.0),
+        Figure::new("hostcall.clock_time_get", vm, "ns").at_most(300.0),
         Figure::new("hostcall.clock_time_get.host", host, "ns"),
     ])
 }

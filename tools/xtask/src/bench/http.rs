@@ -1,5 +1,5 @@
 //! How fast a Lua service answers, beside nginx with its Lua module in a Debian guest under the same QEMU flags, and
-//! beside the same service under `--host`, in the same run.
+//! beside the same service under `--host`, in the same run; and how any HTTP server is asked.
 //!
 //! They take turns, round after round, and the best round of each counts. A round asks over so many connections for a
 //! spell, and checks every answer: one that is wrong fails the figure, for a fast error is no speed.
@@ -22,20 +22,21 @@ use super::{
 };
 use crate::sh::{Result, command, root, target};
 
-const ROUNDS: usize = 3;
+pub(super) const ROUNDS: usize = 3;
 const SPELL: Duration = Duration::from_secs(3);
 /// Connections at once that are kept; each has a thread here.
 const KEPT: usize = 32;
 /// And that are closed after each answer: QEMU's user network has a backlog of one, so more would measure that.
 const CLOSED: usize = 2;
-const PATIENCE: Duration = Duration::from_secs(90);
+/// How long a server may take to answer for the first time.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One figure: its name, its path, what must be answered, and whether connections are kept.
-struct Take {
-    name: &'static str,
-    path: &'static str,
-    kept: bool,
+pub(super) struct Take {
+    pub(super) name: &'static str,
+    pub(super) path: &'static str,
+    pub(super) kept: bool,
 }
 
 const TAKES: [Take; 4] = [
@@ -74,7 +75,8 @@ struct Served {
     _runs: Runs,
 }
 
-enum Runs {
+/// A server, which ends when it is dropped.
+pub(super) enum Runs {
     Vm { _vm: Vm },
     Process(Child),
 }
@@ -90,9 +92,26 @@ impl Drop for Runs {
 
 /// What a spell of requests came to.
 #[derive(Clone, Copy)]
-struct Spell {
-    per_second: f64,
+pub(super) struct Spell {
+    pub(super) per_second: f64,
     p99: Duration,
+}
+
+impl Spell {
+    /// Takes the place of a best one that it beats.
+    pub(super) fn compete(self, best: &mut Option<Self>) {
+        if best.is_none_or(|best| best.per_second < self.per_second) {
+            *best = Some(self);
+        }
+    }
+
+    pub(super) fn figures(&self, name: &str) -> [Figure; 2] {
+        let p99 = (self.p99.as_secs_f64() * 100_000.0).round() / 100.0;
+        [
+            Figure::new(name, (self.per_second * 10.0).round() / 10.0, "req/s"),
+            Figure::new(&format!("{name}.p99"), p99, "ms"),
+        ]
+    }
 }
 
 pub(super) fn rates(bench: &Bench) -> Result<Vec<Figure>> {
@@ -117,9 +136,7 @@ pub(super) fn rates(bench: &Bench) -> Result<Vec<Figure>> {
             for (take, best) in TAKES.iter().zip(&mut server.best) {
                 let spell =
                     spell(server.port, take).map_err(|e| format!("{}{}: {e}", take.name, server.suffix))?;
-                if best.is_none_or(|best| best.per_second < spell.per_second) {
-                    *best = Some(spell);
-                }
+                spell.compete(best);
             }
         }
     }
@@ -127,17 +144,14 @@ pub(super) fn rates(bench: &Bench) -> Result<Vec<Figure>> {
     for (n, take) in TAKES.iter().enumerate() {
         for server in &servers {
             let Some(best) = server.best[n] else { continue };
-            let name = format!("{}{}", take.name, server.suffix);
-            figures.push(Figure::new(&name, (best.per_second * 10.0).round() / 10.0, "req/s"));
-            let p99 = (best.p99.as_secs_f64() * 100_000.0).round() / 100.0;
-            figures.push(Figure::new(&format!("{name}.p99"), p99, "ms"));
+            figures.extend(best.figures(&format!("{}{}", take.name, server.suffix)));
         }
     }
     Ok(figures)
 }
 
 /// Linux wants more memory than we do.
-fn with_room(mut words: super::vm::Words) -> Result<super::vm::Words> {
+pub(super) fn with_room(mut words: super::vm::Words) -> Result<super::vm::Words> {
     words.set("-m", |_| "512M".into())?;
     Ok(words)
 }
@@ -147,7 +161,7 @@ pub(super) fn listen(bench: &Bench) -> Result<Vec<Figure>> {
     let words = served(bench, "microvm", free_port()?, &service()?, &[])?;
     let marks = boot::marks(words)?;
     let count = boot::at(&marks, boot::FIRST_OUTPUT)?.saturating_sub(boot::at(&marks, boot::ENTRY)?);
-    Ok(vec![Figure::new("boot.microvm.lua_listen", count as f64, "insn").limit(12_000_000.0)])
+    Ok(vec![Figure::new("boot.microvm.lua_listen", count as f64, "insn").at_most(12_000_000.0)])
 }
 
 /// The smallest `-m` with which it serves a few thousand requests.
@@ -167,7 +181,7 @@ pub(super) fn ram(bench: &Bench) -> Result<Vec<Figure>> {
         least = Some(mib);
     }
     let least = least.ok_or("no service boots with 32 MiB")?;
-    Ok(vec![Figure::new("ram.http", f64::from(least), "MiB").limit(24.0)])
+    Ok(vec![Figure::new("ram.http", f64::from(least), "MiB").at_most(24.0)])
 }
 
 impl Served {
@@ -180,7 +194,7 @@ impl Served {
 }
 
 /// QEMU accepts before anybody listens in the guest, so an answer counts.
-fn answers(port: u16, patience: Duration) -> bool {
+pub(super) fn answers(port: u16, patience: Duration) -> bool {
     let end = Instant::now() + patience;
     while Instant::now() < end {
         if Client::new(port).and_then(|mut client| client.ask("/hello", false)).is_ok() {
@@ -192,7 +206,7 @@ fn answers(port: u16, patience: Duration) -> bool {
 }
 
 /// Asks over several connections at once for a spell.
-fn spell(port: u16, take: &Take) -> Result<Spell> {
+pub(super) fn spell(port: u16, take: &Take) -> Result<Spell> {
     let (path, kept) = (take.path, take.kept);
     // One after the other, each answered once: of those that knock together, a backlog of one lets some wait for
     // seconds, whoever serves.
@@ -232,10 +246,10 @@ fn spell(port: u16, take: &Take) -> Result<Spell> {
 }
 
 /// A connection that asks.
-struct Client(BufReader<TcpStream>);
+pub(super) struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn new(port: u16) -> io::Result<Self> {
+    pub(super) fn new(port: u16) -> io::Result<Self> {
         let connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         connection.set_nodelay(true)?;
         connection.set_read_timeout(Some(TIMEOUT))?;
@@ -243,7 +257,23 @@ impl Client {
         Ok(Self(BufReader::with_capacity(80 << 10, connection)))
     }
 
+    /// Asks, and looks whether the answer is the right one.
     fn ask(&mut self, path: &str, keep: bool) -> io::Result<()> {
+        let body = self.get(path, keep)?;
+        let right = match path {
+            "/hello" => body == b"Hello, world!\n",
+            "/static/64k" => body.len() == 64 << 10,
+            _ => body.starts_with(b"{") && body.windows(6).any(|part| part == b"\"moon\""),
+        };
+        if right {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("{path}: {:?}", String::from_utf8_lossy(&body))))
+        }
+    }
+
+    /// The body of an answer, which must be 200.
+    pub(super) fn get(&mut self, path: &str, keep: bool) -> io::Result<Vec<u8>> {
         let connection = if keep { "keep-alive" } else { "close" };
         let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: {connection}\r\n\r\n");
         self.0.get_mut().write_all(request.as_bytes())?;
@@ -280,15 +310,6 @@ impl Client {
             body.resize(length.ok_or_else(|| io::Error::other(format!("{path}: no length")))?, 0);
             self.0.read_exact(&mut body)?;
         }
-        let right = match path {
-            "/hello" => body == b"Hello, world!\n",
-            "/static/64k" => body.len() == 64 << 10,
-            _ => body.starts_with(b"{") && body.windows(6).any(|part| part == b"\"moon\""),
-        };
-        if right {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("{path}: {:?}", String::from_utf8_lossy(&body))))
-        }
+        Ok(body)
     }
 }

@@ -23,5 +23,5 @@ pub(super) fn measure(bench: &Bench) -> Result<Vec<Figure>> {
         least = Some(mib);
     }
     let least = least.ok_or("hello does not boot with 16 MiB")?;
-    Ok(vec![Figure::new("ram.hello", f64::from(least), "MiB").limit(12.0)])
+    Ok(vec![Figure::new("ram.hello", f64::from(least), "MiB").at_most(12.0)])
 }

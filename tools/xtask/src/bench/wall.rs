@@ -18,7 +18,7 @@ pub(super) fn first_line(bench: &Bench) -> Result<Vec<Figure>> {
             let words = bench.words(machine, &bench.hello)?;
             let run = || words.start()?.first_byte()?.ok_or_else(|| format!("{machine}: no output").into());
             let figure = Figure::new(&format!("boot.{machine}.first_line"), least(run)?, "ms");
-            Ok(if limit.is_finite() { figure.limit(limit) } else { figure })
+            Ok(if limit.is_finite() { figure.at_most(limit) } else { figure })
         })
         .collect()
 }
@@ -31,7 +31,7 @@ pub(super) fn cli_hello(bench: &Bench) -> Result<Vec<Figure>> {
         let took = begun.elapsed();
         if status.success() { Ok(took) } else { Err(format!("{}: {status}", show(&run)).into()) }
     };
-    Ok(vec![Figure::new("cli.hello", least(run)?, "ms").limit(200.0)])
+    Ok(vec![Figure::new("cli.hello", least(run)?, "ms").at_most(200.0)])
 }
 
 fn least(mut run: impl FnMut() -> Result<Duration>) -> Result<f64> {
