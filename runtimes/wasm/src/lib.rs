@@ -21,7 +21,9 @@ mod trap;
 pub mod wasi;
 
 pub use engine::{MAX_CALL_DEPTH, MAX_STACK_BYTES, engine, features};
-pub use examine::{Data, Export, Import, Memory, Provided, Report, Section, Table, describe, examine, is_component};
+pub use examine::{
+    Data, Export, Import, Memory, Provided, Report, Section, Table, describe, examine, is_component,
+};
 pub use interp::{Instance, start};
 pub use limits::Limits;
 pub use problem::{BadImport, Feature, LooksLike, Problem, Refusal};
