@@ -15,7 +15,7 @@
   (core instance $memory (instantiate $memory))
   (core func $get-arguments
     (canon lower (func $environment "get-arguments")
-      (memory $memory "memory") (realloc (func $memory "realloc"))))
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (core module $main
     (import "memory" "table" (table 1 funcref))
     (import "host" "get-arguments" (func $get-arguments (param i32)))

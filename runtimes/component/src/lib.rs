@@ -17,6 +17,7 @@ mod listeners;
 mod p2;
 mod p3;
 mod problem;
+mod random;
 pub mod serve;
 mod state;
 

@@ -24,9 +24,9 @@ pub(crate) fn listen(
     at: SocketAddr,
     backlog: usize,
 ) -> Result<Listener, Errno> {
-    let matching = |of: SocketAddr| {
-        of.port() == at.port() && (of.ip() == at.ip() || of.ip().is_unspecified() && at.ip().is_unspecified())
-    };
+    // One on all addresses takes the connections to this one too, and keeps others from listening there.
+    let matching =
+        |of: SocketAddr| of.port() == at.port() && (of.ip() == at.ip() || of.ip().is_unspecified());
     let given = &ctx.listeners;
     let exact = given.iter().find(|listening| listening.socket.local() == at);
     let found = exact.or_else(|| given.iter().find(|listening| matching(listening.socket.local())));

@@ -24,6 +24,8 @@ pub struct State {
     pub(crate) values: Store,
     /// Who waits for standard input.
     pub(crate) stdin: Arc<Crowd>,
+    /// What `wasi:random/insecure-seed` answers, once it was asked.
+    pub(crate) seed: Option<(u64, u64)>,
 }
 
 impl State {
@@ -39,6 +41,7 @@ impl State {
             claims: Claims::new(),
             values: Store::default(),
             stdin: Arc::default(),
+            seed: None,
         }
     }
 

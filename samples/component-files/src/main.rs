@@ -66,7 +66,7 @@ fn names() -> io::Result<()> {
 /// A connection to itself: what goes in at one end comes out at the other, and the end of it too.
 fn streams() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:7070")?;
-    println!("listening at {}", listener.local_addr()?);
+    println!("listening at port {}", listener.local_addr()?.port());
     let mut client = TcpStream::connect("127.0.0.1:7070")?;
     let (mut server, from) = listener.accept()?;
     println!("from where the client is: {}", from == client.local_addr()?);

@@ -88,10 +88,11 @@ impl World {
     pub fn check(&self) -> Result<Entry, Problem> {
         let missing: Vec<_> = self.imports.iter().filter(|name| !interfaces::provided(name)).collect();
         if let Some(first) = missing.first() {
-            let names: Vec<_> = missing.iter().map(|name| printable(name)).collect();
-            let what = match names.len() {
-                1 => format!("the component imports {}, which nobody provides", names[0]),
+            let what = match missing.len() {
+                1 => format!("the component imports {}, which nobody provides", printable(first)),
                 n => {
+                    let names = lunette_component::missing(missing.iter().map(|name| name.as_str()));
+                    let names: Vec<_> = names.iter().map(ToString::to_string).collect();
                     format!("the component imports {n} interfaces that nobody provides: {}", names.join(", "))
                 }
             };

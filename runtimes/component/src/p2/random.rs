@@ -1,11 +1,5 @@
 //! `wasi:random`: bytes fit for keys, and some that need not be.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
-
-use lunette_hostcalls::Errno;
 use wasmtime::{Error, Result};
 
 use super::bindings::wasi::random::{insecure, insecure_seed, random};
@@ -13,9 +7,6 @@ use crate::State;
 
 /// The most that one call gives; more is a trap, as in wasmtime.
 const MAX_RANDOM: u64 = 16 << 20;
-
-/// How long to wait before asking an unseeded generator again.
-const SEED_WAIT: Duration = Duration::from_millis(1);
 
 impl random::Host for State {
     async fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>> {
@@ -47,7 +38,7 @@ impl insecure::Host for State {
 
 impl insecure_seed::Host for State {
     fn insecure_seed(&mut self) -> Result<(u64, u64)> {
-        Ok((insecure::Host::get_insecure_random_u64(self)?, insecure::Host::get_insecure_random_u64(self)?))
+        Ok(self.seed())
     }
 }
 
@@ -58,29 +49,4 @@ fn length(len: u64) -> Result<usize> {
         )));
     }
     Ok(len as usize)
-}
-
-impl State {
-    /// Waits while the generator is unseeded.
-    async fn fill(&mut self, bytes: &mut [u8]) -> Result<()> {
-        loop {
-            match self.ctx.random.fill(bytes) {
-                Ok(()) => return Ok(()),
-                Err(Errno::Again) => self.time.sleep(SEED_WAIT).await,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
-    /// Does not wait: what an unseeded generator does not give is made of the time.
-    fn fill_somehow(&mut self, bytes: &mut [u8]) {
-        if self.ctx.random.fill(bytes).is_ok() {
-            return;
-        }
-        for (n, chunk) in bytes.chunks_mut(8).enumerate() {
-            let mut hasher = DefaultHasher::new();
-            (n, self.ctx.clock.monotonic(), self.ctx.clock.wall()).hash(&mut hasher);
-            chunk.copy_from_slice(&hasher.finish().to_le_bytes()[..chunk.len()]);
-        }
-    }
 }

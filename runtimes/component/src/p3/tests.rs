@@ -10,7 +10,7 @@ use std::{
 
 use lunette_hostcalls::{
     Ctx, Ending, Errno, Grants, Interest, Limit, Listening, Net, Network, Shutdown, TcpStream, UdpSocket,
-    fake::{FakeHost, FakeNet, FakeWorld, Weather},
+    fake::{FakeHost, FakeLog, FakeNet, FakeWorld, Weather},
     task::{Executor, Time, Timers, until},
 };
 use lunette_native::{Engine, Limits, Meter, Variant};
@@ -68,7 +68,15 @@ impl<'a> Play<'a> {
     /// Runs it to its end, and the others to theirs. `None`: it waits for ever.
     fn run(mut self, ctx: Ctx) -> (Option<Ending>, FakeHost) {
         let timers = self.timers.clone();
-        let mut guest = Command::new(&PROGRAM, ctx, timers, Limits::default(), Meter::default()).unwrap();
+        let mut guest = Command::new(
+            &PROGRAM,
+            ctx,
+            timers,
+            Arc::<FakeLog>::default(),
+            Limits::default(),
+            Meter::default(),
+        )
+        .unwrap();
         self.tasks.spawn(async move { Some(guest.run().await) });
         let mut host = FakeHost::new(self.world);
         let mut ending = None;
@@ -500,8 +508,15 @@ fn a_program_that_waits_is_stopped_at_its_deadline() {
     let world = world();
     let timers = Arc::<Timers>::default();
     let meter = Meter { deadline: Some(5_000_000), ..Meter::default() };
-    let mut guest =
-        Command::new(&PROGRAM, ctx(&world, "cat"), timers.clone(), Limits::default(), meter).unwrap();
+    let mut guest = Command::new(
+        &PROGRAM,
+        ctx(&world, "cat"),
+        timers.clone(),
+        Arc::<FakeLog>::default(),
+        Limits::default(),
+        meter,
+    )
+    .unwrap();
     let mut tasks = Executor::new(timers);
     tasks.spawn(guest.run());
     let ending = tasks.next(&*world.clock, &mut FakeHost::new(&world));

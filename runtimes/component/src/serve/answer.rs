@@ -131,6 +131,9 @@ pub(super) struct Link {
     /// Nobody takes the body any more.
     gone: Cell<bool>,
     handler: RefCell<Option<Waker>>,
+    /// The body, once as much of it was taken as was said: a handler that still flushes or finishes it is not to find it
+    /// closed, as it would if the client had gone.
+    taken: RefCell<Option<WasiBody>>,
 }
 
 impl Link {
@@ -152,7 +155,8 @@ impl Link {
 
 /// The body of an answer whose handler goes on.
 pub(super) struct Streamed {
-    body: WasiBody,
+    /// There until this is dropped.
+    body: Option<WasiBody>,
     link: Rc<Link>,
     /// What is to come yet, if that was said.
     left: Option<u64>,
@@ -174,7 +178,7 @@ impl std::error::Error for Cut {}
 impl Streamed {
     /// `length` is what the head says.
     pub(super) fn new(body: WasiBody, length: Option<u64>, link: Rc<Link>) -> Self {
-        Self { body, link, left: length, ended: false }
+        Self { body: Some(body), link, left: length, ended: false }
     }
 }
 
@@ -186,7 +190,8 @@ impl http_body::Body for Streamed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
@@ -208,17 +213,20 @@ impl http_body::Body for Streamed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream() && !self.link.failed.get()
+        self.body.as_ref().is_none_or(WasiBody::is_end_stream) && !self.link.failed.get()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.body.as_ref().map_or_else(SizeHint::default, WasiBody::size_hint)
     }
 }
 
 impl Drop for Streamed {
     fn drop(&mut self) {
-        if !self.ended && !self.body.is_end_stream() {
+        let body = self.body.take();
+        if self.ended || body.as_ref().is_some_and(WasiBody::is_end_stream) {
+            *self.link.taken.borrow_mut() = body;
+        } else {
             self.link.gone.set(true);
         }
         let waker = self.link.handler.take();

@@ -184,7 +184,7 @@ mod tests {
         assert!(host.park(false, None).is_continue(), "whoever is not idle does not wait");
 
         let (tell, told) = mpsc::channel();
-        let watcher = std::thread::spawn(move || signals::tests::follow_briefly(&told, &asked, &reactor));
+        let watcher = thread::spawn(move || signals::tests::follow_briefly(&told, &asked, &reactor));
         tell.send(()).unwrap();
         while host.park(true, None).is_continue() {}
         assert!(host.stopping());
