@@ -254,9 +254,10 @@ impl Hub {
     pub(crate) fn settle_tcp(&mut self, id: usize, reset: bool) {
         let now = self.now;
         let Some((socket, conn, wakers)) = self.slots.get_mut(id).and_then(|slot| slot.tcp()) else { return };
-        if conn.deaf || matches!(conn.stage, Stage::Orphan(_)) && socket.recv_queue() > 0 {
+        let orphan = matches!(conn.stage, Stage::Orphan(_));
+        if (conn.deaf || orphan) && socket.recv_queue() > 0 {
             throw_away(socket);
-            if matches!(conn.stage, Stage::Orphan(_)) {
+            if orphan {
                 // Nobody will read it, and the peer should know (RFC 1122, 4.2.2.13).
                 socket.abort();
             }

@@ -316,6 +316,24 @@ fn deaf_ears_are_not_an_end_for_the_peer() {
 }
 
 #[test]
+fn who_reads_no_more_and_lets_go_has_still_answered() {
+    let world = World::new();
+    let (client, server, _listener) = world.connection(at(V4));
+    client.write(b"question").unwrap();
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(world.read(&server), b"question");
+    world.wait(&*server, Interest::Read);
+    assert_eq!(server.read(&mut [0; 8]), Ok(0));
+    server.write(b"answer").unwrap();
+    server.shutdown(Shutdown::Read).unwrap();
+    server.shutdown(Shutdown::Write).unwrap();
+    drop(server);
+    assert_eq!(world.read(&client), b"answer");
+    world.wait(&*client, Interest::Read);
+    assert_eq!(client.read(&mut [0; 8]), Ok(0));
+}
+
+#[test]
 fn small_pieces_go_at_once_unless_gathered() {
     let world = World::new();
     let (client, server, _listener) = world.connection(at(V4));

@@ -87,8 +87,11 @@ fn an_unseeded_generator_is_waited_for() {
     drop(executor);
     // What need not be good does not wait.
     bench.world.random.set_unseeded(true);
-    let one = insecure_seed::Host::insecure_seed(&mut state).unwrap();
+    let one = insecure::Host::get_insecure_random_u64(&mut state).unwrap();
     bench.world.clock.advance(1);
-    assert_ne!(one, insecure_seed::Host::insecure_seed(&mut state).unwrap());
+    assert_ne!(one, insecure::Host::get_insecure_random_u64(&mut state).unwrap());
+    let seed = insecure_seed::Host::insecure_seed(&mut state).unwrap();
+    bench.world.clock.advance(1);
+    assert_eq!(seed, insecure_seed::Host::insecure_seed(&mut state).unwrap(), "one for an instance");
     assert!(bench.world.random.fill(&mut [0]).is_err());
 }
