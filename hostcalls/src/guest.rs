@@ -1,7 +1,7 @@
 //! What a host can ask of a guest: to run on, until it must wait or ends.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
-use core::fmt;
+use core::{any::Any, fmt};
 
 use crate::{Interest, Nanos, Source};
 
@@ -98,6 +98,13 @@ pub struct Trap {
     pub message: String,
     /// Innermost frame first; empty where the engine could not tell.
     pub backtrace: Vec<CodeFrame>,
+}
+
+impl Trap {
+    /// What a panic that was caught said, if it said anything.
+    pub fn panic_words(panic: &(dyn Any + Send)) -> Option<&str> {
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

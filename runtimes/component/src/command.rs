@@ -181,8 +181,7 @@ pub(crate) async fn guarded<T>(
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Ending {
-    let words = panic.downcast_ref::<&str>().copied();
-    let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+    let words = Trap::panic_words(panic).unwrap_or("no message");
     let message = format!("a host call panicked: {}", words.lines().next().unwrap_or_default());
     Ending::Trapped(Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() })
 }

@@ -3,6 +3,8 @@
 //! Promises: an import that [`provided`] names is linked, in every version that the rules of semver let stand for ours. Does
 //! not: compare types; what an interface of another version lacks is found when a component is linked.
 
+use crate::link;
+
 /// A package of interfaces, and the version that is spoken here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Package {
@@ -98,10 +100,7 @@ const ENTRIES: &[(&str, &str, Entry)] = &[
 
 /// Is there an interface for this import, `wasi:io/streams@0.2.3`?
 pub fn provided(import: &str) -> bool {
-    let Some(((package, interface), version)) = split(import) else { return false };
-    PACKAGES.iter().any(|ours| {
-        ours.name == package && ours.interfaces.contains(&interface) && track(ours.version) == track(version)
-    })
+    link::find(import).is_some()
 }
 
 /// What an export starts, if it starts anything.
@@ -109,12 +108,6 @@ pub fn entry(export: &str) -> Option<Entry> {
     let (name, version) = export.rsplit_once('@')?;
     let found = ENTRIES.iter().find(|(known, ours, _)| *known == name && track(ours) == track(version));
     found.map(|(.., entry)| *entry)
-}
-
-/// `wasi:io/streams@0.2.3`: the package, the interface, the version.
-fn split(name: &str) -> Option<((&str, &str), &str)> {
-    let (name, version) = name.rsplit_once('@')?;
-    Some((name.split_once('/')?, version))
 }
 
 /// The part of a version that has to be equal for one to stand for the other: `0.2` of `0.2.12`, `1` of `1.4.0`, all of one
@@ -165,7 +158,7 @@ mod tests {
             package.interfaces.iter().map(|name| format!("{}/{name}@{}", package.name, package.version))
         });
         let mut listed: Vec<_> = listed.collect();
-        let linked = crate::link::interfaces().map(|there| format!("{}@{}", there.name, there.version));
+        let linked = link::interfaces().map(|there| format!("{}@{}", there.name, there.version));
         let mut linked: Vec<_> = linked.collect();
         listed.sort();
         linked.sort();

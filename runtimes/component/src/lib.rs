@@ -20,6 +20,7 @@ mod problem;
 mod random;
 pub mod serve;
 mod state;
+mod terminal;
 
 pub use command::Command;
 pub use link::{Missing, missing};

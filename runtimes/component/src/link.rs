@@ -74,7 +74,7 @@ pub(crate) fn link(component: &Component) -> Result<InstancePre<State>, Problem>
     linker.instantiate_pre(component).map_err(Problem::setup)
 }
 
-fn find(import: &str) -> Option<&'static Interface> {
+pub(crate) fn find(import: &str) -> Option<&'static Interface> {
     let (name, version) = import.split_once('@')?;
     interfaces().find(|interface| interface.name == name && compatible(version, interface.version))
 }
@@ -126,16 +126,7 @@ fn distance(a: &str, b: &str) -> usize {
     if b.len() > 128 {
         return usize::MAX;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (n, from) in a.bytes().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], n + 1);
-        for (m, to) in b.bytes().enumerate() {
-            let replaced = corner + usize::from(from != to);
-            corner = row[m + 1];
-            row[m + 1] = replaced.min(corner + 1).min(row[m] + 1);
-        }
-    }
-    row[b.len()]
+    strsim::levenshtein(a, b)
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use lunette_native::trap;
+
 use crate::Missing;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +32,7 @@ impl Problem {
 
     /// What the engine says, in one line.
     pub(crate) fn setup(error: wasmtime::Error) -> Self {
-        let words = format!("{error:#}");
-        Self::Setup(words.split_whitespace().collect::<Vec<_>>().join(" "))
+        Self::Setup(trap::words(&error))
     }
 }
 

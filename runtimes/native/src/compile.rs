@@ -8,6 +8,7 @@ use crate::{
     artifact::{Kind, Label},
     config::{self, Variant},
     cpu::Cpu,
+    trap,
 };
 
 /// Native code as it goes into a bundle.
@@ -30,18 +31,13 @@ impl fmt::Display for Failure {
 
 /// Compiles a module or a component. `of` is the SHA-256 of `wasm`, in hex. The same input gives the same bytes.
 pub fn compile(wasm: &[u8], variant: Variant, cpu: Cpu, of: String) -> Result<Artifact, Failure> {
-    let failed = |error: wasmtime::Error| Failure(words(&error));
+    let failed = |error: wasmtime::Error| Failure(trap::words(&error));
     let engine = compiler(variant, cpu).map_err(failed)?;
-    let (kind, code) = match is_component(wasm) {
+    let (kind, code) = match lunette_wasm::is_component(wasm) {
         true => (Kind::Component, engine.precompile_component(wasm)),
         false => (Kind::Module, engine.precompile_module(wasm)),
     };
     Ok(Artifact { label: Label::new(kind, variant, cpu, of), code: code.map_err(failed)? })
-}
-
-/// The layer in a binary's header: 0 a module, 1 a component.
-fn is_component(wasm: &[u8]) -> bool {
-    wasm.get(4..8) == Some(&[0x0d, 0, 1, 0])
 }
 
 fn compiler(variant: Variant, cpu: Cpu) -> wasmtime::Result<Engine> {
@@ -56,9 +52,4 @@ fn compiler(variant: Variant, cpu: Cpu) -> wasmtime::Result<Engine> {
         }
     }
     Engine::new(&config)
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn words(error: &wasmtime::Error) -> String {
-    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -7,6 +7,7 @@ use wasmtime::{Module, component::Component};
 use crate::{
     artifact::{Kind, Label, Mismatch},
     config::{self, Variant},
+    trap,
 };
 
 /// Native code as a file that can be mapped: what the engine loads from.
@@ -90,5 +91,5 @@ impl Engine {
 }
 
 fn refused(error: wasmtime::Error) -> Mismatch {
-    Mismatch::Refused(format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" "))
+    Mismatch::Refused(trap::words(&error))
 }

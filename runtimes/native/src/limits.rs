@@ -1,6 +1,7 @@
 //! What a guest may use up, and the book that is kept about it.
 
 use lunette_hostcalls::{Trap, TrapKind};
+use lunette_wasm::Account;
 use wasmtime::ResourceLimiter;
 
 use crate::trap::HostTrap;
@@ -34,46 +35,13 @@ pub struct Book {
     table: Account,
 }
 
-/// How much of one thing is used.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Account {
-    pub used: u64,
-    pub allowed: u64,
-    /// What was asked for in all when it was denied.
-    pub denied: Option<u64>,
-    /// The growth that was granted last, to be taken back should it fail.
-    last: u64,
-}
-
-impl Account {
-    fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let more = desired.saturating_sub(current) as u64;
-        let sum = self.used.saturating_add(more);
-        if sum > self.allowed {
-            self.denied = Some(sum);
-            return false;
-        }
-        (self.used, self.last) = (sum, more);
-        true
-    }
-
-    fn take_back(&mut self) {
-        self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
-    }
-}
-
 impl Book {
     pub fn new(limits: Limits) -> Self {
-        let account = |allowed| Account { allowed, ..Account::default() };
-        Self { memory: account(limits.memory), table: account(limits.table_elements) }
+        Self { memory: Account::new(limits.memory), table: Account::new(limits.table_elements) }
     }
 
     pub fn memory(&self) -> &Account {
         &self.memory
-    }
-
-    pub fn table(&self) -> &Account {
-        &self.table
     }
 
     /// Why an instance could not be made: a guest that needs more than it may have has a trap that says so.

@@ -173,14 +173,13 @@ const AT_ONCE: &[&str] = &[
 
 /// The host function for an import, made when a module asks for it.
 fn host_function(store: &mut Store<State>, function: &'static Function) -> Extern {
-    use wasi::ValueType::{I32, I64};
     let at_once = AT_ONCE.binary_search(&function.signature.name).is_ok();
     macro_rules! shape {
         ($($arg:ident: $ty:ty),*) => {
             match at_once {
                 true => Func::wrap(store, move |mut caller: Caller<'_, State> $(, $arg: $ty)*| -> wasmtime::Result<u32> {
                     let answer = ask(&mut caller, function, &args(&[$($arg.into()),*]));
-                    told(answer, function)?.map_err(|_| never_waits(function))
+                    told(answer)?.map_err(|_| never_waits(function))
                 }),
                 false => Func::wrap_async(store, move |mut caller: Caller<'_, State>, ($($arg,)*): ($($ty,)*)| {
                     Box::new(async move { call(&mut caller, function, &args(&[$($arg.into()),*])).await })
@@ -188,33 +187,16 @@ fn host_function(store: &mut Store<State>, function: &'static Function) -> Exter
             }
         };
     }
-    Extern::Func(match function.signature.params {
-        [I32] if !function.returns() => {
-            Func::wrap(store, move |mut caller: Caller<'_, State>, a: u32| -> wasmtime::Result<()> {
-                let answer = ask(&mut caller, function, &args(&[a.into()]));
-                told(answer, function)?.map(drop).map_err(|_| never_waits(function))
-            })
-        }
-        [] => shape!(),
-        [I32] => shape!(a: u32),
-        [I32, I32] => shape!(a: u32, b: u32),
-        [I32, I32, I32] => shape!(a: u32, b: u32, c: u32),
-        [I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32),
-        [I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32),
-        [I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32),
-        [I32, I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32),
-        [I32, I64] => shape!(a: u32, b: u64),
-        [I32, I64, I64] => shape!(a: u32, b: u64, c: u64),
-        [I32, I64, I32] => shape!(a: u32, b: u64, c: u32),
-        [I32, I64, I32, I32] => shape!(a: u32, b: u64, c: u32, d: u32),
-        [I32, I64, I64, I32] => shape!(a: u32, b: u64, c: u64, d: u32),
-        [I32, I32, I32, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u64, e: u32),
-        [I32, I32, I32, I32, I64, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64, g: u32),
-        [I32, I32, I32, I32, I32, I64, I64, I32, I32] => {
-            shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u64, g: u64, h: u32, i: u32)
-        }
-        // A test links every function.
-        _ => unreachable!("no closure of the shape of {}", function.signature),
+    Extern::Func(match function.returns() {
+        true => lunette_wasm::for_preview1_shape!(
+            function.signature.params,
+            shape,
+            unreachable!("no closure of the shape of {}", function.signature)
+        ),
+        false => Func::wrap(store, move |mut caller: Caller<'_, State>, a: u32| -> wasmtime::Result<()> {
+            let answer = ask(&mut caller, function, &args(&[a.into()]));
+            told(answer)?.map(drop).map_err(|_| never_waits(function))
+        }),
     })
 }
 
@@ -237,7 +219,7 @@ async fn call(
 ) -> wasmtime::Result<u32> {
     loop {
         let answer = ask(caller, function, args);
-        match told(answer, function)? {
+        match told(answer)? {
             Ok(errno) => return Ok(errno),
             Err(wait) => until(caller.data(), wait).await?,
         }
@@ -256,16 +238,13 @@ fn ask(caller: &mut Caller<'_, State>, function: &Function, args: &Args) -> Answ
 }
 
 /// The errno for the guest, or what it has to wait for, or its end.
-fn told(answer: Answer, function: &Function) -> wasmtime::Result<Result<u32, Wait>> {
+fn told(answer: Answer) -> wasmtime::Result<Result<u32, Wait>> {
     match answer {
         Ok(()) => Ok(Ok(0)),
         Err(Stop::Errno(errno)) => Ok(Ok(errno.code().into())),
         Err(Stop::Wait(wait)) => Ok(Err(wait)),
         Err(Stop::Exit(code)) => Err(Exit(code).into()),
-        Err(Stop::Trap(trap)) => {
-            debug_assert!(!trap.message.is_empty(), "{}", function.signature.name);
-            Err(HostTrap(trap).into())
-        }
+        Err(Stop::Trap(trap)) => Err(HostTrap(trap).into()),
     }
 }
 

@@ -52,13 +52,18 @@ pub fn ending(error: &Error) -> (Ending, Vec<CodeFrame>) {
             let (kind, words) = of_code(*trap);
             Trap { kind, message: words, backtrace: frames.clone() }
         }
-        (None, None) => Trap { kind: TrapKind::Other, message: words(error), backtrace: frames.clone() },
+        (None, None) => Trap { kind: TrapKind::Other, message: root(error), backtrace: frames.clone() },
     };
     (Ending::Trapped(trap), frames)
 }
 
+/// An error with its causes, in one line.
+pub fn words(error: &Error) -> String {
+    format!("{error:#}").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// An error's root, in one line that can't hurt a terminal.
-fn words(error: &Error) -> String {
+fn root(error: &Error) -> String {
     one_line(&error.root_cause().to_string(), 400)
 }
 
@@ -85,7 +90,7 @@ fn backtrace(found: &WasmBacktrace) -> Vec<CodeFrame> {
             });
             CodeFrame {
                 function: frame.func_index(),
-                name: name.map(|name| one_line(&wasmtime_demangle(name), MAX_NAME)),
+                name: name.map(|name| one_line(&demangled(name), MAX_NAME)),
                 place: place.map(|place| one_line(&place, MAX_NAME)),
             }
         })
@@ -93,7 +98,7 @@ fn backtrace(found: &WasmBacktrace) -> Vec<CodeFrame> {
 }
 
 /// A name as its language writes it.
-fn wasmtime_demangle(name: &str) -> String {
+fn demangled(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 

@@ -79,7 +79,6 @@ fn enter(mut caller: Caller<'_, State>, function: &'static Function, given: &[u6
 
 /// The host function for an import, made when a module asks for it.
 pub(crate) fn link(store: &mut Store<State>, function: &'static Function) -> Extern {
-    use ValueType::{I32, I64};
     macro_rules! wrap {
         ($result:ty, $convert:expr $(, $arg:ident: $ty:ty)*) => {
             Func::wrap(store, move |caller: Caller<'_, State> $(, $arg: $ty)*| -> Result<$result, Error> {
@@ -87,32 +86,16 @@ pub(crate) fn link(store: &mut Store<State>, function: &'static Function) -> Ext
             })
         };
     }
-    // One closure for each shape of parameters: one for all would allocate at each call.
     macro_rules! shape {
         ($($arg:ident: $ty:ty),*) => { wrap!(i32, |errno| errno $(, $arg: $ty)*) };
     }
-    Extern::Func(match function.signature.params {
-        [I32] if !function.returns() => wrap!((), |_| (), a: u32),
-        [] => shape!(),
-        [I32] => shape!(a: u32),
-        [I32, I32] => shape!(a: u32, b: u32),
-        [I32, I32, I32] => shape!(a: u32, b: u32, c: u32),
-        [I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32),
-        [I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32),
-        [I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32),
-        [I32, I32, I32, I32, I32, I32, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32),
-        [I32, I64] => shape!(a: u32, b: u64),
-        [I32, I64, I64] => shape!(a: u32, b: u64, c: u64),
-        [I32, I64, I32] => shape!(a: u32, b: u64, c: u32),
-        [I32, I64, I32, I32] => shape!(a: u32, b: u64, c: u32, d: u32),
-        [I32, I64, I64, I32] => shape!(a: u32, b: u64, c: u64, d: u32),
-        [I32, I32, I32, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u64, e: u32),
-        [I32, I32, I32, I32, I64, I64, I32] => shape!(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64, g: u32),
-        [I32, I32, I32, I32, I32, I64, I64, I32, I32] => {
-            shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u64, g: u64, h: u32, i: u32)
-        }
-        // A test links every function.
-        _ => unreachable!("no closure of the shape of {}", function.signature),
+    Extern::Func(match function.returns() {
+        true => crate::for_preview1_shape!(
+            function.signature.params,
+            shape,
+            unreachable!("no closure of the shape of {}", function.signature)
+        ),
+        false => wrap!((), |_| (), a: u32),
     })
 }
 

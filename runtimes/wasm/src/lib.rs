@@ -25,5 +25,5 @@ pub use examine::{
     Data, Export, Import, Memory, Provided, Report, Section, Table, describe, examine, is_component,
 };
 pub use interp::{Instance, start};
-pub use limits::Limits;
+pub use limits::{Account, Limits};
 pub use problem::{BadImport, Feature, LooksLike, Problem, Refusal};

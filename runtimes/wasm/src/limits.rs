@@ -47,22 +47,24 @@ pub(crate) struct Book {
     table: Account,
 }
 
+/// How much of one thing is used, of what may be. Engines ask and tell it, each in its own way.
 #[derive(Debug)]
-pub(crate) struct Account {
-    pub(crate) used: u64,
-    pub(crate) allowed: u64,
+pub struct Account {
+    pub used: u64,
+    pub allowed: u64,
     /// The growth that was granted last, to be taken back should it fail.
     last: u64,
     /// What was asked for in all when it was denied.
-    pub(crate) denied: Option<u64>,
+    pub denied: Option<u64>,
 }
 
 impl Account {
-    fn new(allowed: u64) -> Self {
+    pub fn new(allowed: u64) -> Self {
         Self { used: 0, allowed, last: 0, denied: None }
     }
 
-    fn grow(&mut self, current: usize, desired: usize) -> bool {
+    /// May it grow from `current` to `desired`? What it may is written down.
+    pub fn grow(&mut self, current: usize, desired: usize) -> bool {
         let more = desired.saturating_sub(current) as u64;
         let sum = self.used.saturating_add(more);
         if sum > self.allowed {
@@ -73,7 +75,8 @@ impl Account {
         true
     }
 
-    fn take_back(&mut self) {
+    /// The growth that was granted last did not come about.
+    pub fn take_back(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.last));
     }
 }

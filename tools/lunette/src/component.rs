@@ -5,6 +5,7 @@
 
 use lunette_component::interfaces::{self, Entry, PACKAGES, Package};
 use lunette_wasm::Feature;
+pub use lunette_wasm::is_component;
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, KnownCustom, Parser, Payload, Validator, WasmFeatures,
 };
@@ -22,11 +23,6 @@ pub struct World {
     pub modules: usize,
     /// What made it: `("processed-by", "wit-component 0.240.0")`.
     pub producers: Vec<(String, String)>,
-}
-
-/// Is it a component, by its first eight bytes?
-pub fn is_component(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\0asm") && bytes.get(6..8) == Some(&[1, 0])
 }
 
 /// What native code can have been made from: as the engine is configured.

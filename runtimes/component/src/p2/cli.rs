@@ -12,10 +12,7 @@ use super::{
     },
     stdio::{Input, Output},
 };
-use crate::State;
-
-/// A person is on the other side: there is no more to know about it.
-pub struct Terminal;
+use crate::{State, terminal::Terminal};
 
 impl environment::Host for State {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>> {
@@ -65,13 +62,6 @@ impl State {
     fn output(&mut self, which: Stream) -> Result<Resource<DynOutputStream>> {
         let stream: DynOutputStream = Box::new(Output::new(self.ctx.stdio.clone(), which));
         Ok(self.table.push(stream)?)
-    }
-
-    fn terminal(&mut self) -> Result<Option<Resource<Terminal>>> {
-        if !self.ctx.stdio.is_terminal() {
-            return Ok(None);
-        }
-        Ok(Some(self.table.push(Terminal)?))
     }
 }
 

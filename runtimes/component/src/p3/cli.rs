@@ -21,10 +21,7 @@ use super::{
     crowd::Member,
     stream::{self, ByteSink, ByteSource, MAX_STREAM, Outcome, Produced},
 };
-use crate::State;
-
-/// A person is on the other side: there is no more to know about it.
-pub struct Terminal;
+use crate::{State, terminal::Terminal};
 
 impl types::Host for State {}
 
@@ -157,15 +154,6 @@ impl ByteSink for Output {
     }
 }
 
-impl State {
-    fn p3_terminal(&mut self) -> Result<Option<Resource<Terminal>>> {
-        if !self.ctx.stdio.is_terminal() {
-            return Ok(None);
-        }
-        Ok(Some(self.table.push(Terminal)?))
-    }
-}
-
 impl terminal_input::Host for State {}
 impl terminal_output::Host for State {}
 
@@ -185,18 +173,18 @@ impl terminal_output::HostTerminalOutput for State {
 
 impl terminal_stdin::Host for State {
     fn get_terminal_stdin(&mut self) -> Result<Option<Resource<Terminal>>> {
-        self.p3_terminal()
+        self.terminal()
     }
 }
 
 impl terminal_stdout::Host for State {
     fn get_terminal_stdout(&mut self) -> Result<Option<Resource<Terminal>>> {
-        self.p3_terminal()
+        self.terminal()
     }
 }
 
 impl terminal_stderr::Host for State {
     fn get_terminal_stderr(&mut self) -> Result<Option<Resource<Terminal>>> {
-        self.p3_terminal()
+        self.terminal()
     }
 }

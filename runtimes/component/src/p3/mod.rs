@@ -63,8 +63,8 @@ pub(crate) mod bindings {
             "wasi:sockets/types.error-code" => super::sockets::Failure,
         },
         with: {
-            "wasi:cli/terminal-input.terminal-input": super::cli::Terminal,
-            "wasi:cli/terminal-output.terminal-output": super::cli::Terminal,
+            "wasi:cli/terminal-input.terminal-input": crate::terminal::Terminal,
+            "wasi:cli/terminal-output.terminal-output": crate::terminal::Terminal,
             "wasi:filesystem/types.descriptor": super::filesystem::Descriptor,
             "wasi:sockets/types.tcp-socket": super::sockets::tcp::TcpSocket,
             "wasi:sockets/types.udp-socket": super::sockets::udp::UdpSocket,

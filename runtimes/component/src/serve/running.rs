@@ -113,9 +113,7 @@ impl Running {
     fn poll_run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let Some(run) = &mut self.run else { return Poll::Ready(Ok(())) };
         catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))).unwrap_or_else(|panic| {
-            let words = (panic.downcast_ref::<&str>().copied())
-                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("without a message");
+            let words = Trap::panic_words(&*panic).unwrap_or("without a message");
             let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
             let message = format!("a bug in the host: a call panicked: {words}");
             let trap = Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() };

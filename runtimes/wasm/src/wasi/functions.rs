@@ -68,9 +68,7 @@ impl Function {
     /// Makes the call, for the first time or again. A panic on the way is caught: it ends this guest only.
     pub fn call(&self, wasi: &mut Wasi, memory: &mut [u8], args: &Args) -> Answer {
         catch_unwind(AssertUnwindSafe(|| (self.call)(wasi, memory, args))).unwrap_or_else(|panic| {
-            let words = (panic.downcast_ref::<&str>().copied())
-                .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or("without a message");
+            let words = Trap::panic_words(&*panic).unwrap_or("without a message");
             let message =
                 format!("a bug in the host: {} panicked: {}", self.signature.name, one_line(words, 200));
             Err(Stop::Trap(Trap { kind: TrapKind::HostPanic, message, backtrace: Vec::new() }))
@@ -82,4 +80,38 @@ impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.signature)
     }
+}
+
+/// The list of what parameters functions have: one closure for each shape, for one for all would allocate at each call. Hands the
+/// parameters of `$params` to the macro named; `$none` is for a shape that is not here (a test links every function).
+#[macro_export]
+macro_rules! for_preview1_shape {
+    ($params:expr, $shape:ident, $none:expr) => {{
+        use $crate::wasi::ValueType::{I32, I64};
+        match $params {
+            [] => $shape!(),
+            [I32] => $shape!(a: u32),
+            [I32, I32] => $shape!(a: u32, b: u32),
+            [I32, I32, I32] => $shape!(a: u32, b: u32, c: u32),
+            [I32, I32, I32, I32] => $shape!(a: u32, b: u32, c: u32, d: u32),
+            [I32, I32, I32, I32, I32] => $shape!(a: u32, b: u32, c: u32, d: u32, e: u32),
+            [I32, I32, I32, I32, I32, I32] => $shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32),
+            [I32, I32, I32, I32, I32, I32, I32] => {
+                $shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u32, g: u32)
+            }
+            [I32, I64] => $shape!(a: u32, b: u64),
+            [I32, I64, I64] => $shape!(a: u32, b: u64, c: u64),
+            [I32, I64, I32] => $shape!(a: u32, b: u64, c: u32),
+            [I32, I64, I32, I32] => $shape!(a: u32, b: u64, c: u32, d: u32),
+            [I32, I64, I64, I32] => $shape!(a: u32, b: u64, c: u64, d: u32),
+            [I32, I32, I32, I64, I32] => $shape!(a: u32, b: u32, c: u32, d: u64, e: u32),
+            [I32, I32, I32, I32, I64, I64, I32] => {
+                $shape!(a: u32, b: u32, c: u32, d: u32, e: u64, f: u64, g: u32)
+            }
+            [I32, I32, I32, I32, I32, I64, I64, I32, I32] => {
+                $shape!(a: u32, b: u32, c: u32, d: u32, e: u32, f: u64, g: u64, h: u32, i: u32)
+            }
+            _ => $none,
+        }
+    }};
 }
