@@ -1,4 +1,4 @@
-//! The vendored wasmi is the release plus `backtrace.patch`, and nothing else.
+//! The vendored wasmi is the release plus `lunette.patch`, and nothing else.
 
 #[path = "../../../tests/vendored.rs"]
 mod vendored;
@@ -7,5 +7,5 @@ mod vendored;
 fn the_vendored_tree_is_the_release_plus_the_patch() {
     let vendor = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("vendor");
     let added = ["LICENSE-APACHE", "LICENSE-MIT"];
-    vendored::check(&vendor, "wasmi", "backtrace.patch", &added);
+    vendored::check(&vendor, "wasmi", "lunette.patch", &added);
 }

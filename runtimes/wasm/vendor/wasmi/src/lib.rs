@@ -80,6 +80,7 @@
 //!
 //! [Wasm 3.0 deterministic profile]: https://webassembly.github.io/spec/core/appendix/profiles.html#deterministic-profile-small-mathrm-det
 
+#![cfg_attr(feature = "lazy-only", allow(dead_code))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(

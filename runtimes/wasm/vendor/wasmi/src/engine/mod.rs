@@ -685,7 +685,7 @@ impl EngineInner {
     ) -> Result<(), Error> {
         let features = self.config().wasm_features();
         match (self.config.get_compilation_mode(), func_to_validate) {
-            #[cfg(feature = "validate")]
+            #[cfg(all(feature = "validate", not(feature = "lazy-only")))]
             (CompilationMode::Eager, Some(func_to_validate)) => {
                 let (translation_allocs, validation_allocs) = self.get_allocs();
                 let validator = func_to_validate.into_validator(validation_allocs);
@@ -696,6 +696,7 @@ impl EngineInner {
                     .translate(|func_entity| self.init_func(engine_func, func_entity))?;
                 self.recycle_allocs(allocs.translation, allocs.validation);
             }
+            #[cfg(not(feature = "lazy-only"))]
             (CompilationMode::Eager, None) => {
                 let allocs = self.get_translation_allocs();
                 let translator = FuncTranslator::new(func_index, module, allocs)?;
@@ -704,7 +705,7 @@ impl EngineInner {
                     .translate(|func_entity| self.init_func(engine_func, func_entity))?;
                 self.recycle_translation_allocs(allocs);
             }
-            #[cfg(feature = "validate")]
+            #[cfg(all(feature = "validate", not(feature = "lazy-only")))]
             (CompilationMode::LazyTranslation, Some(func_to_validate)) => {
                 let allocs = self.get_validation_allocs();
                 let translator =
@@ -715,7 +716,7 @@ impl EngineInner {
                     .translate(|func_entity| self.init_func(engine_func, func_entity))?;
                 self.recycle_validation_allocs(allocs.validation);
             }
-            (CompilationMode::Lazy | CompilationMode::LazyTranslation, func_to_validate) => {
+            (_, func_to_validate) => {
                 let translator = match func_to_validate {
                     #[cfg(feature = "validate")]
                     Some(func_to_validate) => {

@@ -258,6 +258,7 @@ impl Module {
     /// - If the Wasm bytecode fails to be compiled by Wasmi.
     ///
     /// [`Config`]: crate::Config
+    #[cfg(not(feature = "lazy-only"))]
     pub unsafe fn new_unchecked(engine: &Engine, wasm: &[u8]) -> Result<Self, Error> {
         let parser = ModuleParser::new(engine);
         unsafe { parser.parse_buffered_unchecked(wasm) }

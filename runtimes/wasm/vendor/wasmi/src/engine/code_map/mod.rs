@@ -928,6 +928,7 @@ impl UncompiledFuncEntry {
                 )?;
                 engine.recycle_allocs(allocs.translation, allocs.validation);
             }
+            #[cfg(not(feature = "lazy-only"))]
             None => {
                 let allocs = engine.get_translation_allocs();
                 let translator = FuncTranslator::new(func_idx, module, allocs)?;
@@ -939,6 +940,8 @@ impl UncompiledFuncEntry {
                 )?;
                 engine.recycle_translation_allocs(allocs);
             }
+            #[cfg(feature = "lazy-only")]
+            None => unreachable!("`lazy-only` has no unchecked modules"),
         };
         Ok(unsafe { result.assume_init() })
     }
