@@ -25,6 +25,7 @@ mod globals;
 mod handover;
 mod instance;
 mod limits;
+mod methods;
 mod modules;
 mod options;
 mod protected;

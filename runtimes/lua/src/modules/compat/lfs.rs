@@ -18,6 +18,7 @@ use lunette_hostcalls::{Errno, FileKind, Files, NewNode, Node, Stat, path};
 use mlua::{AnyUserData, Lua, MetaMethod, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use super::raising::{self, argument};
+use crate::methods::Methods as _;
 use crate::world::World;
 
 pub(super) fn open(lua: &Lua, world: &Rc<World>) -> mlua::Result<Value> {
@@ -350,8 +351,8 @@ impl Drop for Dir {
 
 impl UserData for Dir {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("next", |_, dir, ()| dir.next().map_err(mlua::Error::runtime));
-        methods.add_method("close", |_, dir, ()| {
+        methods.method("next", |_, dir, ()| dir.next().map_err(mlua::Error::runtime));
+        methods.method("close", |_, dir, ()| {
             dir.close();
             Ok(())
         });
@@ -388,7 +389,7 @@ impl Drop for Lock {
 
 impl UserData for Lock {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("free", |_, lock, ()| {
+        methods.method("free", |_, lock, ()| {
             lock.free();
             Ok(())
         });

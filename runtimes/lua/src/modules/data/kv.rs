@@ -26,6 +26,7 @@ use lunette_hostcalls::Nanos;
 use mlua::{IntoLua, Lua, LuaString, MetaMethod, MultiValue, Table, UserData, UserDataMethods, Value};
 
 use crate::{
+    methods::Methods as _,
     options::{Options, duration},
     world::World,
 };
@@ -362,7 +363,7 @@ fn is_end(call: &str, given: Option<&str>, usual: &str, other: &str) -> mlua::Re
 
 impl UserData for Handle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("get", |lua, handle, key: LuaString| {
+        methods.method("get", |lua, handle, key: LuaString| {
             answer(
                 lua,
                 match handle.store().entries.get(&*key.as_bytes()) {
@@ -372,7 +373,7 @@ impl UserData for Handle {
                 },
             )
         });
-        methods.add_method("set", |lua, handle, (key, value, options): (LuaString, Value, Option<Table>)| {
+        methods.method("set", |lua, handle, (key, value, options): (LuaString, Value, Option<Table>)| {
             let value = Scalar::of("kv.set", &value)?;
             let (mut expires, mut new, mut old) = (None, false, false);
             if options.is_some() {
@@ -394,7 +395,7 @@ impl UserData for Handle {
                 },
             )
         });
-        methods.add_method("incr", |lua, handle, (key, amount, initial): (LuaString, Value, Value)| {
+        methods.method("incr", |lua, handle, (key, amount, initial): (LuaString, Value, Value)| {
             let number = |value: &Value| match Scalar::of("kv.incr", value)? {
                 number @ (Scalar::Integer(_) | Scalar::Number(_)) => Ok(number),
                 _ => Err(mlua::Error::runtime("kv.incr: only numbers can be added")),
@@ -404,18 +405,18 @@ impl UserData for Handle {
             let sum = handle.store().incr(&key.as_bytes(), &amount, initial);
             answer(lua, sum.as_ref().map_err(|words| *words))
         });
-        methods.add_method("delete", |_, handle, key: LuaString| Ok(handle.store().delete(&key.as_bytes())));
-        methods.add_method("clear", |_, handle, ()| {
+        methods.method("delete", |_, handle, key: LuaString| Ok(handle.store().delete(&key.as_bytes())));
+        methods.method("clear", |_, handle, ()| {
             let max = handle.store().max;
             handle.store.replace(Store { max, ..Store::default() });
             Ok(())
         });
-        methods.add_method("expire", |lua, handle, (key, seconds): (LuaString, f64)| {
+        methods.method("expire", |lua, handle, (key, seconds): (LuaString, f64)| {
             let time = duration(seconds)
                 .ok_or_else(|| mlua::Error::runtime(format!("kv.expire: {seconds} is no time in seconds")))?;
             answer(lua, handle.store().set_due(&key.as_bytes(), handle.due(time)).map(|()| true))
         });
-        methods.add_method("ttl", |lua, handle, key: LuaString| {
+        methods.method("ttl", |lua, handle, key: LuaString| {
             let now = handle.now();
             answer(
                 lua,
@@ -426,17 +427,17 @@ impl UserData for Handle {
                 },
             )
         });
-        methods.add_method("push", |lua, handle, (key, value, end): (LuaString, Value, Option<String>)| {
+        methods.method("push", |lua, handle, (key, value, end): (LuaString, Value, Option<String>)| {
             let front = is_end("kv.push", end.as_deref(), "back", "front")?;
             let value = Scalar::of("kv.push", &value)?;
             answer(lua, handle.store().push(&key.as_bytes(), value, front))
         });
-        methods.add_method("pop", |lua, handle, (key, end): (LuaString, Option<String>)| {
+        methods.method("pop", |lua, handle, (key, end): (LuaString, Option<String>)| {
             let back = is_end("kv.pop", end.as_deref(), "front", "back")?;
             let value = handle.store().pop(&key.as_bytes(), back);
             answer(lua, value.as_ref().map_err(|words| *words))
         });
-        methods.add_method("len", |lua, handle, key: LuaString| {
+        methods.method("len", |lua, handle, key: LuaString| {
             answer(
                 lua,
                 match handle.store().entries.get(&*key.as_bytes()) {
@@ -446,7 +447,7 @@ impl UserData for Handle {
                 },
             )
         });
-        methods.add_method("keys", |lua, handle, (prefix, limit): (Option<LuaString>, Option<usize>)| {
+        methods.method("keys", |lua, handle, (prefix, limit): (Option<LuaString>, Option<usize>)| {
             let prefix = prefix.as_ref().map(LuaString::as_bytes);
             let prefix = prefix.as_deref().unwrap_or_default();
             let store = handle.store();

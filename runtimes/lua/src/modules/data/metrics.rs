@@ -12,6 +12,7 @@ use std::{cell::RefCell, collections::BTreeMap, fmt::Write, rc::Rc};
 
 use mlua::{Lua, Table, UserData, UserDataMethods, Value};
 
+use crate::methods::Methods as _;
 use crate::world::World;
 
 /// How many series there can be in all.
@@ -304,13 +305,13 @@ impl Metric {
 
 impl UserData for Metric {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("inc", |_, metric, (first, labels): (Value, Option<Table>)| {
+        methods.method("inc", |_, metric, (first, labels): (Value, Option<Table>)| {
             metric.add("inc", 1.0, &first, labels.as_ref())
         });
-        methods.add_method("dec", |_, metric, (first, labels): (Value, Option<Table>)| {
+        methods.method("dec", |_, metric, (first, labels): (Value, Option<Table>)| {
             metric.add("dec", -1.0, &first, labels.as_ref())
         });
-        methods.add_method("set", |_, metric, (value, labels): (f64, Option<Table>)| {
+        methods.method("set", |_, metric, (value, labels): (f64, Option<Table>)| {
             if metric.family.kind != Kind::Gauge {
                 let (name, kind) = (&metric.family.name, metric.family.kind.name());
                 return Err(mlua::Error::runtime(format!("set: {name} is a {kind}: only gauges are set")));
@@ -318,7 +319,7 @@ impl UserData for Metric {
             metric.change(metric.values("set", labels.as_ref())?, |series| series.value = value);
             Ok(())
         });
-        methods.add_method("observe", |_, metric, (value, labels): (f64, Option<Table>)| {
+        methods.method("observe", |_, metric, (value, labels): (f64, Option<Table>)| {
             let Family { kind, name, buckets, .. } = &*metric.family;
             if *kind != Kind::Histogram {
                 let kind = kind.name();

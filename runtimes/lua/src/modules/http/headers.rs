@@ -5,6 +5,8 @@ use std::rc::Rc;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use mlua::{AnyUserData, Lua, LuaString, MetaMethod, Table, UserData, UserDataMethods, Value};
 
+use crate::methods::Methods as _;
+
 /// Fields that came: `headers["content-type"]` whatever its case, several of one name joined, `headers:all(name)` a list of
 /// them, `pairs(headers)`.
 pub(super) struct Headers(pub(super) Rc<dyn Fields>);
@@ -37,7 +39,7 @@ pub(super) fn joined(lua: &Lua, map: &HeaderMap, name: &str) -> mlua::Result<Opt
 
 impl UserData for Headers {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("all", |lua, this, name: String| {
+        methods.method("all", |lua, this, name: String| {
             let values = this.0.fields().get_all(&name).iter();
             lua.create_sequence_from(
                 values.map(|value| lua.create_string(value)).collect::<mlua::Result<Vec<_>>>()?,

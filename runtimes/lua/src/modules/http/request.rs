@@ -23,6 +23,7 @@ use super::{
     text,
 };
 use crate::errors::failure;
+use crate::methods::Methods as _;
 
 /// One request and what becomes of it.
 pub(super) struct Call {
@@ -244,13 +245,13 @@ impl UserData for Request {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("body", |lua, this, max: Option<Value>| async move {
+        methods.waiting_method("body", |lua, this, max: Option<Value>| async move {
             match this.0.body(&lua, this.0.most(max)?).await {
                 Ok(body) => Ok((Value::String(body?), None)),
                 Err(words) => Ok(failure(words)),
             }
         });
-        methods.add_async_method("json", |lua, this, max: Option<Value>| async move {
+        methods.waiting_method("json", |lua, this, max: Option<Value>| async move {
             match this.0.body(&lua, this.0.most(max)?).await {
                 Ok(body) => Http::of(&lua).decode(&lua, body?),
                 Err(words) => {
@@ -258,7 +259,7 @@ impl UserData for Request {
                 }
             }
         });
-        methods.add_async_method("form", |lua, this, max: Option<Value>| async move {
+        methods.waiting_method("form", |lua, this, max: Option<Value>| async move {
             let kind = this.0.parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim();
             if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -269,14 +270,13 @@ impl UserData for Request {
                 Err(words) => Ok(failure(words)),
             }
         });
-        methods.add_method("chunks", |lua, this, max: Option<Value>| {
-            chunks(lua, this.0.clone(), this.0.most(max)?)
-        });
-        methods.add_method("cookies", |lua, this, ()| {
+        methods
+            .method("chunks", |lua, this, max: Option<Value>| chunks(lua, this.0.clone(), this.0.most(max)?));
+        methods.method("cookies", |lua, this, ()| {
             let all = headers::joined(lua, &this.0.parts.headers, "cookie")?;
             text::cookies(lua, &all.map(|all| all.as_bytes().to_vec()).unwrap_or_default())
         });
-        methods.add_method("respond", |_, this, (status, headers): (Value, Option<Value>)| {
+        methods.method("respond", |_, this, (status, headers): (Value, Option<Value>)| {
             Stream::begin(&this.0, &status, &headers.unwrap_or(Value::Nil))
         });
         methods.add_meta_method(MetaMethod::Index, |_, this, name: Value| {

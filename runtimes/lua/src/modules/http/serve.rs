@@ -25,6 +25,7 @@ use super::{files, handle::Handling, log, request::Call, router, router::Router,
 use crate::{
     errors::{failure, words},
     failures::Failure,
+    methods::Methods as _,
     options::{Options, duration},
     tasks,
     world::{Stopped, World},
@@ -582,7 +583,7 @@ struct Handle(Rc<Server>);
 
 impl UserData for Handle {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("stop", |_, this, grace: Option<f64>| {
+        methods.method("stop", |_, this, grace: Option<f64>| {
             let grace = match grace {
                 None => GRACE,
                 Some(seconds) => duration(seconds).ok_or_else(|| {
@@ -592,12 +593,12 @@ impl UserData for Handle {
             this.0.stop(grace);
             Ok(true)
         });
-        methods.add_async_method("wait", |_, this, ()| async move {
+        methods.waiting_method("wait", |_, this, ()| async move {
             this.0.until(|server| server.state.get() == State::Ended).await;
             Ok(true)
         });
-        methods.add_method("addr", |_, this, ()| Ok((this.0.at.to_string(), this.0.at.port())));
-        methods.add_method("connections", |_, this, ()| Ok(this.0.connections.borrow().len()));
+        methods.method("addr", |_, this, ()| Ok((this.0.at.to_string(), this.0.at.port())));
+        methods.method("connections", |_, this, ()| Ok(this.0.connections.borrow().len()));
         methods.add_function("tls", |lua, (this, table): (AnyUserData, Table)| {
             let this = this.borrow::<Self>()?;
             let http2 = this.0.settings.http.http2;

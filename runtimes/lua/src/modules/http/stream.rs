@@ -13,7 +13,7 @@ use lunette_http::{Body, BoxError};
 use mlua::{Function, Lua, LuaString, UserData, UserDataMethods, Value};
 
 use super::{Http, answer, headers, request::Call, turn::Turn};
-use crate::{errors::failure, tasks, world::World};
+use crate::{errors::failure, methods::Methods as _, tasks, world::World};
 
 /// How many pieces may be unsent before a write waits.
 const AHEAD: usize = 4;
@@ -113,7 +113,7 @@ impl Stream {
 
 impl UserData for Stream {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("write", |_, this, data: LuaString| async move {
+        methods.waiting_method("write", |_, this, data: LuaString| async move {
             let data = Bytes::copy_from_slice(&data.as_bytes());
             if this.outgoing.write(data).await {
                 return Ok((Value::Boolean(true), None));
@@ -124,11 +124,11 @@ impl UserData for Stream {
             Ok(failure("closed"))
         });
         // What was written is on its way when the connection has had its go.
-        methods.add_async_method("flush", |_, this, ()| async move {
+        methods.waiting_method("flush", |_, this, ()| async move {
             lunette_hostcalls::task::give_way().await;
             Ok(if this.outgoing.is_broken() { failure("closed") } else { (Value::Boolean(true), None) })
         });
-        methods.add_method("close", |_, this, ()| {
+        methods.method("close", |_, this, ()| {
             this.outgoing.close();
             Ok(())
         });

@@ -33,6 +33,7 @@ use tungstenite::{
 use super::{answer, answer::Answer, request::Request, serve::Closing, text, turn::Turn};
 use crate::{
     errors::failure,
+    methods::Methods as _,
     options::{Options, duration},
     world::{Resource, World},
 };
@@ -366,7 +367,7 @@ impl UserData for Ws {
     }
 
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_async_method("recv", |lua, this, limit: Option<f64>| async move {
+        methods.waiting_method("recv", |lua, this, limit: Option<f64>| async move {
             let socket = this.0.clone();
             let got = match limit {
                 None => socket.receive().await,
@@ -382,14 +383,14 @@ impl UserData for Ws {
             };
             message(&lua, got)
         });
-        methods.add_method("messages", |lua, this, ()| {
+        methods.method("messages", |lua, this, ()| {
             let socket = this.0.clone();
             lua.create_async_function(move |lua, ()| {
                 let socket = socket.clone();
                 async move { message(&lua, socket.receive().await) }
             })
         });
-        methods.add_async_method("send", |_, this, (data, kind): (LuaString, Option<String>)| async move {
+        methods.waiting_method("send", |_, this, (data, kind): (LuaString, Option<String>)| async move {
             let message = match kind.as_deref() {
                 None | Some("text") => match std::str::from_utf8(&data.as_bytes()) {
                     Ok(text) => Message::text(text),
@@ -408,7 +409,7 @@ impl UserData for Ws {
             };
             Ok(if this.0.send(message).await { (Value::Boolean(true), None) } else { failure("closed") })
         });
-        methods.add_async_method("close", |_, this, (code, reason): (Option<u16>, Option<String>)| async move {
+        methods.waiting_method("close", |_, this, (code, reason): (Option<u16>, Option<String>)| async move {
             let code = code.unwrap_or(1000);
             if !CloseCode::from(code).is_allowed() {
                 return Err(mlua::Error::runtime(format!(

@@ -29,7 +29,7 @@ use super::{
     sockopt, tls_options,
     wait::{Patience, Timeouts, Turns},
 };
-use crate::{errors, world::World};
+use crate::{errors, methods::Methods as _, world::World};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -808,24 +808,24 @@ impl UserData for Tcp {
             Ok(())
         });
 
-        methods.add_async_method("receive", |lua, this: UserDataRef<Self>, values| {
+        methods.waiting_method("receive", |lua, this: UserDataRef<Self>, values| {
             receive(lua, this.clone(), values)
         });
         methods
-            .add_async_method("send", |lua, this: UserDataRef<Self>, values| send(lua, this.clone(), values));
+            .waiting_method("send", |lua, this: UserDataRef<Self>, values| send(lua, this.clone(), values));
         connecting_methods(methods);
-        methods.add_async_method("accept", |lua, this: UserDataRef<Self>, ()| async move {
+        methods.waiting_method("accept", |lua, this: UserDataRef<Self>, ()| async move {
             this.class_is("accept", Class::Server)?;
             match this.accept().await {
                 Ok(connection) => connection.into_lua_multi(&lua),
                 Err(fault) => errors::failure(fault.words()).into_lua_multi(&lua),
             }
         });
-        methods.add_method("close", |_, this, ()| {
+        methods.method("close", |_, this, ()| {
             this.close();
             Ok(1)
         });
-        methods.add_method("shutdown", |lua, this, values| {
+        methods.method("shutdown", |lua, this, values| {
             this.class_is("shutdown", Class::Client)?;
             let how = Args::new(lua, "shutdown", values).word(
                 1,
@@ -843,7 +843,7 @@ impl UserData for Tcp {
 
 fn connecting_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
     for name in ["connect", "setpeername"] {
-        methods.add_async_method(name, move |lua, this: UserDataRef<Tcp>, values| async move {
+        methods.waiting_method(name, move |lua, this: UserDataRef<Tcp>, values| async move {
             let args = Args::new(&lua, name, values);
             let (host, port) = (args.text(1)?, args.text(2)?);
             let result = this.connect(&host, &port).await;
@@ -852,14 +852,14 @@ fn connecting_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
         });
     }
     for name in ["bind", "setsockname"] {
-        methods.add_async_method(name, move |lua, this: UserDataRef<Tcp>, values| async move {
+        methods.waiting_method(name, move |lua, this: UserDataRef<Tcp>, values| async move {
             this.class_is(name, Class::Master)?;
             let args = Args::new(&lua, name, values);
             let (host, port) = (args.text(1)?, args.text(2)?);
             done(&lua, this.bind(&host, &port).await)
         });
     }
-    methods.add_method("listen", |lua, this, values| {
+    methods.method("listen", |lua, this, values| {
         this.class_is("listen", Class::Master)?;
         let backlog = Args::new(lua, "listen", values).opt_number(1)?.unwrap_or(BACKLOG as f64);
         done(lua, this.listen(backlog as usize).map_err(|fault| fault.words()))
@@ -867,18 +867,18 @@ fn connecting_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
 }
 
 fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
-    methods.add_method("dirty", |_, this, ()| Ok(this.dirty()));
-    methods.add_method("getfamily", |_, this, ()| {
+    methods.method("dirty", |_, this, ()| Ok(this.dirty()));
+    methods.method("getfamily", |_, this, ()| {
         Ok(if this.0.family.get() == Family::V6 { "inet6" } else { "inet4" })
     });
-    methods.add_method("getfd", |_, this, ()| Ok(this.number()));
-    methods.add_method("setfd", |lua, this, values| {
+    methods.method("getfd", |_, this, ()| Ok(this.number()));
+    methods.method("setfd", |lua, this, values| {
         let number = Args::new(lua, "setfd", values).number(1)?;
         let found = (number >= 0.0).then(|| this.0.sockets.find(number as u32)).flatten();
         this.0.descriptor.replace(found);
         Ok(())
     });
-    methods.add_method("getpeername", |lua, this, ()| {
+    methods.method("getpeername", |lua, this, ()| {
         let peer = match this.open() {
             Err(_) => return errors::failure(NO_DESCRIPTOR).into_lua_multi(lua),
             Ok(descriptor) => descriptor.with(|kind| match kind {
@@ -893,7 +893,7 @@ fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
             None => errors::failure(errors::words(Errno::Notconn)).into_lua_multi(lua),
         }
     });
-    methods.add_method("getsockname", |lua, this, ()| {
+    methods.method("getsockname", |lua, this, ()| {
         let local = match this.open() {
             Err(_) => return errors::failure(NO_DESCRIPTOR).into_lua_multi(lua),
             Ok(descriptor) => descriptor.with(|kind| match kind {
@@ -906,11 +906,11 @@ fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
         };
         name_of(lua, local, true)
     });
-    methods.add_method("getstats", |_, this, ()| {
+    methods.method("getstats", |_, this, ()| {
         let age = seconds_now(&this.0.sockets.world) - this.0.birthday.get();
         Ok((this.0.received.get(), this.0.sent.get(), age))
     });
-    methods.add_method("setstats", |lua, this, values| {
+    methods.method("setstats", |lua, this, values| {
         let args = Args::new(lua, "setstats", values);
         let count = |n, old: &Cell<u64>| {
             old.set(args.opt_number(n)?.map_or(old.get(), |new| new as u64));
@@ -923,14 +923,13 @@ fn telling_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
         }
         Ok(1)
     });
-    methods.add_method("settimeout", |lua, this, values| set_timeout(lua, &this.0.timeouts, values));
-    methods.add_method("gettimeout", |_, this, ()| {
-        Ok((this.0.timeouts.block.get(), this.0.timeouts.total.get()))
-    });
-    methods.add_method("getoption", |lua, this, values| {
+    methods.method("settimeout", |lua, this, values| set_timeout(lua, &this.0.timeouts, values));
+    methods
+        .method("gettimeout", |_, this, ()| Ok((this.0.timeouts.block.get(), this.0.timeouts.total.get())));
+    methods.method("getoption", |lua, this, values| {
         sockopt::get(lua, true, this.open().ok().as_deref(), values)
     });
-    methods.add_method("setoption", |lua, this, values| {
+    methods.method("setoption", |lua, this, values| {
         sockopt::set(lua, true, this.open().ok().as_deref(), values)
     });
 }
@@ -948,14 +947,14 @@ pub(crate) fn set_timeout(lua: &Lua, timeouts: &Timeouts, values: MultiValue) ->
 
 /// What LuaSocket's objects don't have.
 fn own_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
-    methods.add_async_method("readany", |lua, this: UserDataRef<Tcp>, values| async move {
+    methods.waiting_method("readany", |lua, this: UserDataRef<Tcp>, values| async move {
         this.class_is("readany", Class::Client)?;
         let most = Args::new(&lua, "readany", values).opt_number(1)?.unwrap_or(f64::INFINITY);
         let mut out = Vec::new();
         let result = this.read(&Pattern::Some((most as usize).max(1)), &mut out, this.begin()).await;
         received(&lua, result, &out)
     });
-    methods.add_async_method("readuntil", |lua, this: UserDataRef<Tcp>, values| async move {
+    methods.waiting_method("readuntil", |lua, this: UserDataRef<Tcp>, values| async move {
         this.class_is("readuntil", Class::Client)?;
         let args = Args::new(&lua, "readuntil", values);
         let end = args.string(1)?.as_bytes().to_vec();
@@ -967,17 +966,17 @@ fn own_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
         let result = this.read(&Pattern::Until(end, most), &mut out, this.begin()).await;
         received(&lua, result, &out)
     });
-    methods.add_method("lines", |lua, this, ()| {
+    methods.method("lines", |lua, this, ()| {
         this.class_is("lines", Class::Client)?;
         let this = this.clone();
         lua.create_async_function(move |lua, _: MultiValue| next_line(lua, this.clone()))
     });
-    methods.add_method("conns", |lua, this, ()| {
+    methods.method("conns", |lua, this, ()| {
         this.class_is("conns", Class::Server)?;
         let this = this.clone();
         lua.create_async_function(move |lua, _: MultiValue| next_connection(lua, this.clone()))
     });
-    methods.add_async_method("splice", |lua, this: UserDataRef<Tcp>, other: UserDataRef<Tcp>| async move {
+    methods.waiting_method("splice", |lua, this: UserDataRef<Tcp>, other: UserDataRef<Tcp>| async move {
         this.class_is("splice", Class::Client)?;
         other.class_is("splice", Class::Client)?;
         splice(lua, this.clone(), other.clone()).await
@@ -1007,7 +1006,7 @@ fn own_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
 
 /// What LuaSec's objects have besides.
 fn tls_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
-    methods.add_async_method("dohandshake", |lua, this: UserDataRef<Tcp>, ()| async move {
+    methods.waiting_method("dohandshake", |lua, this: UserDataRef<Tcp>, ()| async move {
         let patience = this.begin();
         match this.handshake(patience).await {
             Ok(()) => true.into_lua_multi(&lua),
@@ -1015,11 +1014,11 @@ fn tls_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
             Err(fault) => (false, fault.words()).into_lua_multi(&lua),
         }
     });
-    methods.add_method("sni", |lua, this, values| {
+    methods.method("sni", |lua, this, values| {
         this.set_host(&Args::new(lua, "sni", values).text(1)?);
         Ok(())
     });
-    methods.add_method("info", |lua, this, values| {
+    methods.method("info", |lua, this, values| {
         let field = Args::new(lua, "info", values).opt_text(1)?;
         let Some(agreed) = this.agreed() else { return Ok(Value::Nil) };
         let info = lua.create_table()?;
@@ -1030,12 +1029,12 @@ fn tls_methods<M: UserDataMethods<Tcp>>(methods: &mut M) {
             None => Ok(Value::Table(info)),
         }
     });
-    methods.add_method("getalpn", |lua, this, ()| {
+    methods.method("getalpn", |lua, this, ()| {
         let alpn = this.agreed().and_then(|agreed| agreed.alpn);
         alpn.map(|alpn| lua.create_string(alpn)).transpose()
     });
-    methods.add_method("getsniname", |_, this, ()| Ok(this.agreed().and_then(|agreed| agreed.name)));
-    methods.add_method("getpeercertificate", |lua, this, number: Option<usize>| {
+    methods.method("getsniname", |_, this, ()| Ok(this.agreed().and_then(|agreed| agreed.name)));
+    methods.method("getpeercertificate", |lua, this, number: Option<usize>| {
         let certificates = this.agreed().map(|agreed| agreed.certificates).unwrap_or_default();
         let Some(der) = certificates.get(number.unwrap_or(1).saturating_sub(1)) else {
             return Ok(None);

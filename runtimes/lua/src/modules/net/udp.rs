@@ -27,6 +27,7 @@ use super::{
     wait::{Patience, Timeouts},
 };
 use crate::errors;
+use crate::methods::Methods as _;
 
 /// `socket._DATAGRAMSIZE`.
 pub(crate) const DATAGRAM: usize = 8192;
@@ -200,17 +201,17 @@ impl UserData for Udp {
             close(this);
             Ok(())
         });
-        methods.add_method("close", |_, this, ()| {
+        methods.method("close", |_, this, ()| {
             close(this);
             Ok(1)
         });
-        methods.add_async_method("send", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("send", |lua, this: UserDataRef<Self>, values| async move {
             this.class_is("send", CONNECTED)?;
             let data = Args::new(&lua, "send", values).string(1)?;
             let Some(peer) = this.peer.get() else { return failed(&lua, &Fault::Closed) };
             sent(&lua, this.send(&data, peer).await)
         });
-        methods.add_async_method("sendto", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("sendto", |lua, this: UserDataRef<Self>, values| async move {
             this.class_is("sendto", UNCONNECTED)?;
             let args = Args::new(&lua, "sendto", values);
             let (data, ip, port) = (args.string(1)?, args.text(2)?, args.text(3)?);
@@ -221,14 +222,14 @@ impl UserData for Udp {
             };
             sent(&lua, this.send(&data, SocketAddr::new(ip, port)).await)
         });
-        methods.add_async_method("receive", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("receive", |lua, this: UserDataRef<Self>, values| async move {
             let most = wanted(&Args::new(&lua, "receive", values))?;
             match this.receive(most).await {
                 Ok((data, _)) => lua.create_string(data)?.into_lua_multi(&lua),
                 Err(fault) => failed(&lua, &fault),
             }
         });
-        methods.add_async_method("receivefrom", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("receivefrom", |lua, this: UserDataRef<Self>, values| async move {
             this.class_is("receivefrom", UNCONNECTED)?;
             let most = wanted(&Args::new(&lua, "receivefrom", values))?;
             match this.receive(most).await {
@@ -238,7 +239,7 @@ impl UserData for Udp {
                 Err(fault) => failed(&lua, &fault),
             }
         });
-        methods.add_async_method("setpeername", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("setpeername", |lua, this: UserDataRef<Self>, values| async move {
             let args = Args::new(&lua, "setpeername", values);
             let host = args.text(1)?;
             if host == "*" {
@@ -251,7 +252,7 @@ impl UserData for Udp {
                 Err(words) => errors::failure(words).into_lua_multi(&lua),
             }
         });
-        methods.add_async_method("setsockname", |lua, this: UserDataRef<Self>, values| async move {
+        methods.waiting_method("setsockname", |lua, this: UserDataRef<Self>, values| async move {
             this.class_is("setsockname", UNCONNECTED)?;
             let args = Args::new(&lua, "setsockname", values);
             let (host, port) = (args.text(1)?, args.text(2)?);
@@ -289,24 +290,24 @@ fn close(this: &Udp) {
 }
 
 fn telling_methods<M: UserDataMethods<Udp>>(methods: &mut M) {
-    methods.add_method("dirty", |_, _, ()| Ok(false));
-    methods.add_method("getfamily", |_, this, ()| {
+    methods.method("dirty", |_, _, ()| Ok(false));
+    methods.method("getfamily", |_, this, ()| {
         Ok(if this.family.get() == Family::V6 { "inet6" } else { "inet4" })
     });
-    methods.add_method("getfd", |_, this, ()| Ok(this.number()));
-    methods.add_method("setfd", |lua, this, values| {
+    methods.method("getfd", |_, this, ()| Ok(this.number()));
+    methods.method("setfd", |lua, this, values| {
         let number = Args::new(lua, "setfd", values).number(1)?;
         this.descriptor.replace((number >= 0.0).then(|| this.sockets.find(number as u32)).flatten());
         Ok(())
     });
-    methods.add_method("getpeername", |lua, this, ()| {
+    methods.method("getpeername", |lua, this, ()| {
         this.class_is("getpeername", CONNECTED)?;
         match this.peer.get() {
             Some(peer) if this.number() >= 0 => name_of(lua, peer, false),
             _ => errors::failure(NO_DESCRIPTOR).into_lua_multi(lua),
         }
     });
-    methods.add_method("getsockname", |lua, this, ()| {
+    methods.method("getsockname", |lua, this, ()| {
         let Some(descriptor) = this.descriptor().filter(|one| one.is_open()) else {
             return errors::failure(NO_DESCRIPTOR).into_lua_multi(lua);
         };
@@ -316,14 +317,13 @@ fn telling_methods<M: UserDataMethods<Udp>>(methods: &mut M) {
         });
         name_of(lua, local, true)
     });
-    methods.add_method("settimeout", |lua, this, values| set_timeout(lua, &this.timeouts, values));
-    methods
-        .add_method("gettimeout", |_, this, ()| Ok((this.timeouts.block.get(), this.timeouts.total.get())));
-    methods.add_method("getoption", |lua, this, values| {
+    methods.method("settimeout", |lua, this, values| set_timeout(lua, &this.timeouts, values));
+    methods.method("gettimeout", |_, this, ()| Ok((this.timeouts.block.get(), this.timeouts.total.get())));
+    methods.method("getoption", |lua, this, values| {
         let descriptor = this.descriptor().filter(|one| one.is_open());
         sockopt::get(lua, false, descriptor.as_deref(), values)
     });
-    methods.add_method("setoption", |lua, this, values| {
+    methods.method("setoption", |lua, this, values| {
         let descriptor = this.descriptor().filter(|one| one.is_open());
         sockopt::set(lua, false, descriptor.as_deref(), values)
     });

@@ -13,7 +13,7 @@ use std::{
 
 use mlua::{AnyUserData, IntoLuaMulti, Lua, MultiValue, Table, UserData, UserDataMethods, Value};
 
-use crate::{errors::failure, options, world::World};
+use crate::{errors::failure, methods::Methods as _, options, world::World};
 
 #[derive(Default)]
 struct Channel(Rc<Shared>);
@@ -254,7 +254,7 @@ impl UserData for Channel {
                 }
             },
         );
-        methods.add_method("close", |_, this, ()| {
+        methods.method("close", |_, this, ()| {
             this.0.closed.set(true);
             this.0.receivers.wake_all();
             this.0.senders.wake_all();

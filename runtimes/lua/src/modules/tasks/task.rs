@@ -8,6 +8,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, UserData
 use super::{channel, timer};
 use crate::{
     errors::failure,
+    methods::Methods as _,
     options,
     tasks::{self, End, Handle, Task},
     world::World,
@@ -197,11 +198,11 @@ impl UserData for Handle {
                 }
             }
         });
-        methods.add_method("cancel", |_, this, ()| {
+        methods.method("cancel", |_, this, ()| {
             this.0.cancel();
             Ok(())
         });
-        methods.add_method("status", |_, this, ()| {
+        methods.method("status", |_, this, ()| {
             Ok(match this.0.end() {
                 None => "running",
                 Some(End::Returned) => "done",

@@ -14,7 +14,7 @@ use std::{
 
 use mlua::{AnyUserData, Function, Lua, MultiValue, UserData, UserDataMethods};
 
-use crate::{options, tasks, world::World};
+use crate::{methods::Methods as _, options, tasks, world::World};
 
 /// The script's object for it.
 struct Timer(Rc<Shared>);
@@ -27,7 +27,7 @@ struct Shared {
 
 impl UserData for Timer {
     fn add_methods<M: UserDataMethods<Self>>(methods: &mut M) {
-        methods.add_method("cancel", |_, this, ()| {
+        methods.method("cancel", |_, this, ()| {
             this.0.cancelled.set(true);
             let waker = this.0.waker.take();
             waker.into_iter().for_each(Waker::wake);
