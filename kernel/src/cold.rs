@@ -2,9 +2,9 @@
 //! image, so they travel compressed in its last segment, and lie unpacked where the linker put them from the first
 //! time that somebody asks. Until then their pages are never touched.
 //!
-//! The segment, as `cargo xtask image` writes it: "LCLD", u32 bytes that follow, a zlib stream of all from `cold_start`.
-//! An image that was not finished by it has zeros here and the tables in place. What the linker left room for and the
-//! stream does not take is ordinary memory once the kernel runs.
+//! The segment, as `cargo xtask image` writes it: "LCLD", u32 bytes that follow, an LZMA stream ([`lzma`]) of all from
+//! `cold_start` to `cold_end`, in a form that takes a third less room ([`folded`]). An image that was not finished by it has zeros here and the tables in
+//! place. What the linker left room for and the stream does not take is ordinary memory once the kernel runs.
 //!
 //! Needs neither heap nor locks, for a crash can happen anywhere. Does not: free anything again.
 
@@ -13,12 +13,12 @@ use core::{
     sync::atomic::{AtomicU8, Ordering::Relaxed},
 };
 
-use miniz_oxide::inflate::{
-    TINFLStatus,
-    core::{DecompressorOxide, decompress, inflate_flags},
-};
-
 use crate::{cell::StaticCell, floor::start};
+
+mod folded;
+mod lzma;
+
+use folded::{Section, unfold_frames, unfold_names};
 
 /// Room for the names (see `symbols`): zeros until `cargo xtask image` writes them.
 #[used]
@@ -30,12 +30,16 @@ static NAMES: StaticCell<[u8; 320 * 1024]> = StaticCell::new([0; 320 * 1024]);
 #[unsafe(link_section = ".lunette.packed")]
 static PACKED: StaticCell<[u8; 1024 * 1024]> = StaticCell::new([0; 1024 * 1024]);
 
-/// Eleven kilobytes that a crash's stack may not have.
-static INFLATE: StaticCell<Option<DecompressorOxide>> = StaticCell::new(None);
+/// Sixteen kilobytes that a crash's stack may not have.
+static MODEL: StaticCell<lzma::Model> = StaticCell::new(lzma::Model::new());
 
 unsafe extern "C" {
     static cold_start: u8;
     static cold_end: u8;
+    static eh_frame_header: u8;
+    static eh_frame_header_end: u8;
+    static eh_frame: u8;
+    static eh_frame_end: u8;
 }
 
 const PACKED_YET: u8 = 0;
@@ -90,17 +94,28 @@ fn packed() -> Option<&'static [u8]> {
 
 fn unpack() -> bool {
     let Some(stream) = packed() else { return true };
-    let (start, end) = (&raw const cold_start, &raw const cold_end);
-    // SAFETY: the linker's own range, writable, in no other segment; nobody has read it (`STATE`), and one core runs
-    // this once.
-    let (room, inflate) = unsafe {
-        let room = core::slice::from_raw_parts_mut(start.cast_mut(), end.addr() - start.addr());
-        (room, (*INFLATE.get()).get_or_insert_default())
-    };
-    use inflate_flags::{
-        TINFL_FLAG_PARSE_ZLIB_HEADER as ZLIB, TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF as WHOLE,
-    };
-    decompress(inflate, stream, room, 0, ZLIB | WHOLE).0 == TINFLStatus::Done
+    let room = Section::between(&raw const cold_start, &raw const cold_end);
+    // SAFETY: one core runs this, once.
+    let model = unsafe { &mut *MODEL.get() };
+    if lzma::decode(model, stream, room.bytes).is_none() {
+        return false;
+    }
+    let header = Section::between(&raw const eh_frame_header, &raw const eh_frame_header_end);
+    let frames = Section::between(&raw const eh_frame, &raw const eh_frame_end);
+    // SAFETY: as the tables, of which it is one.
+    let names = unsafe { &mut *NAMES.get() };
+    unfold_frames(header, frames).is_some() && unfold_names(names).is_some()
+}
+
+impl Section<'static> {
+    /// A part of what is cold. Only for `unpack`, which has one of those that overlap at a time.
+    fn between(start: *const u8, end: *const u8) -> Self {
+        let length = end.addr() - start.addr();
+        // SAFETY: the linker's own range, writable, in no other segment; nobody has read it (`STATE`), and one core runs
+        // this once.
+        let bytes = unsafe { core::slice::from_raw_parts_mut(start.cast_mut(), length) };
+        Self { bytes, at: start.addr() as u64 }
+    }
 }
 
 /// `struct dl_phdr_info` of <link.h>.

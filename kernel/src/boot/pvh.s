@@ -65,19 +65,33 @@ pvh_entry:
     mov esi, eax
     mov edi, edx
 
-    # Page tables: from the page at ECX, up to EDX, with EAX's flags, and the upper half in EBX.
+    # Page tables: from the page at ECX, up to EDX, with EAX's flags, and the upper half in EBX. Eight pages at a time, for
+    # an image has thousands: single ones until what is left is a multiple.
+.macro page at, flags
+    lea eax, [ecx + \flags + \at * 4096]
+    mov [esp + \at * 8], eax
+    mov [esp + \at * 8 + 4], ebx
+.endm
 .macro pages end, flags, high
     mov edx, \end
     mov ebx, \high
-2:  cmp ecx, edx
-    jae 3f
-    lea eax, [ecx + \flags]
-    mov [esp], eax
-    mov [esp + 4], ebx
+2:  mov eax, edx
+    sub eax, ecx
+    test eax, 0x7000
+    jz 3f
+    page 0, (\flags)
     add esp, 8
     add ecx, 4096
     jmp 2b
-3:
+3:  cmp ecx, edx
+    jae 4f
+    .irp at, 0, 1, 2, 3, 4, 5, 6, 7
+    page \at, (\flags)
+    .endr
+    add esp, 64
+    add ecx, 8 * 4096
+    jmp 3b
+4:
 .endm
     mov esp, offset boot_pt
     xor ecx, ecx                        # page 0 too: SeaBIOS leaves parts of the start info there

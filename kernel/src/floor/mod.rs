@@ -8,6 +8,9 @@
 pub mod memory;
 pub mod payload;
 
+// Where there is a C library whose own these stand in for.
+#[cfg(all(target_env = "musl", not(test)))]
+mod compare;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod signals;
 #[cfg(any(target_env = "musl", target_os = "none"))]

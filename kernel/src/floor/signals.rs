@@ -23,6 +23,10 @@ const EINVAL: isize = -22;
 const ENOMEM: isize = -12;
 const MIN_STACK: usize = 2048;
 
+/// The alternate stack that there is from the start: as large as wasmtime wants it, so that neither std nor wasmtime maps one of
+/// its own at each boot. Only what is used of it takes memory.
+pub(super) const STACK: u64 = 256 << 10;
+
 /// `struct kernel_sigaction`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -58,6 +62,11 @@ fn state() -> &'static mut State {
     // SAFETY: one core. A fault handler reads it while no floor call is changing it, for floor calls raise
     // no signals of their own; the borrow ends within each function here.
     unsafe { &mut *STATE.get() }
+}
+
+/// Handlers run on the `STACK` bytes from `base` on, until somebody says otherwise.
+pub(super) fn set_stack(base: u64) {
+    state().stack = Stack { base: base as usize, flags: 0, size: STACK as usize };
 }
 
 fn pointer<T>(address: u64) -> Option<*mut T> {

@@ -7,6 +7,7 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use super::signals;
 use crate::{arch::cpu, mm};
 
 /// The main stack: demand-zero, with a hole below it.
@@ -94,11 +95,13 @@ pub(crate) unsafe fn enter_main() -> ! {
             4,
         ),
     ];
-    let Ok(top) = mm::map_stack(STACK) else {
+    let stacks = mm::map_stack(signals::STACK).and_then(|signals| Ok((signals, mm::map_stack(STACK)?)));
+    let Ok((signals, top)) = stacks else {
         crate::platform::refuse(format_args!(
             "not enough memory for the kernel's stack; help: give the VM more (-m)"
         ))
     };
+    signals::set_stack(signals - signals::STACK);
     STACK_BOTTOM.store(top - STACK, Relaxed);
     // musl's stack protector value: not a secret in ring 0, only different each time.
     let random = [cpu::tsc(), cpu::rdrand().unwrap_or_else(|| cpu::tsc().rotate_left(32))];

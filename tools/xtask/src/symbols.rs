@@ -3,7 +3,7 @@
 //!
 //! [`finish`] writes the table of names into the room that the linker left for it, in the section
 //! `.lunette.symbols`. Then all that is cold, from `cold_start` to `cold_end` (the tables for unwinding and
-//! this one), leaves the file and comes back compressed, in the last segment, which holds the section
+//! this one), leaves the file and comes back folded ([`fold`]) and compressed, in the last segment, which holds the section
 //! `.lunette.packed`: kernel/src/cold.rs says how, and unpacks it. What nobody boots is cut off: unused room,
 //! section headers, ELF symbols. The table, all little-endian:
 //!
@@ -28,6 +28,9 @@ use object::{
 
 use crate::sh::Result;
 
+mod fold;
+mod pack;
+
 /// Where the table goes.
 const NAMES: &str = ".lunette.symbols";
 /// Where it goes with all that is cold.
@@ -36,7 +39,7 @@ const PAGE: u64 = 4096;
 /// The linker script's name for where the image begins; the lowest segment's address without it.
 const BASE: &str = "image_start";
 /// Names are cut to this many bytes; to fewer if the room is short.
-const NAME_LIMITS: [usize; 4] = [80, 60, 40, 24];
+const NAME_LIMITS: [usize; 4] = [64, 48, 40, 24];
 
 /// What [`finish`] made.
 #[derive(Debug)]
@@ -84,7 +87,7 @@ pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
     let mut cold = image.get(begin..end).ok_or("the image is cut short")?.to_vec();
     let functions = functions(&file)?;
     let room = usize::try_from(names_room)?;
-    let table = NAME_LIMITS
+    let mut table = NAME_LIMITS
         .iter()
         .map(|&limit| encode(&functions, limit))
         .find(|table| table.len() <= room)
@@ -92,8 +95,19 @@ pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
             format!("{} functions do not fit into the {room} bytes of {NAMES}", functions.len())
         })?;
     let at = usize::try_from(names_at)?.checked_sub(begin).ok_or_else(|| format!("{NAMES} is not cold"))?;
+    let names = table.len();
+    fold::names(&mut table)?;
     patch(&mut cold, at, &table)?;
-    let stream = miniz_oxide::deflate::compress_to_vec_zlib(&cold, 10);
+    let place = |section: &str| -> Result<Option<fold::Place>> {
+        let Some(found) = file.section_by_name(section) else { return Ok(None) };
+        let begin =
+            in_file(found.address())?.checked_sub(begin).ok_or_else(|| format!("{section} is not cold"))?;
+        Ok(Some(fold::Place { begin, end: begin + usize::try_from(found.size())?, at: found.address() }))
+    };
+    if let (Some(header), Some(frames)) = (place(".eh_frame_hdr")?, place(".eh_frame")?) {
+        fold::frames(&mut cold, header, frames)?;
+    }
+    let stream = pack::pack(&cold)?;
     let mut packed = b"LCLD".to_vec();
     packed.extend_from_slice(&u32::try_from(stream.len())?.to_le_bytes());
     packed.extend_from_slice(&stream);
@@ -134,7 +148,7 @@ pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
     patch(&mut bytes, 40, &[0; 8])?;
     patch(&mut bytes, 58, &[0; 6])?;
     let cold = (cold.len(), packed.len());
-    Ok(Finished { bytes, symbols: functions.len(), table: table.len(), cold })
+    Ok(Finished { bytes, symbols: functions.len(), table: names, cold })
 }
 
 fn patch(bytes: &mut [u8], at: usize, with: &[u8]) -> Result<()> {
@@ -327,17 +341,18 @@ mod tests {
     }
 
     /// What the kernel finds once it has unpacked the last segment.
-    fn unpacked(file: &[u8]) -> Vec<u8> {
+    fn unpacked(file: &[u8], length: usize) -> Vec<u8> {
         let last = &file[long(file, 64 + 2 * 56 + 8) as usize..];
         assert_eq!(&last[..4], b"LCLD");
         assert_eq!(last.len(), 8 + word(last, 4) as usize);
-        miniz_oxide::inflate::decompress_to_vec_zlib(&last[8..]).unwrap()
+        super::pack::unpack(&last[8..], length).unwrap()
     }
 
     #[test]
     fn the_table_names_code_by_address_and_nothing_else() {
         let done = finish(&image(1024, 2048, NAMES)).unwrap();
-        let cold = unpacked(&done.bytes);
+        let mut cold = unpacked(&done.bytes, done.cold.0);
+        super::fold::unfold_names(&mut cold[TABLES.len()..]).unwrap();
         assert_eq!((cold.len(), &cold[..TABLES.len()]), (TABLES.len() + 1024, TABLES));
         let table = &cold[TABLES.len()..][..done.table];
         assert_eq!(&table[..4], b"LSYM");
