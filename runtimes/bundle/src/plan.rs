@@ -331,7 +331,7 @@ fn launch(bytes: &[u8]) -> Result<Launch, Error> {
     }
     // Whoever loaded the payload may have padded it: more zeros do no harm.
     let (_, rest) = crate::read::end(bytes, next).map_err(damaged)?;
-    if rest.iter().any(|&b| b != 0) {
+    if tar::first_not_zero(rest).is_some() {
         return Err(wrong(format!("{} bytes follow the launch", rest.len())));
     }
     let text = std::str::from_utf8(text).map_err(|_| wrong(format!("{} is not UTF-8", tar::LAUNCH)))?;

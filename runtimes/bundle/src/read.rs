@@ -272,7 +272,7 @@ pub(crate) fn end(bytes: &[u8], at: usize) -> Result<(&[u8], &[u8]), Error> {
     let Some((all, rest)) = end.and_then(|end| bytes.split_at_checked(end)) else {
         return Err(Error::damaged("the bundle is cut short in its last block", bytes.len()));
     };
-    if let Some(bad) = all[at..].iter().position(|&b| b != 0) {
+    if let Some(bad) = tar::first_not_zero(&all[at..]) {
         return Err(Error::damaged("the bundle's end is not all zeros", at + bad));
     }
     Ok((all, rest))
@@ -293,7 +293,7 @@ impl<'a> Header<'a> {
         let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) else {
             return Err(Error::damaged("the bundle is cut short", bytes.len().max(at)));
         };
-        if block.iter().all(|&b| b == 0) {
+        if tar::first_not_zero(block).is_none() {
             return Ok(None);
         }
         if &block[field::MAGIC] != tar::MAGIC {
@@ -306,7 +306,7 @@ impl<'a> Header<'a> {
             octal(&block[range])
                 .ok_or_else(|| Error::damaged(format!("a tar header's {name} is no octal number"), at))
         };
-        if block[field::PREFIX].iter().any(|&b| b != 0) {
+        if tar::first_not_zero(&block[field::PREFIX]).is_some() {
             return Err(Error::damaged("a tar header has a name prefix: bundles use pax names", at));
         }
         Ok(Some(Self {

@@ -40,8 +40,24 @@ pub(crate) const LAUNCH: &str = "launch.toml";
 
 /// The sum of a header's bytes, with its own field read as spaces.
 pub(crate) fn checksum(header: &[u8; BLOCK]) -> u32 {
-    let sum = |bytes: &[u8]| bytes.iter().map(|&b| u32::from(b)).sum::<u32>();
-    sum(header) - sum(&header[field::CHECKSUM]) + 8 * u32::from(b' ')
+    // Four sums of 16 bits in a word, eight bytes at a time: every boot sums the headers of its bundle. A sum
+    // has a quarter of the block, which is at most 128 × 255.
+    const EVERY_OTHER: u64 = 0x00ff_00ff_00ff_00ff;
+    let sums = header.as_chunks::<8>().0.iter().fold(0, |sums, bytes| {
+        let word = u64::from_le_bytes(*bytes);
+        sums + (word & EVERY_OTHER) + ((word >> 8) & EVERY_OTHER)
+    });
+    let all: u32 = [0, 16, 32, 48].map(|lane| (sums >> lane) as u32 & 0xffff).iter().sum();
+    let own: u32 = header[field::CHECKSUM].iter().map(|&b| u32::from(b)).sum();
+    all - own + 8 * u32::from(b' ')
+}
+
+/// Where the first byte is that is not zero. Eight at a time, for most are zero.
+pub(crate) fn first_not_zero(bytes: &[u8]) -> Option<usize> {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let word = words.iter().position(|word| u64::from_ne_bytes(*word) != 0);
+    let (from, tail) = word.map_or((words.len() * 8, rest), |word| (word * 8, &words[word][..]));
+    Some(from + tail.iter().position(|&b| b != 0)?)
 }
 
 /// What is wrong with this path as a name inside of a bundle, if anything is.
@@ -95,6 +111,27 @@ mod tests {
         let sorted = [".lunette", "a", "a/b", "a/b/c", "a/c", "a!", "a-b", "b"];
         for pair in sorted.windows(2) {
             assert!(order(pair[0], pair[1]).is_lt(), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn sums_in_words_are_sums_of_bytes() {
+        let mut header = [0xff; BLOCK];
+        for (at, step) in [(0, 1), (3, 7), (5, 11)] {
+            let plain = |header: &[u8; BLOCK]| {
+                let all = header.iter().map(|&b| u32::from(b)).sum::<u32>();
+                all - header[field::CHECKSUM].iter().map(|&b| u32::from(b)).sum::<u32>() + 8 * 32
+            };
+            assert_eq!(checksum(&header), plain(&header));
+            header.iter_mut().skip(at).step_by(step).for_each(|b| *b = b.wrapping_mul(37).wrapping_add(11));
+        }
+        for length in 0..40 {
+            let mut bytes = vec![0; length];
+            assert_eq!(first_not_zero(&bytes), None);
+            for at in (0..length).rev() {
+                bytes[at] = 1;
+                assert_eq!(first_not_zero(&bytes), Some(at));
+            }
         }
     }
 
