@@ -9,12 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::Signal;
+
 use crate::{
     Stories,
-    clients::{Http, pattern},
+    clients::{Http, get, pattern},
     guests::{file, folder},
     samples::{built, expected},
     servers::free_port,
+    services::{certificates, curl, lacks, text},
     vm::{Place, Running, vm},
 };
 
@@ -52,23 +55,50 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(on("pages by wasi:http"), place.lack().or(lacks_http()), move || pages(place));
         let unknown = on("a world that nobody knows");
         s.needs(unknown, place.lack(), move || {
-            let ran = vm(text("unknown-world")).on(place).run().refuses("acme:thing/foo@1.2.0");
+            let ran = vm(wat("unknown-world")).on(place).run().refuses("acme:thing/foo@1.2.0");
             // One has a letter wrong, so there is something to propose.
             ran.says("wasi:filesytem/preopens")
                 .says("wasi:filesystem/preopens")
                 .says("wasi:cli/environment@0.9.0");
         });
         s.needs(on("a call into the host from an allocator"), place.lack(), move || {
-            vm(text("reentry")).on(place).run().exits(134).says("cannot leave component instance");
+            vm(wat("reentry")).on(place).run().exits(134).says("cannot leave component instance");
         });
     }
     for place in TWO {
         let on = |story: &str| format!("components: {story} on {}", place.name());
+        let tools = lacks("openssl").or(lacks("curl"));
+        s.needs(
+            on("pages by TLS, over HTTP/1.1 and HTTP/2"),
+            place.lack().or(lacks_http()).or(tools),
+            move || secure_pages(place),
+        );
+        let hostile = guest("hostile").is_none().then_some("not built");
+        s.needs(
+            on("a handler without fuel ends, and its neighbours are served"),
+            place.lack().or(hostile),
+            move || out_of_fuel(place),
+        );
         for version in ["2", "3"] {
             let name = format!("conform{version}");
             let lack = place.lack().or(guest(&name).is_none().then_some("not built"));
             s.needs(on(&format!("what WASI 0.{version} promises")), lack, move || conforms(place, version));
         }
+        let depths = place.lack().or(guest("depths").is_none().then_some("not built"));
+        s.needs(on("a panic with RUST_BACKTRACE"), depths, move || {
+            // The program's own words, in which std has no stack to show; the host does, as without it.
+            let flags = ["--aot", "-e", "RUST_BACKTRACE=1"];
+            let ran = vm(guest("depths").expect("built")).on(place).flags(flags).args(["panic"]).run();
+            let ran = ran.exits(134).says("third.rs:9:").says("a panic, as was asked for");
+            ran.says("second").says("first at ").says("main.rs:");
+        });
+        s.needs(on("a backtrace without lines says how to get them"), place.lack(), move || {
+            let traps = crate::guests::guest("traps");
+            let ran = vm(&traps).on(place).flags(["--aot"]).args(["u"]).run().exits(134).says("innermost");
+            ran.says("note: for files and lines, build it with debug information (rustc -C debuginfo=1");
+            let ran = vm(&traps).on(place).flags(["--engine", "wasmi"]).args(["u"]).run().exits(134);
+            ran.says("innermost").says("run it with --aot");
+        });
         for (how, code, kind, line) in ENDS {
             for program in ["depths", "depths-component"] {
                 let lack = place.lack().or(guest(program).is_none().then_some("not built"));
@@ -92,9 +122,9 @@ pub(crate) fn guest(name: &str) -> Option<PathBuf> {
 }
 
 /// `tests/guests/NAME.wat`, a component.
-fn text(name: &str) -> PathBuf {
+fn wat(name: &str) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests").join(format!("{name}.wat"));
-    let component = wat::parse_file(&source).unwrap_or_else(|e| panic!("{e}"));
+    let component = ::wat::parse_file(&source).unwrap_or_else(|e| panic!("{e}"));
     file(&format!("{name}.wasm"), &component)
 }
 
@@ -148,6 +178,68 @@ fn served(sample: &str, place: Place) -> (Running, SocketAddr) {
     let at = free_port();
     let run = vm(built(sample).expect("built")).on(place).flags(["-p".to_owned(), format!("{at}:80")]);
     (run.start(), at)
+}
+
+/// As a browser comes: a certificate that it believes, and the version of HTTP that it likes best.
+fn secure_pages(place: Place) {
+    let (at, files) = (free_port(), certificates("2"));
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| files.join(name).display().to_string());
+    let flags = ["--tls".to_owned(), format!("{cert},{key}"), "-p".into(), format!("{at}:80")];
+    let server = vm(built("http-component").expect("built")).on(place).flags(flags).start();
+    let secure = |words: &[&str], path: &str| {
+        let mut command =
+            curl(&["--cacert", &cert, "--retry", "20", "--retry-all-errors", "--retry-delay", "1"]);
+        command.args(["--resolve", &format!("localhost:{}:127.0.0.1", at.port())]).args(words);
+        text(command.arg(format!("https://localhost:{}{path}", at.port())))
+    };
+    let version = "\n%{http_code} %{http_version}";
+    assert_eq!(secure(&["--http1.1", "-w", version], "/hello/moon"), "Hello, moon!\n\n200 1.1");
+    assert!(secure(&["--http1.1"], "/headers").starts_with("GET https localhost"));
+    if text(&mut curl(&["--version"])).contains("HTTP2") {
+        assert_eq!(secure(&["--http2", "-w", version], "/hello/moon"), "Hello, moon!\n\n200 2");
+        assert_eq!(secure(&["--http2", "-d", "to and fro"], "/echo"), "to and fro");
+        // Several at once over one connection, each with an instance of its own.
+        let pages: Vec<_> =
+            (1..5).map(|n| format!("https://localhost:{}/stream?n={n}&ms=20", at.port())).collect();
+        let mut words = vec!["--http2", "--parallel", "-w", "%{http_version}:%{num_connects}\n"];
+        words.extend(pages.iter().map(String::as_str));
+        let said = secure(&words, "/hello/moon");
+        // How many connections each had to make: pieces of the pages are in between.
+        let made = ["2:0", "2:1"].map(|words| said.matches(words).count());
+        assert!(made[0] + made[1] == 5 && made[1] < 5, "{said}");
+    }
+    // Who speaks no TLS is no end of anybody else.
+    let _ = Http::new(at).and_then(|mut rude| rude.get("/hello/moon"));
+    assert_eq!(secure(&[], "/hello/moon"), "Hello, moon!\n");
+    server.signal(Signal::TERM);
+    server.wait(Duration::from_secs(20)).exits(0);
+}
+
+/// A request may execute so much, and not more: told by what was executed, not by a clock.
+fn out_of_fuel(place: Place) {
+    let app = folder("fuel");
+    fs::copy(guest("hostile").expect("built"), app.join("hostile.wasm")).expect("copied");
+    let manifest = "[app]\nname = \"hostile\"\nmain = \"hostile.wasm\"\n[network]\nlisten = [\"80\"]\n\
+                    [http.limits]\nfuel = 100_000_000\ntime = \"60s\"\n";
+    fs::write(app.join("lunette.toml"), manifest).expect("written");
+    let at = free_port();
+    let server = vm(&app).on(place).flags(["-p".to_owned(), format!("{at}:80")]).start();
+    let mut neighbour = reached(at);
+    let mut stuck = Http::new(at).expect("connected");
+    stuck.say(get("/loop")).expect("asked");
+    for _ in 0..5 {
+        let reply = neighbour.get("/ok").expect("a reply");
+        assert_eq!((reply.status, reply.body.as_slice()), (200, b"ok\n".as_slice()));
+    }
+    assert_eq!(stuck.reply().expect("a reply").status, 500);
+    // Each request has all of it again.
+    assert_eq!(neighbour.get("/ok").expect("a reply").status, 200);
+    server.signal(Signal::TERM);
+    server
+        .wait(Duration::from_secs(20))
+        .exits(0)
+        .says("GET /loop: stopped: its fuel was used up")
+        .says("GET /loop:   at ");
 }
 
 /// As soon as it answers.

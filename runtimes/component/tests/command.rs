@@ -101,13 +101,18 @@ fn much_output_comes_whole() {
 fn its_time_and_its_memory_are_bounded() {
     let Some(program) = hello() else { return };
     let world = FakeWorld::new(1);
-    let meter = Meter { deadline: Some(1_500_000_000), fuel: None };
+    let meter = Meter { deadline: Some(1_500_000_000), ..Meter::default() };
     let run = program.run_with(&world, world.ctx(&["app", "sleep"], &[]), Limits::default(), meter);
     assert_eq!(run.ending, Ending::Stopped(Limit::Time));
 
     let world = FakeWorld::new(1);
-    let ticks = common::ticks(&world);
-    let run = program.run_with(&world, world.ctx(&["app", "spin"], &[]), Limits::default(), meter);
+    let ticks = common::ticks();
+    // Time passes once it has said that it is there.
+    let stdio = world.stdio.clone();
+    let step = move || if stdio.stdout().is_empty() { 0 } else { 100_000_000 };
+    let passing = common::passing(world.clock.clone(), step);
+    let ctx = world.ctx(&["app", "spin"], &[]);
+    let run = program.run_beside(&world, ctx, Limits::default(), meter, passing);
     drop(ticks);
     assert_eq!(run.ending, Ending::Stopped(Limit::Time));
     assert!(run.backtrace.iter().any(|frame| frame.to_string().contains("main")), "{:?}", run.backtrace);

@@ -1,10 +1,12 @@
 //! Guests of a few lines as native code, in the fake world: what they do, how they end, and how they are held.
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use lunette_hostcalls::{
     task::{Executor, Timers},
 };
 use lunette_native::{
-    Cpu, Engine, Instance, Limits, Meter, Mismatch, Problem, Source, Variant, compile, ticker,
+    Cpu, Engine, Instance, Limits, Meter, Mismatch, Problem, Profile, Source, Variant, compile, ticker,
 };
 
 const MS: u64 = 1_000_000;
@@ -166,7 +168,7 @@ fn a_wait_suspends_the_guest_and_nobody_else() {
 #[test]
 fn who_waits_is_stopped_when_its_time_is_up() {
     let world = FakeWorld::new(1);
-    let meter = Meter { deadline: Some(world.clock.monotonic() + 1500 * MS), fuel: None };
+    let meter = Meter { deadline: Some(world.clock.monotonic() + 1500 * MS), ..Meter::default() };
     let (ending, frames) = run_with(&world, SLEEPER, Limits::default(), meter);
     assert_eq!((ending, &*frames), (Ending::Stopped(Limit::Time), &["_start".to_owned()][..]));
 }
@@ -179,21 +181,26 @@ const LOOP: &str = r#"(module
 fn an_endless_loop_is_stopped_and_its_neighbour_runs_meanwhile() {
     let world = FakeWorld::new(1);
     let timers = Arc::<Timers>::default();
-    let meter = Meter { deadline: Some(world.clock.monotonic() + 5000 * MS), fuel: None };
+    let meter = Meter { deadline: Some(world.clock.monotonic() + 5000 * MS), ..Meter::default() };
     let mut stuck = try_start(&world, &timers, LOOP, Limits::default(), meter).unwrap();
     let mut other = try_start(&world, &timers, SLEEPER, Limits::default(), Meter::default()).unwrap();
     let over = Arc::new(AtomicBool::new(false));
-    let (clock, told) = (world.clock.clone(), over.clone());
+    let told = over.clone();
     let thread = std::thread::spawn(move || {
         while !told.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
-            clock.advance(100 * MS);
             ticker();
         }
     });
     let mut executor = Executor::new(timers);
     executor.spawn(stuck.run());
     executor.spawn(other.run());
+    // Time passes when all have had a go, however long that takes here.
+    executor.spawn(poll_fn(|cx| {
+        world.clock.advance(20 * MS);
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }));
     let mut host = FakeHost::new(&world);
     assert_eq!(executor.next(&*world.clock, &mut host), Some(Ending::Exited(0)), "the neighbour first");
     assert_eq!(executor.next(&*world.clock, &mut host), Some(Ending::Stopped(Limit::Time)));
@@ -204,8 +211,101 @@ fn an_endless_loop_is_stopped_and_its_neighbour_runs_meanwhile() {
 }
 
 #[test]
+fn a_profile_shows_where_the_time_went() {
+    // Nine parts of ten are spent in one function.
+    let text = r#"(module
+        (func $count (param $n i32)
+            (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+        (func $hot (call $count (i32.const 9_000_000)) (drop (i32.const 1)))
+        (func $cold (call $count (i32.const 1_000_000)) (drop (i32.const 1)))
+        (func $_start (export "_start") (loop $ever (call $hot) (call $cold) (br $ever))))"#;
+    let world = FakeWorld::new(1);
+    let timers = Arc::<Timers>::default();
+    let profile = Profile::begin();
+    let probe = Some(profile.probe("counter"));
+    let meter = Meter { probe, ..Meter::default() };
+    let mut guest = try_start(&world, &timers, text, Limits::default(), meter).unwrap();
+    let mut quiet = try_start(&world, &timers, LOOP, Limits::default(), Meter::default()).unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let told = over.clone();
+    let thread = std::thread::spawn(move || {
+        while !told.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+            ticker();
+        }
+    });
+    let mut executor = Executor::new(timers);
+    executor.spawn(guest.run());
+    executor.spawn(quiet.run());
+    // As many samples as it takes, however fast this machine is.
+    executor.spawn(poll_fn(|cx| {
+        cx.waker().wake_by_ref();
+        if profile.samples().ticks() < 100 { Poll::Pending } else { Poll::Ready(Ending::Exited(0)) }
+    }));
+    assert_eq!(executor.next(&*world.clock, &mut FakeHost::new(&world)), Some(Ending::Exited(0)));
+    over.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    drop(executor);
+    let folded: Vec<_> = profile.samples().folded().collect();
+    let of = |stack: &str| {
+        let counts = folded.iter().filter_map(|line| line.strip_prefix(stack)?.trim().parse::<u64>().ok());
+        counts.sum::<u64>()
+    };
+    let (hot, cold) = (of("counter;_start;hot;count "), of("counter;_start;cold;count "));
+    assert!(hot > 60 && hot > 2 * cold, "{folded:#?}");
+    assert!(folded.iter().all(|line| line.starts_with("counter;_start")), "{folded:#?}");
+}
+
+/// A clock by which each look at it takes a second.
+struct Slow(AtomicU64);
+
+impl Clock for Slow {
+    fn monotonic(&self) -> u64 {
+        self.0.fetch_add(1000 * MS, Ordering::Relaxed)
+    }
+
+    fn wall(&self) -> Option<u64> {
+        None
+    }
+}
+
+#[test]
+fn samples_that_take_long_are_taken_seldom_and_count_for_those_left_out() {
+    let world = FakeWorld::new(1);
+    let profile = Profile::begin();
+    let meter = Meter { probe: Some(profile.probe("app")), ..Meter::default() };
+    let engine = Engine::of(Variant::default()).unwrap();
+    let mut store = wasmtime::Store::new(engine.wasmtime(), ());
+    let clock = Arc::new(Slow(AtomicU64::new(0)));
+    meter.hold(&mut store, clock.clone()).unwrap();
+    // Each turn is a tick, and each tick looks at the clock.
+    let tick = wasmtime::Func::wrap(&mut store, ticker);
+    let text = r#"(module (import "" "tick" (func $tick)) (func $run (export "run") (local $n i32)
+        (loop $l (call $tick) (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 100))))))"#;
+    let artifact = compile(&wat::parse_str(text).unwrap(), Variant::default(), Cpu::V1, "00".into()).unwrap();
+    let module = load(&artifact, &artifact.code).unwrap();
+    let mut executor = Executor::new(Arc::<Timers>::default());
+    executor.spawn(async {
+        let instance = wasmtime::Instance::new_async(&mut store, &module, &[tick.into()]).await.unwrap();
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
+        run.call_async(&mut store, ()).await.unwrap();
+        Ending::Exited(0)
+    });
+    executor.next(&*world.clock, &mut FakeHost::new(&world)).unwrap();
+    drop(executor);
+    // A sample, and nine ticks without: of a hundred ticks, those after the last sample are not counted yet.
+    let folded: Vec<_> = profile.samples().folded().collect();
+    let [one] = &folded[..] else { panic!("{folded:?}") };
+    let ticks: u64 = one.strip_prefix("app;run ").unwrap().parse().unwrap();
+    assert!(ticks >= 85, "{one}");
+    // A tick looks at the clock once, and once more if it takes a sample.
+    let looks = clock.0.load(Ordering::Relaxed) / (1000 * MS);
+    assert!((8..=30).contains(&(looks - ticks)), "{looks} looks for {ticks} ticks");
+}
+
+#[test]
 fn fuel_is_counted() {
-    let meter = |fuel| Meter { deadline: None, fuel: Some(fuel) };
+    let meter = |fuel| Meter { fuel: Some(fuel), ..Meter::default() };
     let world = FakeWorld::new(1);
     let (ending, frames) = run_with(&world, LOOP, Limits::default(), meter(20_000_000));
     assert_eq!((ending, &*frames[0]), (Ending::Stopped(Limit::Fuel), "spin"));

@@ -59,6 +59,8 @@ pub(super) struct Inner {
     spare: RefCell<Vec<Instance>>,
     at_once: Cell<usize>,
     count: Cell<u64>,
+    /// Has the log been told what its backtraces lack?
+    pub(super) noted: Cell<bool>,
     /// Who waits for the last request to end.
     idle: RefCell<Vec<Waker>>,
 }
@@ -143,6 +145,7 @@ impl Handler {
             spare: RefCell::default(),
             at_once: Cell::default(),
             count: Cell::default(),
+            noted: Cell::default(),
             idle: RefCell::default(),
         })))
     }

@@ -13,7 +13,6 @@ use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use lunette_hostcalls::{Clock, Nanos};
 use lunette_http::Incoming;
-use lunette_native::Meter;
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
@@ -78,7 +77,7 @@ impl Instance {
         let lines = Arc::new(Lines::new(ctx.stdio));
         ctx.stdio = lines.clone();
         let clock = ctx.clock.clone();
-        let meter = Meter { deadline, fuel: inner.settings.fuel };
+        let meter = inner.settings.meter(deadline);
         let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
         let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
             .map_err(|problem| Failure::alone(wasmtime::Error::msg(problem.to_string())))?;
@@ -99,7 +98,7 @@ impl Instance {
 
     /// Holds it to the limits of its next request.
     pub(super) fn hold(&mut self, inner: &Inner, deadline: Option<Nanos>) -> wasmtime::Result<()> {
-        Meter { deadline, fuel: inner.settings.fuel }.hold(&mut self.store, self.clock.clone())
+        inner.settings.meter(deadline).hold(&mut self.store, self.clock.clone())
     }
 
     /// What it was refused of memory.

@@ -22,11 +22,11 @@ mod running;
 use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use lunette_hostcalls::{
-    Ending, Log, TcpListener,
+    Ending, Log, Nanos, TcpListener,
     task::{Local, Time},
 };
 use lunette_http::{server, tls};
-use lunette_native::Limits;
+use lunette_native::{Limits, Meter, Probe};
 use wasmtime::component::Component;
 
 use self::connections::Connections;
@@ -49,6 +49,15 @@ pub struct Settings {
     pub time: Option<Duration>,
     /// How much a request may execute; only in an engine that counts.
     pub fuel: Option<u64>,
+    /// Where samples of its instances' stacks go, if anybody wants them.
+    pub probe: Option<Probe>,
+}
+
+impl Settings {
+    /// For a request that has to be done by then.
+    fn meter(&self, deadline: Option<Nanos>) -> Meter {
+        Meter { deadline, fuel: self.fuel, probe: self.probe }
+    }
 }
 
 impl Default for Settings {
@@ -59,6 +68,7 @@ impl Default for Settings {
             limits: Limits::default(),
             time: Some(Duration::from_secs(30)),
             fuel: None,
+            probe: None,
         }
     }
 }

@@ -163,6 +163,10 @@ impl Running {
         if let Some(more) = frames.len().checked_sub(FRAMES).filter(|more| *more > 0) {
             self.tell(format_args!("  and {more} more"));
         }
+        // Once: it will not be built anew while it serves.
+        if let Some(note) = trap::note(&frames).filter(|_| !self.inner().noted.replace(true)) {
+            self.tell(format_args!("  {note}"));
+        }
         status
     }
 }

@@ -2,19 +2,22 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file is a crate and uses its own part")]
 
 use std::{
+    future::poll_fn,
     path::Path,
     process::Command as Process,
     sync::{
-        Arc, LazyLock, Mutex,
+        Arc, LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    task::Poll,
+    thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use lunette_component::{Command, Problem};
 use lunette_hostcalls::{
-    CodeFrame, Ctx, Ending,
-    fake::{FakeHost, FakeLog, FakeWorld},
+    CodeFrame, Ctx, Ending, Nanos,
+    fake::{FakeClock, FakeHost, FakeLog, FakeWorld},
     task::{Executor, Timers},
 };
 use lunette_native::{Cpu, Engine, Limits, Meter, Source, Variant, compile};
@@ -119,11 +122,25 @@ impl Program {
 
     #[track_caller]
     pub fn run_with(&self, world: &FakeWorld, ctx: Ctx, limits: Limits, meter: Meter) -> Run {
+        self.run_beside(world, ctx, limits, meter, std::future::pending())
+    }
+
+    /// Runs it with something beside it.
+    #[track_caller]
+    pub fn run_beside(
+        &self,
+        world: &FakeWorld,
+        ctx: Ctx,
+        limits: Limits,
+        meter: Meter,
+        other: impl Future<Output = Ending>,
+    ) -> Run {
         let timers = Arc::new(Timers::default());
         let mut command = self.start(ctx, &timers, limits, meter).unwrap();
         let ending = {
             let mut executor = Executor::new(timers);
             executor.spawn(command.run());
+            executor.spawn(other);
             let ended = executor.next(&*world.clock, &mut FakeHost::new(world));
             ended.expect("it waits for what never comes")
         };
@@ -157,27 +174,57 @@ impl Run {
     }
 }
 
-/// Lets time pass, and the engine's epoch with it, while a guest runs on. Until dropped.
-pub struct Ticks(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+/// Who reads it has guests that are not interrupted: the engine is the process's, and so is its epoch.
+static STILL: RwLock<()> = RwLock::new(());
 
-pub fn ticks(world: &FakeWorld) -> Ticks {
-    let (stop, clock) = (Arc::new(AtomicBool::new(false)), world.clock.clone());
+/// Nobody is interrupted until this is dropped: an answer that a handler gives at once is all there at once.
+pub fn still() -> RwLockReadGuard<'static, ()> {
+    STILL.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts the engine's epoch up, so that a guest that runs on lets the others have a go. Until dropped.
+pub struct Ticks {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    _alone: RwLockWriteGuard<'static, ()>,
+}
+
+/// How long a test may have guests that run on, before it is one that hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub fn ticks() -> Ticks {
+    let alone = STILL.write().unwrap_or_else(PoisonError::into_inner);
+    let (stop, begun) = (Arc::new(AtomicBool::new(false)), Instant::now());
     let stopped = stop.clone();
     let thread = std::thread::spawn(move || {
         while !stopped.load(Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
-            clock.advance(100_000_000);
             lunette_native::ticker();
+            if begun.elapsed() > PATIENCE {
+                eprintln!("somebody runs on for {PATIENCE:?}, and lets nobody else have a go");
+                std::process::exit(101);
+            }
         }
     });
-    Ticks(stop, Some(thread))
+    Ticks { stop, thread: Some(thread), _alone: alone }
 }
 
 impl Drop for Ticks {
     fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-        if let Some(thread) = self.1.take() {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
     }
+}
+
+/// Lets time pass though somebody runs on: as much as `step` says, each time that all have had a go. How fast the machine is
+/// that tests makes no difference.
+pub async fn passing<T>(clock: Arc<FakeClock>, step: impl Fn() -> Nanos) -> T {
+    poll_fn(|cx| {
+        clock.advance(step());
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
 }

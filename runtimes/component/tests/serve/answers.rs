@@ -88,6 +88,25 @@ fn an_answer_comes_bit_by_bit() {
 }
 
 #[test]
+fn a_body_is_open_after_the_last_byte_of_its_length() {
+    let Some(program) = Program::cargo(HOSTILE) else { return };
+    let stage = Rc::new(Stage::new());
+    stage.serve(&program, Settings::default(), async |stage, _| {
+        let stream = stage.connect().await;
+        for _ in 0..2 {
+            send(&stream, b"GET /late HTTP/1.1\r\nhost: a\r\n\r\n").await;
+            let answer = read_until(&stream, "all of it\n").await;
+            assert!(answer.contains("content-length: 10\r\n"), "{answer}");
+        }
+        // It goes on behind its answer.
+        stage.time.sleep(Duration::from_secs(1)).await;
+    });
+    assert_eq!(stage.world.log.lines(), Vec::<String>::new());
+    let said = String::from_utf8(stage.world.stdio.stderr()).unwrap();
+    assert_eq!(said, "flushed and finished\n".repeat(2));
+}
+
+#[test]
 fn what_is_long_is_whole() {
     let Some(program) = Program::cargo(SAMPLE) else { return };
     Rc::new(Stage::new()).serve(&program, Settings::default(), async |stage, _| {

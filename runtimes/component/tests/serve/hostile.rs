@@ -1,14 +1,14 @@
 //! Handlers that do what they should not: each ends alone, is answered for, and is named in the log.
 
-use std::{cell::Cell, rc::Rc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use lunette_component::serve::Settings;
 use lunette_hostcalls::Shutdown;
 use lunette_native::Limits;
 
 use crate::{
-    common::{Program, ticks},
-    stage::{Stage, read_until, rest, send, some},
+    common::Program,
+    stage::{FAST, SLOW, Stage, read_until, rest, send, some},
 };
 
 const HOSTILE: &str = "tests/guests/hostile";
@@ -76,27 +76,21 @@ fn what_a_handler_says_goes_out_line_by_line() {
 #[test]
 fn one_that_runs_for_ever_is_stopped_and_the_others_do_not_notice() {
     let Some(program) = Program::cargo(HOSTILE) else { return };
-    let stage = Rc::new(Stage::new());
-    // The clock runs a hundred times as fast: two seconds, so that a busy machine serves the others in between.
-    let ticks = ticks(&stage.world);
-    let settings = Settings { time: Some(Duration::from_secs(200)), ..Settings::default() };
-    stage.serve(&program, settings, async |stage, spawner| {
+    let stage = Rc::new(Stage::ticking());
+    stage.serve(&program, second(Settings::default()), async |stage, spawner| {
+        let passing = stage.time_passes(&spawner);
         let stuck = stage.connect().await;
         send(&stuck, b"GET /loop HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
-        let served = Rc::new(Cell::new(0));
-        let (neighbours, count) = (stage.clone(), served.clone());
-        spawner.spawn(async move {
-            for _ in 0..3 {
-                assert!(neighbours.get("/ok").await.ends_with("ok\n"));
-                count.set(count.get() + 1);
-            }
-        });
+        for _ in 0..3 {
+            assert!(stage.get("/ok").await.ends_with("ok\n"));
+        }
+        assert!(stage.world.log.lines().is_empty(), "it runs on: {:?}", stage.world.log.lines());
+        passing.set(FAST);
         let answer = rest(&stuck).await;
         assert!(answer.starts_with("HTTP/1.1 504 Gateway Timeout\r\n"), "{answer}");
-        assert_eq!(served.get(), 3);
+        passing.set(SLOW);
         assert!(stage.get("/ok").await.ends_with("ok\n"));
     });
-    drop(ticks);
     stage.assert_logged("GET /loop: stopped: its time was up");
     // Where it was.
     stage.assert_logged("GET /loop:   at ");
@@ -256,14 +250,14 @@ fn resources_and_lists_have_their_bounds() {
 #[test]
 fn the_end_of_an_answer_is_not_the_end_of_its_handler() {
     let Some(program) = Program::cargo(HOSTILE) else { return };
-    let stage = Rc::new(Stage::new());
-    let ticks = ticks(&stage.world);
-    stage.serve(&program, second(Settings::default()), async |stage, _| {
+    let stage = Rc::new(Stage::ticking());
+    stage.serve(&program, second(Settings::default()), async |stage, spawner| {
+        let passing = stage.time_passes(&spawner);
         let stream = stage.connect().await;
         send(&stream, b"GET /linger HTTP/1.1\r\nhost: a\r\n\r\n").await;
         read_until(&stream, "all of it\n").await;
+        passing.set(FAST);
         stage.time.sleep(Duration::from_secs(3)).await;
     });
-    drop(ticks);
     stage.assert_logged("GET /linger: stopped: its time was up");
 }

@@ -1,18 +1,30 @@
 //! A server on one host, whoever asks it on another: time passes when all of them wait.
 
-use std::{cell::RefCell, future::poll_fn, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use lunette_component::serve::{Front, Handler, Routes, Server, Settings};
 use lunette_hostcalls::{
-    Ctx, Ending, Errno, Grants, Interest, Listening, Log, Net, TcpListener, TcpStream,
+    Ctx, Ending, Errno, Grants, Interest, Listening, Log, Nanos, Net, TcpListener, TcpStream,
     fake::{FakeHost, FakeNet, FakeWorld},
     task::{Executor, Local, Spawner, Time, Timers, until},
 };
 use lunette_native::{Engine, Variant};
 
-use crate::common::Program;
+use crate::common::{Program, Ticks, passing, still, ticks};
 
 pub(crate) const AT: &str = "10.0.2.15:80";
+
+/// What passes while all have a go: the network needs a few of these for a request, a limit of a second has room for
+/// twenty thousand ...
+pub(crate) const SLOW: Nanos = 50_000;
+/// ... and this much brings it about.
+pub(crate) const FAST: Nanos = 100_000_000;
 
 pub(crate) struct Stage {
     pub(crate) world: FakeWorld,
@@ -22,6 +34,7 @@ pub(crate) struct Stage {
     timers: Arc<Timers>,
     /// How the server ended, if it has.
     pub(crate) ended: RefCell<Option<Ending>>,
+    ticks: Option<Ticks>,
 }
 
 impl Stage {
@@ -30,7 +43,12 @@ impl Stage {
         let peers = world.net.host("10.0.2.77".parse().unwrap());
         let timers = Arc::<Timers>::default();
         let time = Time::new(world.clock.clone(), timers.clone());
-        Self { world, peers, time, timers, ended: RefCell::default() }
+        Self { world, peers, time, timers, ended: RefCell::default(), ticks: None }
+    }
+
+    /// Where handlers that run on are interrupted.
+    pub(crate) fn ticking() -> Self {
+        Self { ticks: Some(ticks()), ..Self::new() }
     }
 
     /// A world in which the server listens.
@@ -61,6 +79,7 @@ impl Stage {
         front: Front,
         client: impl AsyncFnOnce(Rc<Self>, Spawner) -> T + 'static,
     ) -> T {
+        let _still = self.ticks.is_none().then(still);
         let mut server = Server::new(routes, self.time.clone(), self.log(), front).unwrap();
         let mut local = Local::default();
         let spawner = local.spawner().clone();
@@ -96,6 +115,14 @@ impl Stage {
     ) -> T {
         let handler = self.handler(program, self.ctx(None), settings);
         self.serve_routes(Routes::all(handler), Front::default(), client)
+    }
+
+    /// Has time pass though a handler runs on: [`SLOW`], and as it is told.
+    pub(crate) fn time_passes(&self, spawner: &Spawner) -> Rc<Cell<Nanos>> {
+        let step = Rc::new(Cell::new(SLOW));
+        let told = step.clone();
+        spawner.spawn(passing::<()>(self.world.clock.clone(), move || told.get()));
+        step
     }
 
     /// One request on a connection of its own; what came, to the end.

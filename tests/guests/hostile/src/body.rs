@@ -2,6 +2,23 @@
 
 use wasip2::http::types::{Fields, OutgoingBody, OutgoingResponse, ResponseOutparam};
 
+/// An answer of the length that was told, by one that flushes and finishes it a good while after its last byte was taken.
+pub(crate) fn late(out: ResponseOutparam) {
+    let text = b"all of it\n";
+    let fields = Fields::new();
+    fields.append("content-length", text.len().to_string().as_bytes()).expect("a length");
+    let response = OutgoingResponse::new(fields);
+    let body = response.body().expect("a body");
+    ResponseOutparam::set(out, Ok(response));
+    let stream = body.write().expect("a stream");
+    stream.blocking_write_and_flush(text).expect("a client that listens");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    stream.blocking_flush().expect("a stream that is open after its last byte");
+    drop(stream);
+    OutgoingBody::finish(body, None).expect("a body that is open to its end");
+    eprintln!("flushed and finished");
+}
+
 /// A whole answer, as it should be.
 pub(crate) fn say(out: ResponseOutparam, status: u16, text: &str) {
     let response = OutgoingResponse::new(Fields::new());

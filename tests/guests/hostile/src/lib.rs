@@ -3,7 +3,7 @@
 //!
 //! | path | |
 //! |---|---|
-//! | `/ok` | `ok`: this one is well-behaved, as are `/sleep?ms=`, `/spin?ms=` (works that long) and `/count` (how many requests this instance has seen) |
+//! | `/ok` | `ok`: this one is well-behaved, as are `/sleep?ms=`, `/spin?ms=` (works that long), `/late` (finishes its answer late) and `/count` (how many requests this instance has seen) |
 //! | `/loop` | never returns |
 //! | `/trap` `/panic` `/recurse` `/exit` | ends by an `unreachable` two functions down, a panic, an endless recursion, `exit` |
 //! | `/eat?mib=` | takes memory, forever or that much |
@@ -50,6 +50,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Hostile {
         let query = Query(query);
         match path {
             "/ok" => body::say(out, 200, "ok\n"),
+            "/late" => body::late(out),
             "/count" => body::say(out, 200, &format!("{count}\n")),
             "/sleep" => {
                 std::thread::sleep(Duration::from_millis(query.number("ms", 100)));
