@@ -28,6 +28,7 @@ mod guest;
 mod net;
 mod network;
 pub mod path;
+pub mod profile;
 pub mod ramfs;
 mod services;
 pub mod task;

@@ -11,6 +11,12 @@ fn main() {
     let layout = image.join("layout.ld");
     println!("cargo:rerun-if-changed={}", layout.display());
     println!("cargo:rerun-if-changed={}", image.join("build.rs").display());
+    // What main.rs writes into the image's note.
+    let holds = ["wasm", "lua", "native"];
+    let holds = holds.map(|name| (name, format!("CARGO_FEATURE_{}", name.to_uppercase())));
+    let holds: Vec<_> =
+        holds.iter().filter(|(_, set)| std::env::var_os(set).is_some()).map(|(name, _)| *name).collect();
+    println!("cargo:rustc-env=LUNETTE_RUNTIMES={}", holds.join(","));
     // A host build of the workspace (clippy, rust-analyzer) links this like any program.
     if std::env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("musl") {
         return;

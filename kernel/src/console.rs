@@ -1,5 +1,5 @@
 //! The ways in and out of the machine: the console (COM1), and, where the command line names them, one
-//! write-only port for standard error and the log (`lunette.stderr=PORT`) and one for marks and the
+//! write-only port for standard error and the log (`lunette.stderr=PORT`) and one for marks, a profile and the
 //! farewell (`lunette.report=PORT`). Without those everything goes to the console, as on a bare machine.
 //!
 //! Nothing is buffered: what was written has left the machine.

@@ -7,7 +7,7 @@
 //!
 //! | variable | what |
 //! |---|---|
-//! | `LUNETTE_IMAGE` | the kernel image; without it, or without QEMU, nothing boots |
+//! | `LUNETTE_IMAGE` | the kernel image, or the folder of images; without it, or without QEMU, nothing boots |
 //! | `LUNETTE_SAMPLES` | the built samples (`cargo xtask samples`) |
 //! | `LUNETTE_GUESTS` | the built guests (`cargo xtask guests`) |
 //! | `LUNETTE_TORTURE` | how many MiB cross the bad wire (12; the stack's own tests send 100, in virtual time) |
@@ -23,11 +23,13 @@ mod ends;
 mod foreign;
 mod guests;
 mod hostile;
+mod images;
 mod lua;
 mod lua_suites;
 mod misdeeds;
 mod network_flags;
 mod processes;
+mod profiles;
 mod samples;
 mod servers;
 mod services;
@@ -89,6 +91,7 @@ fn main() {
     let _ = setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit });
     let mut stories = Stories(Vec::new());
     samples::stories(&mut stories);
+    images::stories(&mut stories);
     beside::stories(&mut stories);
     lua::stories(&mut stories);
     lua_suites::stories(&mut stories);
@@ -103,6 +106,7 @@ fn main() {
     background::stories(&mut stories);
     components::stories(&mut stories);
     misdeeds::stories(&mut stories);
+    profiles::stories(&mut stories);
     foreign::stories(&mut stories);
     wired::stories(&mut stories);
     libtest_mimic::run(&arguments, stories.0).exit();

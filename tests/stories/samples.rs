@@ -38,10 +38,6 @@ pub(crate) fn stories(s: &mut Stories) {
         let app = built("hello-rust").expect("built");
         lunette(["run"]).args([app]).run().exits(0).prints(expected("hello-rust"));
     });
-    s.needs("samples: hello in 12 MiB", lack, || {
-        let app = built("hello-rust").expect("built");
-        vm(app).flags(["-m", "12M"]).run().exits(0).prints(expected("hello-rust"));
-    });
     s.needs("samples: hello in 2 MiB is refused with words", lack, || {
         let ran = vm(built("hello-rust").expect("built")).flags(["-m", "2M"]).run();
         ran.refuses("memory");

@@ -52,7 +52,7 @@ pub(crate) fn stories(s: &mut Stories) {
     }
 }
 
-fn lacks(program: &'static str) -> Option<&'static str> {
+pub(crate) fn lacks(program: &'static str) -> Option<&'static str> {
     let flag = if program == "dig" {
         "-v"
     } else if program == "openssl" {
@@ -106,12 +106,12 @@ fn output(command: &mut Command) -> Vec<u8> {
     output.stdout
 }
 
-fn text(command: &mut Command) -> String {
+pub(crate) fn text(command: &mut Command) -> String {
     // openssl shows what came as it came.
     String::from_utf8_lossy(&output(command)).into_owned()
 }
 
-fn curl(words: &[&str]) -> Command {
+pub(crate) fn curl(words: &[&str]) -> Command {
     let mut command = Command::new("curl");
     // Nothing of the user's: no ~/.curlrc, no proxy.
     command.args(["-q", "--noproxy", "*", "-sS", "--max-time", "30"]).args(words);
@@ -350,7 +350,7 @@ fn names_by_dig(place: Place) {
 }
 
 /// A certificate for localhost and its key, in a folder of their own.
-fn certificates(days: &str) -> PathBuf {
+pub(crate) fn certificates(days: &str) -> PathBuf {
     let dir = folder("certs");
     let mut openssl = Command::new("openssl");
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);

@@ -44,10 +44,15 @@ impl Place {
     }
 }
 
+/// The image of this file's name; or the one that the stories were given, if it was no folder.
+pub(crate) fn image(file: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os("LUNETTE_IMAGE")?);
+    Some(if path.is_dir() { path.join(file) } else { path })
+}
+
 /// Why nothing boots here, if so.
 pub(crate) fn cannot_boot() -> Option<&'static str> {
-    let image = std::env::var_os("LUNETTE_IMAGE").map(PathBuf::from);
-    if !image.is_some_and(|path| path.is_file()) {
+    if !image("lunette.elf").is_some_and(|path| path.is_file()) {
         return Some("no LUNETTE_IMAGE");
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

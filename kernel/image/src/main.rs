@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use lunette_app::{Code, Native, Services};
+use lunette_app::{Code, Native, Profile, Services};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot, mm, network, platform,
@@ -12,6 +12,19 @@ use lunette_kernel::{
 
 #[global_allocator]
 static HEAP: mm::Heap = mm::Heap;
+
+// What this image holds, for who has but the file (`lunette run` chooses by it): an ELF note of "Lunette", type 1, with
+// `NAME=VALUE` words in ASCII.
+core::arch::global_asm!(
+    ".pushsection .note.lunette, \"a\", @note",
+    ".balign 4",
+    ".long 2f - 1f, 4f - 3f, 1",
+    "1: .asciz \"Lunette\"",
+    "2: .balign 4",
+    concat!("3: .ascii \"version=", env!("CARGO_PKG_VERSION"), " runtimes=", env!("LUNETTE_RUNTIMES"), "\""),
+    "4: .balign 4",
+    ".popsection",
+);
 
 /// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.
 fn kernel_share(free: u64) -> u64 {
@@ -40,6 +53,7 @@ fn boot_app() -> Farewell {
     let free = mm::free_bytes();
     let free = free - kernel_share(free);
     let free = free - network::share(free);
+    let profile = info.cmdline.has("profile").then(Profile::begin);
     let services = Services {
         clock: Arc::new(KernelClock),
         random: Arc::new(KernelRandom),
@@ -51,6 +65,7 @@ fn boot_app() -> Farewell {
         native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
         require_signed: info.cmdline.has("require-signed"),
         versions: Some(Arc::new(KernelVersions)),
+        profile,
     };
     time::mark("runtime");
     match lunette_app::start(payload, &services) {
@@ -58,6 +73,9 @@ fn boot_app() -> Farewell {
             time::mark("started");
             let farewell = lunette_app::run(app, &mut KernelHost);
             network::linger();
+            if let Some(profile) = profile {
+                profile.samples().lines().for_each(|line| platform::report(format_args!("{line}")));
+            }
             farewell
         }
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),

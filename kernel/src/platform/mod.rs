@@ -6,7 +6,7 @@ pub(crate) mod stop;
 
 use core::{
     convert::Infallible,
-    fmt::{self, Write as _},
+    fmt::{self, Arguments, Write as _},
 };
 
 use embedded_io::Write;
@@ -42,9 +42,14 @@ pub(crate) unsafe fn init() {
     }
 }
 
+/// Says a line on the report channel.
+pub fn report(line: Arguments<'_>) {
+    let Ok(()) = Channel::Report.write_fmt(format_args!("{line}\n")).or(Ok::<_, Infallible>(()));
+}
+
 /// Says the farewell and switches the machine off.
 pub fn end(farewell: &Farewell) -> ! {
-    let Ok(()) = Channel::Report.write_fmt(format_args!("{farewell}\n")).or(Ok::<_, Infallible>(()));
+    report(format_args!("{farewell}"));
     power_off(matches!(farewell, Farewell::Exit(0)))
 }
 
@@ -90,7 +95,7 @@ impl fmt::Write for Line {
 }
 
 /// As [`end`], for the two farewells with words, from where the heap can't be trusted.
-fn end_with(word: &str, why: fmt::Arguments<'_>) -> ! {
+fn end_with(word: &str, why: Arguments<'_>) -> ! {
     let mut line = Line { bytes: [0; 400], len: 0 };
     let _ = write!(line, "{}{word} {why}", lunette_hostcalls::farewell::PREFIX);
     let Ok(()) = Channel::Report.write_all(&line.bytes[..line.len]);
@@ -99,12 +104,12 @@ fn end_with(word: &str, why: fmt::Arguments<'_>) -> ! {
 }
 
 /// Nothing is started, and this is why.
-pub fn refuse(why: fmt::Arguments<'_>) -> ! {
+pub fn refuse(why: Arguments<'_>) -> ! {
     end_with("refused", why)
 }
 
 /// The kernel broke an invariant of its own.
-pub fn panicked(why: fmt::Arguments<'_>) -> ! {
+pub fn panicked(why: Arguments<'_>) -> ! {
     end_with("panic", why)
 }
 

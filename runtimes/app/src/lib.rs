@@ -14,37 +14,28 @@
 mod files;
 mod label;
 mod listen;
-mod native;
 mod run;
-mod serve;
+mod runtime;
 #[cfg(test)]
 mod tests;
-mod versions;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
 
-use lunette_bundle::{self as bundle, Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
-use lunette_component::{
-    Command,
-    serve::{Handler, answers},
-};
-use lunette_hostcalls::{
-    Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions,
-    task::{Time, Timers},
-};
-use lunette_native::{Meter, Variant};
-use lunette_wasm::{Limits, Problem};
+use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
+use lunette_hostcalls::{Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions, task::Timers};
 
-pub use lunette_native::{Source as Code, ticker};
-pub use native::Native;
 pub use run::{App, run};
+pub use runtime::{Runtime, native::Profile, needs};
 
 use crate::{
     label::Labelled,
     listen::Ports,
-    native::Loaded,
-    run::{Program, Runner},
-    versions::Follower,
+    run::Runner,
+    runtime::{
+        Program, lua,
+        native::{self, Handler},
+        wasm,
+    },
 };
 
 /// What a host gives.
@@ -68,6 +59,30 @@ pub struct Services {
     pub require_signed: bool,
     /// Where new versions of the app come from, if its launch says that they may.
     pub versions: Option<Arc<dyn Versions>>,
+    /// Where samples of native code go, if anybody wants to know where it spends its time.
+    pub profile: Option<&'static Profile>,
+}
+
+/// How native code gets to run on this host.
+#[derive(Clone)]
+pub struct Native {
+    /// Gives native code of the bundle's, which begins on a page's boundary, as a file.
+    pub open: Arc<dyn Fn(&'static [u8]) -> io::Result<Code> + Send + Sync>,
+    /// Has [`ticker`] called now and then, from now on. Asked when a guest has to be interrupted.
+    pub tick: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// Native code as a file that can be mapped.
+pub struct Code {
+    pub path: PathBuf,
+    /// What makes the path good until the code is loaded, if anything has to.
+    pub keep: Option<File>,
+}
+
+/// Interrupts native code that has run on through one of these: to be called now and then, from a clock's interrupt or a
+/// thread.
+pub fn ticker() {
+    native::ticker();
 }
 
 /// Nothing was started: one line that says what, where, and what to do.
@@ -108,28 +123,30 @@ pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal
             0 => services.stdio.clone(),
             _ => Arc::new(Labelled::new(&guest.name, services.stdio.clone())) as Arc<dyn Stdio>,
         };
-        let Started { made, listens, follower } = maker.start(guest, &payload, stdio.clone())?;
-        let runner = |program| Runner { guest: program, name: guest.name.clone(), stdio, listens, follower };
+        let (made, listens) = maker.start(guest, &payload, stdio.clone())?;
+        let runner = |program| Runner { guest: program, name: guest.name.clone(), stdio, listens };
         let runner = match made {
             Made::Handler(handler) if number == 0 || plan.routes.lead_to(number) => {
                 handlers.push((number, handler));
                 None
             }
-            Made::Handler(handler) => Some(runner(maker.server(guest, vec![(number, handler)], &plan)?)),
+            Made::Handler(handler) => {
+                Some(runner(native::server(&maker, guest, vec![(number, handler)], &plan)?))
+            }
             Made::Program(_) if plan.routes.lead_to(number) => return Err(no_handler(guest)),
             Made::Program(program) => Some(runner(program)),
         };
         guests.push(runner);
     }
     if handlers.first().is_some_and(|(number, _)| *number == 0) {
-        let program = maker.server(&plan.app, handlers, &plan)?;
+        let program = native::server(&maker, &plan.app, handlers, &plan)?;
         let (name, stdio) = (plan.app.name.clone(), services.stdio.clone());
-        guests[0] = Some(Runner { guest: program, name, stdio, listens: true, follower: None });
+        guests[0] = Some(Runner { guest: program, name, stdio, listens: true });
     } else if !handlers.is_empty() {
         return Err(no_handler(&plan.app));
     }
     if let Some(app) = &mut guests[0] {
-        app.talk(&plan)?;
+        app.guest.talk(&plan)?;
     }
     Ok(App {
         guests,
@@ -158,14 +175,9 @@ fn no_handler(guest: &GuestPlan) -> Refusal {
 }
 
 /// A guest that is made, and not yet run.
-struct Started {
-    made: Made,
-    listens: bool,
-    follower: Option<Follower>,
-}
-
+#[cfg_attr(not(feature = "native"), expect(dead_code, reason = "without native code there are no handlers"))]
 enum Made {
-    Program(Program),
+    Program(Box<dyn Program>),
     /// It has to be served.
     Handler(Handler),
 }
@@ -179,6 +191,10 @@ fn share(plan: &Plan, memory: u64) -> u64 {
 }
 
 /// Makes one guest after the other.
+#[cfg_attr(
+    not(any(feature = "native", feature = "wasm")),
+    expect(dead_code, reason = "scripts give way by themselves")
+)]
 struct Maker<'a> {
     bundle: Option<&'a Bundle<'static>>,
     services: &'a Services,
@@ -191,12 +207,13 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// Makes it; and does it listen?
     fn start(
         &mut self,
         plan: &GuestPlan,
         payload: &Payload<'static>,
         stdio: Arc<dyn Stdio>,
-    ) -> Result<Started, Refusal> {
+    ) -> Result<(Made, bool), Refusal> {
         let services = self.services;
         let main = payload.main(plan)?;
         let mut env = plan.env.clone();
@@ -218,149 +235,14 @@ impl Maker<'_> {
             network,
             listeners,
         };
-        let (made, follower) = match plan.main.ends_with(".lua") {
-            true => {
-                let follower = Follower::new(services, &plan.main, &ctx);
-                (Made::Program(Program::Lua(self.script(plan, main, ctx)?)), follower)
-            }
-            false => match self.native_code(plan, payload, main)? {
-                Some(code) => (self.native(plan, code, ctx)?, None),
-                None => (Made::Program(Program::Wasm(Box::new(self.module(plan, main, ctx)?))), None),
-            },
+        let made = if runtime::is_script(plan) {
+            Made::Program(lua::start(self, plan, main, ctx)?)
+        } else if let Some(code) = native::load(self, plan, payload, main)? {
+            native::start(self, plan, code, ctx)?
+        } else {
+            Made::Program(wasm::start(self, plan, main, ctx)?)
         };
-        Ok(Started { made, listens, follower })
-    }
-
-    /// A server for the requests of these guests, each by its number; it belongs to the first.
-    fn server(
-        &self,
-        plan: &GuestPlan,
-        handlers: Vec<(usize, Handler)>,
-        whole: &Plan,
-    ) -> Result<Program, Refusal> {
-        // Who never gives way would keep the others from being answered.
-        (self.services.native.tick)();
-        let time = Time::new(self.services.clock.clone(), self.timers.clone());
-        let server = serve::server(plan, self.bundle, handlers, &whole.routes, time.clone(), self.services)?;
-        let end = plan.timeout.map(|limit| time.sleep(limit));
-        Ok(Program::Server(Box::new(server), end))
-    }
-
-    /// A script never has more than two thirds of what there is: what its state counts is what it asked for, and a block of
-    /// the kernel's heap takes up to half as much again. A state that is refused memory has an error that the script can
-    /// catch; one that finds the heap empty takes the machine with it.
-    fn script(&self, plan: &GuestPlan, text: &[u8], ctx: Ctx) -> Result<lunette_lua::Instance, Refusal> {
-        let limits = lunette_lua::Limits {
-            memory: self.memory(plan).min(self.services.memory / 3 * 2),
-            time: plan.timeout.map(nanos),
-            fuel: plan.fuel,
-            bytecode: plan.bytecode,
-        };
-        let time = Time::new(self.services.clock.clone(), self.timers.clone());
-        let text = lunette_lua::without_first_line(text);
-        lunette_lua::start(&plan.main, text, ctx, time, limits)
-            .map_err(|problem| Refusal(format!("{problem}{HELP}{}", problem.help())))
-    }
-
-    /// The native code of a guest, if it is to run as that. What can be interpreted instead is, and that is said.
-    fn native_code(
-        &self,
-        plan: &GuestPlan,
-        payload: &Payload<'static>,
-        main: &[u8],
-    ) -> Result<Option<Loaded>, Refusal> {
-        let component = lunette_wasm::is_component(main);
-        let refused = |what: &str, help: &str| Err(Refusal(format!("{}: {what}{HELP}{help}", plan.main)));
-        let native = match payload.native(plan)? {
-            Some(native) if component || plan.engine != bundle::Engine::Wasmi => native,
-            None if component => {
-                return refused(
-                    "it is a component, and there is no native code beside it: no component is interpreted",
-                    "build the bundle with `lunette build`, or let `lunette run` do it: both compile components",
-                );
-            }
-            None if plan.engine == bundle::Engine::Wasmtime => {
-                return refused(
-                    "wasmtime is to run it, and there is no native code beside it",
-                    "build the bundle with `lunette build --aot`",
-                );
-            }
-            _ => return Ok(None),
-        };
-        let variant = Variant { fuel: plan.counts() };
-        match native::load(&self.services.native, native.label, native.code, variant) {
-            Ok(code) => Ok(Some(code)),
-            Err(mismatch) if component || plan.engine == bundle::Engine::Wasmtime => {
-                refused(&mismatch.to_string(), native::help(&mismatch))
-            }
-            Err(mismatch) => {
-                self.services.log.warn(format_args!("{}: {mismatch}; it is interpreted", plan.main));
-                Ok(None)
-            }
-        }
-    }
-
-    /// Makes a guest of native code.
-    fn native(&self, plan: &GuestPlan, code: Loaded, ctx: Ctx) -> Result<Made, Refusal> {
-        let services = self.services;
-        let limits = lunette_native::Limits { memory: self.memory(plan), table_elements: plan.tables };
-        let deadline = plan.timeout.map(|time| services.clock.monotonic().saturating_add(nanos(time)));
-        let meter = Meter { deadline, fuel: plan.fuel };
-        if self.several || deadline.is_some() {
-            (services.native.tick)();
-        }
-        let refused = |words: String| Refusal(format!("{}: {words}", plan.main));
-        match code {
-            Loaded::Module(engine, module) => {
-                let timers = self.timers.clone();
-                let guest = lunette_native::start(&engine, module, ctx, timers, limits, meter);
-                let guest = guest.map_err(|problem| {
-                    refused(format!("{problem}{HELP}`lunette check` says more about it"))
-                })?;
-                Ok(Made::Program(Program::Native(Box::new(guest))))
-            }
-            Loaded::Component(engine, component) if answers(&component) => {
-                let time = Time::new(services.clock.clone(), self.timers.clone());
-                let settings = serve::settings(plan, limits.memory);
-                let handler = Handler::new(&engine, &component, ctx, time, services.log.clone(), settings);
-                handler
-                    .map(Made::Handler)
-                    .map_err(|problem| refused(format!("{problem}{HELP}{}", problem.help())))
-            }
-            Loaded::Component(_, component) => {
-                let (timers, log) = (self.timers.clone(), services.log.clone());
-                let guest = Command::new(&component, ctx, timers, log, limits, meter);
-                let guest = guest.map_err(|problem| refused(format!("{problem}{HELP}{}", problem.help())))?;
-                Ok(Made::Program(Program::Command(Box::new(guest))))
-            }
-        }
-    }
-
-    fn module(&self, plan: &GuestPlan, module: &[u8], ctx: Ctx) -> Result<lunette_wasm::Instance, Refusal> {
-        let services = self.services;
-        let limits = Limits {
-            memory: self.memory(plan),
-            table_elements: plan.tables,
-            time: plan.timeout.map(nanos),
-            fuel: plan.fuel,
-            slices: self.several,
-        };
-        lunette_wasm::start(module, ctx, limits).map_err(|problem| {
-            let more = plan.memory.is_none_or(|memory| memory > services.memory);
-            let help = match problem {
-                Problem::Memory { needs, .. } if more && needs <= services.memory => {
-                    "give the VM more memory (-m), or say how much each guest may have: `memory` in its [resources]"
-                        .into()
-                }
-                // The manifest allows more than there is: only a larger VM helps.
-                Problem::Memory { .. } if more => {
-                    "give the VM more memory (-m), or link the module with a smaller initial memory or stack"
-                        .into()
-                }
-                _ => problem.help(),
-            };
-            Refusal(format!("{}: {problem}{HELP}{help}", plan.main))
-        })
+        Ok((made, listens))
     }
 
     /// How much a guest may have: what its manifest says, as far as there is as much.

@@ -1,22 +1,14 @@
 //! Guests as tasks, until the app ends.
 
-use std::{
-    fmt::Write,
-    future::poll_fn,
-    ops::ControlFlow,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-};
+use std::{fmt::Write, ops::ControlFlow, sync::Arc};
 
-use lunette_bundle::{HELP, Plan};
 use lunette_hostcalls::{
-    Clock, CodeFrame, Ending, Guest, Limit, Log, Nanos, Net, Stdio, Step, Stream,
+    Clock, CodeFrame, Ending, Limit, Log, Nanos, Net, Stdio, Stream,
     farewell::Farewell,
-    task::{self, Executor, Host, Sleep, Timers},
+    task::{Executor, Host, Timers},
 };
 
-use crate::{Refusal, versions::Follower};
+use crate::runtime::Program;
 
 /// Guests that run.
 pub struct App {
@@ -29,25 +21,13 @@ pub struct App {
     pub(crate) log: Arc<dyn Log>,
 }
 
-/// A guest in its runtime.
-pub(crate) enum Program {
-    Wasm(Box<lunette_wasm::Instance>),
-    Native(Box<lunette_native::Instance>),
-    Command(Box<lunette_component::Command>),
-    /// And when its time is up, if that is limited.
-    Server(Box<lunette_component::serve::Server>, Option<Sleep>),
-    Lua(lunette_lua::Instance),
-}
-
 /// A guest that runs, and where its last words go.
 pub(crate) struct Runner {
-    pub(crate) guest: Program,
+    pub(crate) guest: Box<dyn Program>,
     pub(crate) name: String,
     pub(crate) stdio: Arc<dyn Stdio>,
     /// Has it listeners, so that it may finish when the host is being stopped?
     pub(crate) listens: bool,
-    /// Of an app of which new versions may come.
-    pub(crate) follower: Option<Follower>,
 }
 
 /// Runs the app to its end, or until `host` breaks. A trap's words, and where a guest was when it was stopped, go to its
@@ -92,14 +72,12 @@ impl Host for Watch<'_> {
 impl App {
     /// Runs until the app ends (`None`: until the host breaks).
     fn go_on(&mut self, host: &mut dyn Host) -> Option<Farewell> {
-        let timers = self.timers.clone();
-        let mut executor = Executor::new(timers.clone());
+        let mut executor = Executor::new(self.timers.clone());
         let (clock, log) = (&*self.clock, &*self.log);
         for (i, place) in self.guests.iter_mut().enumerate().filter(|(_, place)| place.is_some()) {
-            let timers = timers.clone();
             executor.spawn(async move {
                 let runner = place.as_mut()?;
-                let farewell = runner.drive(clock, &timers).await;
+                let farewell = runner.drive().await;
                 if i > 0 {
                     runner.tell_end(&farewell, log);
                 }
@@ -130,59 +108,9 @@ impl App {
 }
 
 impl Runner {
-    /// Lets those talk to the app whom its launch allows: a person at its prompt, and who brings new versions.
-    pub(crate) fn talk(&mut self, plan: &Plan) -> Result<(), Refusal> {
-        if !plan.watch {
-            self.follower = None;
-        }
-        match &self.guest {
-            Program::Lua(guest) if plan.repl => guest.repl(),
-            Program::Wasm(_) | Program::Native(_) | Program::Command(_) | Program::Server(..)
-                if plan.repl || plan.watch =>
-            {
-                let what = format!(
-                    "{} is a module: only a script can be talked to, or change while it runs",
-                    self.name
-                );
-                return Err(Refusal(format!("{what}{HELP}leave out --repl and --watch")));
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Steps the guest until it ends. Having been dropped in the middle, it can be begun again.
-    async fn drive(&mut self, clock: &dyn Clock, timers: &Timers) -> Farewell {
-        let ending = match &mut self.guest {
-            Program::Wasm(guest) => loop {
-                match guest.step() {
-                    Step::Wait(wait) => task::ready(&wait, clock, &*self.stdio, timers).await,
-                    Step::Ended(ending) => break ending,
-                }
-            },
-            Program::Native(guest) => guest.run().await,
-            Program::Command(guest) => guest.run().await,
-            Program::Server(server, end) => {
-                let mut run = pin!(server.run());
-                poll_fn(|cx| {
-                    let late = end.as_mut().is_some_and(|end| Pin::new(end).poll(cx).is_ready());
-                    if late { Poll::Ready(Ending::Stopped(Limit::Time)) } else { run.as_mut().poll(cx) }
-                })
-                .await
-            }
-            Program::Lua(guest) => match &self.follower {
-                Some(follower) => {
-                    let reloader = guest.reloader();
-                    let (mut run, mut follow) = (pin!(guest.run()), pin!(follower.follow(&reloader)));
-                    poll_fn(|cx| {
-                        let _ = follow.as_mut().poll(cx);
-                        run.as_mut().poll(cx)
-                    })
-                    .await
-                }
-                None => guest.run().await,
-            },
-        };
+    /// Runs the guest until it ends. Having been dropped in the middle, it can be begun again.
+    async fn drive(&mut self) -> Farewell {
+        let ending = self.guest.run().await;
         match ending {
             Ending::Exited(code) => Farewell::Exit(code),
             Ending::Trapped(trap) => {
@@ -190,14 +118,7 @@ impl Runner {
                 Farewell::Trap
             }
             Ending::Stopped(limit) => {
-                // A script's last words were its traceback.
-                let backtrace = match &self.guest {
-                    Program::Wasm(guest) => guest.backtrace(),
-                    Program::Native(guest) => guest.backtrace(),
-                    Program::Command(guest) => guest.backtrace(),
-                    Program::Lua(_) | Program::Server(..) => &[],
-                };
-                if !matches!(self.guest, Program::Lua(_) | Program::Server(..)) {
+                if let Some(backtrace) = self.guest.stopped_in() {
                     self.say(&format!("{} was stopped in:", self.name), backtrace);
                 }
                 match limit {
@@ -225,6 +146,9 @@ impl Runner {
         let mut words = format!("{what}\n");
         for (i, frame) in backtrace.iter().enumerate() {
             let _ = writeln!(words, "  {i:2}: {frame}");
+        }
+        if let Some(note) = self.guest.note(backtrace) {
+            let _ = writeln!(words, "{note}");
         }
         let mut rest = words.as_bytes();
         while !rest.is_empty() {

@@ -4,6 +4,11 @@
 //! Cargo features either has. All that has a default which depends on the build or on the machine is said here.
 //! [`fingerprint`] changes whenever what this says does.
 
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
 use wasmtime::{Collector, Config, WasmBacktraceDetails};
 
 /// What compiled code can differ in, besides the processor.
@@ -30,6 +35,18 @@ const WASM_STACK: usize = 512 << 10;
 /// The whole stack of a guest: host calls run on it as well, and need their own part.
 const STACK: usize = 1 << 20;
 
+/// How many frames of a stack are looked at, innermost first: for each one the debug information is read again.
+static FRAMES: AtomicUsize = AtomicUsize::new(20);
+
+/// Has engines that are made from now on look at the whole of a stack, or nearly: a profile begins with the outermost.
+pub(crate) fn look_deeper() {
+    FRAMES.store(128, Relaxed);
+}
+
+pub(crate) fn frames() -> usize {
+    FRAMES.load(Relaxed)
+}
+
 /// Names the release, and what this page says: equal for all that can run each other's code.
 pub fn fingerprint(variant: Variant) -> String {
     format!("{REVISION}{}", if variant.fuel { "-fuel" } else { "" })
@@ -54,6 +71,7 @@ pub fn config(variant: Variant) -> Config {
         .native_unwind_info(false)
         .generate_address_map(true)
         .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(frames()))
         .gc_support(true)
         .collector(Collector::DeferredReferenceCounting)
         .concurrency_support(true)

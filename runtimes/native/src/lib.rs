@@ -5,6 +5,7 @@
 //! - [`compile`] makes one (with the feature of that name: the image has no compiler).
 //! - [`Engine`] runs them: [`Engine::module`] and [`Engine::component`] load what fits, and say what does not.
 //! - [`start`] makes a guest of a module that speaks WASI preview 1.
+//! - [`Profile`] is where guests spent their time.
 //! - [`Meter`], [`Book`] and [`trap`] are what any guest of this engine needs: components have them as well.
 //!
 //! Does not: interpret, know WASI 0.2, or check who made an artifact: native code is believed, so its maker has to be.
@@ -19,6 +20,7 @@ mod engine;
 mod limits;
 mod meter;
 mod module;
+mod profile;
 pub mod trap;
 
 pub use artifact::{Kind, Label, Mismatch};
@@ -30,3 +32,4 @@ pub use engine::{Engine, Open, Source, ticker};
 pub use limits::{Book, Limits};
 pub use meter::{Meter, Stopped};
 pub use module::{Instance, Problem, start};
+pub use profile::{Probe, Profile};

@@ -9,13 +9,17 @@ use std::{fmt, sync::Arc};
 use lunette_hostcalls::{Clock, Limit, Nanos};
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::profile::Probe;
+
 /// What a guest may take of the processor.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Meter {
     /// When it has to be at its end, by the monotonic clock.
     pub deadline: Option<Nanos>,
     /// How much it may execute: about a unit an instruction. `Some` only in an engine that counts.
     pub fuel: Option<u64>,
+    /// Where samples of its stack go, if anybody wants them.
+    pub probe: Option<Probe>,
 }
 
 /// The error of a guest that used up what it was given.
@@ -44,10 +48,15 @@ impl Meter {
             store.fuel_async_yield_interval(Some(SLICE))?;
         }
         store.set_epoch_deadline(1);
-        let deadline = self.deadline;
-        store.epoch_deadline_callback(move |_| match deadline {
-            Some(deadline) if clock.monotonic() >= deadline => Err(Stopped(Limit::Time).into()),
-            _ => Ok(UpdateDeadline::Yield(1)),
+        let (deadline, probe) = (self.deadline, self.probe);
+        store.epoch_deadline_callback(move |store| {
+            if let Some(probe) = &probe {
+                probe.tick(store, &*clock);
+            }
+            match deadline {
+                Some(deadline) if clock.monotonic() >= deadline => Err(Stopped(Limit::Time).into()),
+                _ => Ok(UpdateDeadline::Yield(1)),
+            }
         });
         Ok(())
     }

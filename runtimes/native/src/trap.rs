@@ -97,6 +97,35 @@ fn backtrace(found: &WasmBacktrace) -> Vec<CodeFrame> {
         .collect()
 }
 
+/// How to get what a backtrace lacks; `None` if it lacks nothing, or is none.
+pub fn note(frames: &[CodeFrame]) -> Option<&'static str> {
+    let lacks = |no: fn(&CodeFrame) -> bool| !frames.is_empty() && frames.iter().all(no);
+    if lacks(|frame| frame.name.is_none()) {
+        return Some(
+            "note: for names, files and lines, build it with debug information (rustc -C debuginfo=1, clang -g) and do not strip it",
+        );
+    }
+    lacks(|frame| frame.place.is_none()).then_some(
+        "note: for files and lines, build it with debug information (rustc -C debuginfo=1, clang -g)",
+    )
+}
+
+/// The names of the functions on a stack, innermost first, with those that were inlined, as far as debug information tells.
+pub(crate) fn names(found: &WasmBacktrace) -> Vec<String> {
+    let mut names = Vec::new();
+    for frame in found.frames() {
+        let number = names.len();
+        names.extend(frame.symbols().iter().filter_map(|symbol| symbol.name()).map(demangled));
+        if names.len() == number {
+            names.push(match frame.func_name() {
+                Some(name) => demangled(name),
+                None => format!("[function {}]", frame.func_index()),
+            });
+        }
+    }
+    names
+}
+
 /// A name as its language writes it.
 fn demangled(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
@@ -127,4 +156,24 @@ fn of_code(trap: wasmtime::Trap) -> (TrapKind, String) {
         other => return (TrapKind::Other, one_line(&other.to_string(), 200)),
     };
     (kind, words.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_backtrace_lacks_is_said_with_the_way_to_get_it() {
+        let frame = |name: Option<&str>, place: Option<&str>| CodeFrame {
+            function: 1,
+            name: name.map(str::to_owned),
+            place: place.map(str::to_owned),
+        };
+        let note = |frames: &[CodeFrame]| note(frames).unwrap_or_default();
+        assert_eq!(note(&[]), "");
+        // Some of what is linked has none: the rest is what matters.
+        assert_eq!(note(&[frame(Some("a"), None), frame(Some("b"), Some("b.rs:1"))]), "");
+        assert!(note(&[frame(Some("a"), None), frame(None, None)]).contains("for files and lines"));
+        assert!(note(&[frame(None, None)]).contains("for names, files and lines"));
+    }
 }

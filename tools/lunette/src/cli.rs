@@ -105,6 +105,10 @@ pub struct Run {
     /// Compile for such a processor and later ones (default: v1, all of x86-64; with --host, this machine's)
     #[arg(long, value_name = "LEVEL", value_parser = cpus())]
     pub cpu: Option<Cpu>,
+    /// Write a flame graph of where native code spends its time: a sample each 10 ms that it runs. Modules are compiled for it. The
+    /// stacks are in FILE.folded, for other tools
+    #[arg(long, value_name = "FILE.svg", value_parser = parse_profile, conflicts_with_all = ["detach", "dry_run"])]
+    pub profile: Option<PathBuf>,
     /// Have the image refuse native code that is not signed
     #[arg(long)]
     pub require_signed: bool,
@@ -129,8 +133,9 @@ pub struct Run {
     /// Run the app as a process of this machine, without a VM
     #[arg(long)]
     pub host: bool,
-    /// The kernel image (default: $LUNETTE_IMAGE, or the installed one)
-    #[arg(long, value_name = "PATH")]
+    /// The kernel image: full, a variant (wasm, lua, native), a file, or a folder to choose from (default: $LUNETTE_IMAGE, or
+    /// the smallest of the installed ones that has what the app needs)
+    #[arg(long, value_name = "NAME|PATH")]
     pub image: Option<PathBuf>,
     /// The QEMU to use (default: the one in $PATH)
     #[arg(long, value_name = "PATH")]
@@ -266,8 +271,8 @@ pub struct Names {
 pub struct Doctor {
     #[command(flatten)]
     pub format: Format,
-    /// The kernel image (default: $LUNETTE_IMAGE, or the installed one)
-    #[arg(long, value_name = "PATH")]
+    /// The kernel image: full, a variant (wasm, lua, native), a file or a folder (default: $LUNETTE_IMAGE, or all installed)
+    #[arg(long, value_name = "NAME|PATH")]
     pub image: Option<PathBuf>,
     /// The QEMU to use (default: the one in $PATH)
     #[arg(long, value_name = "PATH")]
@@ -328,6 +333,14 @@ fn parse_tls(text: &str) -> Result<(PathBuf, PathBuf), String> {
         Some((cert, key)) if !cert.is_empty() && !key.is_empty() => Ok((cert.into(), key.into())),
         _ => Err("it is two files, the certificate and its key: cert.pem,key.pem".into()),
     }
+}
+
+fn parse_profile(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.extension().is_none_or(|extension| extension != "svg") {
+        return Err("it is a picture: FILE.svg".into());
+    }
+    Ok(path)
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
@@ -402,6 +415,15 @@ mod tests {
         assert!(Cli::try_parse_from(["lunette", "run", "--tiemout", "3s", "app.wasm"]).is_err());
         assert!(Cli::try_parse_from(["lunette", "run"]).is_err());
         assert!(Cli::try_parse_from(["lunette", "run", "--machine", "vax", "app.wasm"]).is_err());
+    }
+
+    #[test]
+    fn a_profile_is_a_picture() {
+        assert_eq!(run("--profile out/app.svg app.wasm").profile, Some("out/app.svg".into()));
+        for words in ["--profile app.wasm", "--profile app.folded app.wasm", "--profile a.svg -d app.wasm"] {
+            let words = ["lunette", "run"].into_iter().chain(words.split(' '));
+            assert!(Cli::try_parse_from(words).is_err());
+        }
     }
 
     #[test]

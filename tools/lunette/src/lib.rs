@@ -24,6 +24,7 @@ pub mod module;
 pub mod native;
 pub mod network;
 pub mod problem;
+pub mod profile;
 pub mod run;
 pub mod script;
 pub mod verbs;

@@ -376,7 +376,7 @@ fn bad_input_is_refused_before_anything_boots() {
     }
     fails(world.run("-m 1M hello.wasm"), 125, "can't hold the kernel and the app", "-m ");
     fails(world.run("--dir nowhere hello.wasm"), 125, "can't be opened", "folder");
-    fails(world.run("--image qemu hello.wasm"), 125, "no ELF", "cargo xtask image");
+    fails(world.run("--image ./qemu hello.wasm"), 125, "no ELF", "cargo xtask image");
     let mut command = world.run("hello.wasm");
     command.env("TMPDIR", "/nonexistent");
     fails(command, 125, "can't be stored", "TMPDIR");
@@ -563,6 +563,76 @@ fn what_is_not_interpreted_is_compiled_by_itself() {
     fails(world.run("--require-signed command.wasm"), 125, "is not signed", "--require-signed");
     let (out, _) = ends(world.run("--dry-run --require-signed hello.wasm"), 0);
     assert!(out.contains("lunette.require-signed"), "{out}");
+}
+
+#[test]
+fn a_profile_is_drawn_of_what_the_kernel_reports() {
+    let world = World::new(
+        r#"case "$*" in *lunette.profile*) ;; *) exit 85 ;; esac
+{ echo lunette: profile 0 0 hello; echo lunette: profile 1 30 main; echo lunette: profile nonsense
+  echo "lunette: profile 2 70 hot<T>"; echo lunette: profile cut 3; } >>"$report"
+say exit 7"#,
+    );
+    // The app's own code, whatever was sampled.
+    let (_, err) = ends(world.run("--profile out.svg hello.wasm"), 7);
+    assert!(err.contains("100 samples are in out.svg, and as stacks in out.folded"), "{err}");
+    assert!(err.contains("3 of them were of more different stacks than are kept"), "{err}");
+    let read = |name: &str| fs::read_to_string(world.path(name)).unwrap();
+    assert_eq!(read("out.folded"), "hello;main 30\nhello;main;hot<T> 70\n");
+    let svg = read("out.svg");
+    assert!(svg.starts_with("<?xml") && svg.ends_with("</svg>\n"), "{svg}");
+    assert!(svg.contains("<title>hot&lt;T&gt;: 70 samples, 70.0 %"), "{svg}");
+
+    // A machine that says nothing of it, and one that does not come to its end.
+    let world = World::new("say exit 0");
+    let (_, err) = ends(world.run("--profile out.svg hello.wasm"), 0);
+    assert!(err.contains("the profile is empty"), "{err}");
+    let world = World::new("exit 0");
+    fails(world.run("--profile out.svg hello.wasm"), 125, "without a farewell", "-m");
+    assert!(!world.path("out.svg").exists() && !world.path("out.folded").exists());
+}
+
+#[test]
+fn a_profile_that_can_not_be_is_refused_before_anything_boots() {
+    let world = World::new("touch booted; say exit 0");
+    world.put("a.lua", b"print(1)");
+    world.put("x/a.wasm", &fs::read(world.path("hello.wasm")).unwrap());
+    world.put("x/lunette.toml", b"[app]\nmain = \"a.wasm\"\nengine = \"wasmi\"\n");
+    for (words, error, help) in [
+        ("--engine wasmi hello.wasm", "wasmi is to interpret this", "it is compiled then"),
+        ("x", "wasmi is to interpret this", "`engine` in lunette.toml"),
+        ("a.lua", "this is a Lua script", "leave --profile out"),
+    ] {
+        fails(world.run(&format!("--profile out.svg {words}")), 125, error, help);
+    }
+    fails(world.run("--profile no/out.svg hello.wasm"), 125, "can't be written", "--profile FILE.svg");
+    let (_, err) = ends(world.run("--profile out.png hello.wasm"), 125);
+    assert!(err.contains("it is a picture: FILE.svg"), "{err}");
+    assert!(!world.path("booted").exists() && !world.path("out.svg").exists());
+}
+
+#[test]
+fn a_profile_of_a_process_shows_where_the_time_went() {
+    let world = World::new("exit 1");
+    // Nine parts of ten are spent in one function.
+    let text = r#"(module (memory (export "memory") 1)
+        (func $count (param $n i32)
+            (loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+        (func $hot (call $count (i32.const 9_000_000)) (drop (i32.const 1)))
+        (func $cold (call $count (i32.const 1_000_000)) (drop (i32.const 1)))
+        (func $_start (export "_start") (local $n i32)
+            (loop $more (call $hot) (call $cold)
+                (br_if $more (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 60))))))"#;
+    world.put("flame.wasm", &wat::parse_str(text).unwrap());
+    let (_, err) = ends(world.lunette("run --host --profile out.svg flame.wasm"), 0);
+    let folded = fs::read_to_string(world.path("out.folded")).unwrap();
+    let samples = |stack: &str| {
+        let count = folded.lines().find_map(|line| line.strip_prefix(stack)?.parse::<u64>().ok());
+        count.unwrap_or_default()
+    };
+    let (hot, cold) = (samples("flame;_start;hot;count "), samples("flame;_start;cold;count "));
+    assert!(hot >= 5 && hot > 2 * cold, "{folded}\n{err}");
+    assert!(fs::read_to_string(world.path("out.svg")).unwrap().contains(">hot<"));
 }
 
 #[test]

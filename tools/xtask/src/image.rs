@@ -1,7 +1,9 @@
-//! `cargo xtask image`: the image, as it boots.
+//! `cargo xtask image`: the image, as it boots, and its variants, which leave out what an app does not need.
 //!
-//! `target/image/lunette.elf` is what ships: stripped, with the kernel's symbol table inside.
-//! `target/image/lunette.debug.elf` is the same before stripping, for gdb and objdump.
+//! `target/image/lunette.elf` is what ships: stripped, with the kernel's symbol table inside; a variant is
+//! `lunette-NAME.elf` beside it. `lunette.debug.elf` is the same before stripping, for gdb and objdump.
+//!
+//! A variant is linked from what the others are linked from: only what the features change is compiled again.
 
 use std::{
     env, fmt, fs,
@@ -35,6 +37,72 @@ impl fmt::Display for Image {
     }
 }
 
+/// An image: which runtimes are in it.
+#[derive(Debug)]
+pub(crate) struct Variant {
+    pub(crate) name: &'static str,
+    /// Of the crate lunette-image.
+    features: &'static str,
+}
+
+/// All; the first is the default.
+pub(crate) const VARIANTS: [Variant; 4] = [
+    Variant { name: "full", features: "lua,native,wasm" },
+    Variant { name: "wasm", features: "wasm" },
+    Variant { name: "lua", features: "lua" },
+    // Its modules are interpreted where their native code does not fit.
+    Variant { name: "native", features: "native,wasm" },
+];
+pub(crate) const FULL: &Variant = &VARIANTS[0];
+pub(crate) const WASM: &Variant = &VARIANTS[1];
+
+impl Variant {
+    /// The file's name, without its ending.
+    fn stem(&self) -> String {
+        if self.name == FULL.name { "lunette".into() } else { format!("lunette-{}", self.name) }
+    }
+
+    /// The command that links it.
+    pub(crate) fn command(&self) -> Result<std::process::Command> {
+        let mut command = command("lunette-image")?;
+        command.args(["--no-default-features", "--features", self.features]);
+        Ok(command)
+    }
+
+    /// Puts into its place what the command has linked.
+    pub(crate) fn finish(&self) -> Result<Image> {
+        finish("lunette-image", &self.stem())
+    }
+}
+
+/// Those that the words ask for: `--variant NAME`, or several; none for the default.
+pub(crate) fn asked(words: &[String]) -> Result<Vec<&'static Variant>> {
+    let mut asked = Vec::new();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let names = match word.strip_prefix("--variant") {
+            Some("") => words.next().map(String::as_str),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        let names = names.ok_or_else(|| format!("`{word}`: it is --variant NAME ({})", names_of_all()))?;
+        for name in names.split(',') {
+            let found = VARIANTS.iter().find(|variant| variant.name == name);
+            asked.push(found.ok_or_else(|| format!("no variant `{name}`; there are: {}", names_of_all()))?);
+        }
+    }
+    if asked.is_empty() {
+        asked.push(FULL);
+    }
+    // What is beside an older one goes when it is built.
+    asked.sort_by_key(|variant| variant.name != FULL.name);
+    Ok(asked)
+}
+
+fn names_of_all() -> String {
+    VARIANTS.iter().map(|variant| variant.name).collect::<Vec<_>>().join(", ")
+}
+
 /// Where the image is, built or not.
 pub(crate) fn path() -> PathBuf {
     target().join("image/lunette.elf")
@@ -62,15 +130,17 @@ fn flags() -> Result<Vec<String>> {
     let mut flags: Vec<_> = lines.map(str::to_owned).collect();
     flags.push(format!("--remap-path-prefix={}=lunette", root().display()));
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
-    if let Some(home) = home {
-        flags.push(format!("--remap-path-prefix={}=crates", home.join("registry/src").display()));
-    }
+    // A folder for each registry, whose name would be in the image some thousand times. No registry: nothing to hide.
+    let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    let mut folders: Vec<_> = registries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    folders.sort();
+    flags.extend(folders.iter().map(|folder| format!("--remap-path-prefix={}=crates", folder.display())));
     Ok(flags)
 }
 
-pub(crate) fn build() -> Result<Image> {
-    run(&mut command("lunette-image")?)?;
-    finish("lunette-image", "lunette")
+pub(crate) fn build(variant: &Variant) -> Result<Image> {
+    run(&mut variant.command()?)?;
+    variant.finish()
 }
 
 /// Strips what cargo built as `binary`, and puts both forms into their place as `name`.
@@ -80,14 +150,26 @@ pub(crate) fn finish(binary: &str, name: &str) -> Result<Image> {
     let done = symbols::finish(&linked)?;
     let path = target().join("image").join(format!("{name}.elf"));
     put(&path.with_extension("debug.elf"), &linked)?;
-    put(&path, &done.bytes)?;
+    if put(&path, &done.bytes)? && path == self::path() {
+        forget_variants(&path);
+    }
     Ok(Image { path, bytes: done.bytes.len(), symbols: done.symbols, table: done.table, cold: done.cold })
 }
 
-/// Writes a file only if it would change, and never half of it: a VM may be booting from it.
-fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+/// Takes away what was built beside an older image: `lunette run` would boot it instead of the new one.
+fn forget_variants(full: &Path) {
+    for variant in VARIANTS.iter().filter(|variant| variant.name != FULL.name) {
+        for ending in ["elf", "debug.elf"] {
+            // Most often there is none.
+            let _ = fs::remove_file(full.with_file_name(variant.stem()).with_extension(ending));
+        }
+    }
+}
+
+/// Writes a file only if it would change, and never half of it: a VM may be booting from it. Did it change?
+fn put(path: &Path, bytes: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
@@ -95,5 +177,26 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, bytes)
         .and_then(|()| fs::rename(&new, path))
-        .map_err(|e| format!("{}: {e}", path.display()).into())
+        .map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asked;
+
+    #[test]
+    fn variants_are_asked_for_by_name() {
+        let names = |words: &str| -> Result<Vec<_>, String> {
+            let words: Vec<_> = words.split_whitespace().map(str::to_owned).collect();
+            let asked = asked(&words).map_err(|e| e.to_string())?;
+            Ok(asked.iter().map(|variant| variant.name).collect())
+        };
+        assert_eq!(names(""), Ok(vec!["full"]));
+        assert_eq!(names("--variant wasm --variant=lua,full"), Ok(vec!["full", "wasm", "lua"]));
+        assert!(names("--variant tiny").unwrap_err().contains("full, wasm, lua, native"));
+        for bad in ["--variant", "wasm", "--variants wasm"] {
+            assert!(names(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -27,7 +27,8 @@ cargo xtask COMMAND
   test [PHASE…]   all checks and tests; with names, only those phases (`test list` names them)
   bench [PART…]   measure; the table goes to standard output, the figures to target/bench.json
   setup           install what is missing: Rust targets, apt packages
-  image           build target/image/lunette.elf
+  image [--variant NAME,…]
+                  build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
   samples         build the samples into target/samples/
   guests          build the tests' Rust programs into target/guests/
   reference       build Wasmtime's own CLI, to compare with, into target/reference/
@@ -43,7 +44,9 @@ fn main() -> ExitCode {
         "test" => return test::test(&rest).unwrap_or_else(|error| failed(&*error)),
         "bench" => bench::bench(&rest),
         "setup" => setup::setup(),
-        "image" => image::build().map(|image| println!("{image}")),
+        "image" => image::asked(&rest).and_then(|variants| {
+            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))
+        }),
         "samples" => samples::build_all().map(|built| {
             for (name, state) in built {
                 match state {

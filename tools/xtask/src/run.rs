@@ -10,7 +10,7 @@ use crate::{
 /// Builds what is needed and boots the Rust hello; `args` are the app's. Gives back the app's exit code.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     setup::setup()?;
-    let image = image::build()?;
+    let image = image::build(image::FULL)?;
     println!("{image}");
     let cli = cli()?;
     let samples::State::Built(hello) = samples::build("hello-rust")? else {

@@ -138,8 +138,8 @@ fn run(
         limit: run::limit(spec.timeout),
         streams: Streams::To { out: log.stream(Stream::Stdout), err: log.stream(Stream::Stderr) },
         manners: Some(Manners { drains: spec.drains, patience }),
-        watch: None,
         started: Some(Box::new(runs)),
+        ..Options::default()
     };
     let outcome = running::run(&qemu, &vm, options)?;
     let ran = Ran { app: &spec.app, timeout: spec.timeout, memory: spec.asked_memory, host: false };

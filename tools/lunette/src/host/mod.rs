@@ -15,12 +15,15 @@ use std::{
     io::{self, Write},
     ops::ControlFlow,
     os::fd::AsRawFd,
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lunette_app::{Code, Native, Services};
+use lunette_app::{Code, Native, Profile, Services};
 use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, Versions, farewell::Farewell, task::Host};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -37,9 +40,14 @@ const MEMORY: u64 = 4 << 30;
 /// Bytes that can be written to a directory of no given size.
 const MOUNT_SIZE: u64 = 1 << 30;
 
-/// Runs a payload in this process, with these ports of the guests' at addresses of this machine, and with its new
-/// versions if they are watched for; the farewell that the VM would have said.
-pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) -> Result<Farewell, Problem> {
+/// Runs a payload in this process, with these ports of the guests' at addresses of this machine, with its new
+/// versions if they are watched for, and with samples taken if there is a place for them; the farewell that the VM would have said.
+pub fn run(
+    payload: Vec<u8>,
+    published: Vec<Published>,
+    watch: Option<Watch>,
+    profile: Option<&'static Profile>,
+) -> Result<Farewell, Problem> {
     let no_poller = |e: io::Error| Problem::new(format!("the process can't wait: {e}"), "try again");
     let poller = Poller::new().map_err(no_poller)?;
     let reactor = poller.reactor().clone();
@@ -69,6 +77,7 @@ pub fn run(payload: Vec<u8>, published: Vec<Published>, watch: Option<Watch>) ->
         // The CLI has refused it before it came here.
         require_signed: false,
         versions: watch.map(|watch| ProcessVersions::new(watch, reactor.clone()) as Arc<dyn Versions>),
+        profile,
     };
     // Files are read in place, as from the VM's memory. One payload a process, so nothing leaks that matters.
     let app = match lunette_app::start(payload.leak(), &services) {
@@ -90,13 +99,19 @@ fn native_code(code: &[u8]) -> io::Result<Code> {
 /// How long a guest may run on before the others have a go.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Does everybody wait?
+static IDLE: AtomicBool = AtomicBool::new(false);
+
 /// Has guests interrupted, for as long as this process lives.
 fn tick() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let ticks = || loop {
             thread::sleep(TICK);
-            lunette_app::ticker();
+            // Who waits is not interrupted when it goes on, as in a VM, which does not tick meanwhile.
+            if !IDLE.load(Relaxed) {
+                lunette_app::ticker();
+            }
         };
         // Without it, guests run as they did: nothing is lost but that they give way.
         if let Err(error) = thread::Builder::new().name("tick".into()).spawn(ticks) {
@@ -118,7 +133,9 @@ impl Host for ProcessHost {
             Some(until) => Some(Duration::from_nanos(until.saturating_sub(self.clock.monotonic()))),
             None => None,
         };
+        IDLE.store(idle, Relaxed);
         self.poller.wait(limit);
+        IDLE.store(false, Relaxed);
         if self.asked.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 

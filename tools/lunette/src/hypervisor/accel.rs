@@ -49,11 +49,13 @@ pub fn kvm(qemu: &Qemu, image: &Path, guard: Option<&Path>, cache: &Cache) -> Ve
         return verdict;
     }
     let key = key(qemu, image, device);
-    if let Some(verdict) = cache.get("kvm", &key).as_deref().and_then(read) {
+    // Each has its own: who runs several would probe anew each time.
+    let name = format!("kvm-{}", image.file_stem().unwrap_or_default().to_string_lossy());
+    if let Some(verdict) = cache.get(&name, &key).as_deref().and_then(read) {
         return verdict;
     }
     let verdict = probe(qemu, image, guard.map(Path::to_owned));
-    cache.put("kvm", &key, &write(&verdict));
+    cache.put(&name, &key, &write(&verdict));
     verdict
 }
 
@@ -141,6 +143,7 @@ mod tests {
             farewell,
             killed,
             asked: None,
+            profile: Default::default(),
             started: false,
             status: ExitStatus::from_raw(0),
             complaints: "warning\nerror: failed to set MSR 0x10a\n".into(),

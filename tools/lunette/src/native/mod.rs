@@ -7,10 +7,11 @@
 //! Promises: native code in a bundle was made from the bytecode beside it, by what its label says ([`verify`]); the same bytecode
 //! gives the same native code. Does not: check who made what is in a bundle from elsewhere: nobody can tell from the code.
 
+mod bare;
 pub mod cwasm;
 mod store;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use lunette_bundle::{Engine, GuestPlan, Launch, Payload, Plan, Source, sha256_hex};
 use lunette_native::{Artifact, Cpu, Kind, Label, Mismatch, Variant};
@@ -35,6 +36,8 @@ pub struct How {
     pub cpu: Option<Cpu>,
     /// It runs on this machine's own processor, and nowhere else.
     pub here: bool,
+    /// It is to be sampled: without debug information, which would be read for each sample.
+    pub bare: bool,
     /// It is for a file, whose maker wants to know what is in it.
     pub told: bool,
 }
@@ -69,17 +72,19 @@ pub fn add(
         if need.is_none() && !how.aot && guest.engine == Engine::Auto && there.is_none() {
             continue;
         }
-        let wasm = payload.main(guest)?;
+        let whole = payload.main(guest)?;
+        let wasm = if how.bare { bare::without_debug(whole) } else { Cow::Borrowed(whole) };
         // There is one code for all who run a program: if anybody's is to be counted, it counts.
         let fuel = plan.all().any(|other| other.main == guest.main && other.counts());
         let variant = Variant { fuel };
         if let Some(native) = there
+            && wasm.len() == whole.len()
             && let Ok(label) = Label::parse(native.label)
             && fits(&label, variant, how)
         {
             continue;
         }
-        let compiled = compile(&guest.main, wasm, variant, how.cpu(), cache, |label, why| {
+        let mut compiled = compile(&guest.main, &wasm, variant, how.cpu(), cache, |label, why| {
             let what = format!("{} is compiled for {}, {}", guest.main, label.engine_words(), label.cpu);
             match need.filter(|_| label.kind == Kind::Module) {
                 Some(need) => voice.say(&format!("{what}: it {need}, which is not interpreted")),
@@ -87,6 +92,7 @@ pub fn add(
                 None => voice.info(&format!("{what}{why}")),
             }
         })?;
+        compiled.label.of = sha256_hex(whole);
         made.insert(&guest.main, compiled);
     }
     if made.is_empty() {

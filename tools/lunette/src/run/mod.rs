@@ -14,6 +14,7 @@ use clap::Parser;
 use end::BACKSTOP;
 pub use end::{End, Ran, of_vm};
 pub use launch::environment;
+use lunette_app::Profile;
 use lunette_bundle::{GuestPlan, Launch, Manifest, Payload, Writer};
 
 use crate::{
@@ -27,13 +28,14 @@ use crate::{
         qemu::Qemu,
         running::{self, Manners, Options, PATIENCE, Streams},
     },
-    image,
+    image::{self, Image},
     native::{self, How, Needs as NativeNeeds},
     network::{
         self, Needs, Network,
         publish::{Published, Reserved},
     },
     problem::{Problem, Voice},
+    profile::{self, Wanted},
     script,
     watch::{Made, Watch},
 };
@@ -93,26 +95,37 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
         parsed.refuse_unsigned().map_err(|e| named(e.into(), app))?;
     }
     refuse_talk(args, &plan.app)?;
+    if args.profile.is_some() {
+        profile::refuse(&plan.app)?;
+    }
     let watch = args.watch.then(|| watch(args, &words, (payload.clone(), sources), us)).transpose()?;
     let needs = Needs::of(plan.all().map(|guest| &guest.grants));
     let timeout = plan.app.timeout;
+    let runtimes = lunette_app::needs(&parsed, &plan)?;
 
     if args.host {
         let (published, _reserved) = network::publish::reserve(&args.network.publish, |_, _| None)?;
-        let farewell = host::run(payload, published, watch)?;
+        let wanted = wanted(args)?;
+        let samples = wanted.is_some().then(Profile::begin);
+        let farewell = host::run(payload, published, watch, samples)?;
+        if let (Some(wanted), Some(samples)) = (wanted, samples) {
+            wanted.write(&samples.samples(), app, &us.voice)?;
+        }
         let ran = Ran { app, timeout, memory: args.memory, host: true };
         return Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice));
     }
     let store = if args.detach { Some(Store::of_user()?) } else { Store::of_user().ok() };
     let owner = |host, protocol| store.as_ref()?.publisher(host, protocol);
     let network = network::plan(&args.network, needs, owner)?;
-    let ready = ready(args, us, &payload, network, plan.app, needs)?;
+    let image = image::choose(args.image.as_deref(), us.executable.as_deref(), &runtimes)?;
+    us.voice.info(&format!("the app needs {}; the image is {image}", image::words(&runtimes)));
+    let ready = ready(args, us, &payload, image, network, plan.app, needs)?;
     if args.dry_run {
         return dry_run(ready, us, &payload);
     }
     match store {
         Some(store) if args.detach => start(ready, &store, args.name.as_deref(), &payload, us),
-        _ => foreground(ready, us, &payload, watch),
+        _ => foreground(ready, us, &payload, watch, wanted(args)?),
     }
 }
 
@@ -131,9 +144,15 @@ fn payload(
     voice: &Voice,
 ) -> Result<Made, Problem> {
     let launch = launch::launch(args, rest, &packed)?;
-    let how = How { aot: args.aot, cpu: args.cpu, here: args.host, told: false };
+    let bare = args.profile.is_some();
+    let how = How { aot: args.aot || bare, cpu: args.cpu, here: args.host, bare, told: false };
     let packed = native::add(packed, &launch, needs, &how, cache, voice)?;
     Ok(([&packed.bytes[..], &launch.to_bytes()].concat(), packed.sources))
+}
+
+/// The files for a profile, if somebody wants one.
+fn wanted(args: &Run) -> Result<Option<Wanted>, Problem> {
+    args.profile.as_deref().map(Wanted::create).transpose()
 }
 
 /// Only a script can be talked to.
@@ -169,7 +188,7 @@ pub fn repl(command: &[OsString], us: &Us) -> Result<u8, Problem> {
     // What one's own machine lets one do anyway.
     let grants = "listen = [\"*\", \"*/udp\"]\nconnect = [\"*:*\", \"*:*/udp\"]\nresolve = [\"*\"]\n";
     let launch = Launch { repl: true, ..Launch::parse(&format!("[network]\n{grants}"))? };
-    let farewell = host::run([writer.to_bytes(), launch.to_bytes()].concat(), Vec::new(), None)?;
+    let farewell = host::run([writer.to_bytes(), launch.to_bytes()].concat(), Vec::new(), None, None)?;
     let ran = Ran { app: "repl", timeout: None, memory: None, host: true };
     Ok(told(&end::of_farewell(&farewell, None, ran), &us.voice))
 }
@@ -195,18 +214,18 @@ fn ready(
     args: &Run,
     us: &Us,
     payload: &[u8],
+    image: Image,
     network: Network,
     plan: GuestPlan,
     needs: Needs,
 ) -> Result<Ready, Problem> {
     let voice = &us.voice;
     let qemu = Qemu::find(args.qemu.as_deref(), &us.cache)?;
-    let image = image::find(args.image.as_deref(), us.executable.as_deref())?;
     let accel = match args.accel {
         AccelChoice::Tcg => Accel::Tcg,
         AccelChoice::Kvm => Accel::Kvm,
         AccelChoice::Auto => {
-            let verdict = accel::kvm(&qemu, &image, us.executable.as_deref(), &us.cache);
+            let verdict = accel::kvm(&qemu, &image.path, us.executable.as_deref(), &us.cache);
             let word = if verdict.usable { "KVM is used" } else { "KVM is not usable, so TCG is used" };
             voice.info(&format!("{word}: {}", verdict.reason));
             verdict.accel()
@@ -215,12 +234,15 @@ fn ready(
     let machine = Machine::named(&args.machine).ok_or_else(|| {
         Problem::new(format!("there is no machine {:?}", args.machine), "lunette run --help")
     })?;
-    let memory = memory(args.memory, payload.len() as u64, std::fs::metadata(&image).map_or(0, |m| m.len()))?;
+    let memory = memory(args.memory, payload.len() as u64, image.size)?;
     let mut words = network.words;
     if args.require_signed {
         words.push("lunette.require-signed".into());
     }
-    let vm = Vm { image, payload: None, words, machine, accel, memory, network: network.nic };
+    if args.profile.is_some() {
+        words.push(profile::WORD.into());
+    }
+    let vm = Vm { image: image.path, payload: None, words, machine, accel, memory, network: network.nic };
     qemu.can(&vm)?;
     voice.info(&format!(
         "{} {} ({}), {} on {}, {} MiB, image {}",
@@ -258,7 +280,13 @@ fn dry_run(mut ready: Ready, us: &Us, payload: &[u8]) -> Result<u8, Problem> {
     Ok(0)
 }
 
-fn foreground(mut ready: Ready, us: &Us, payload: &[u8], watch: Option<Watch>) -> Result<u8, Problem> {
+fn foreground(
+    mut ready: Ready,
+    us: &Us,
+    payload: &[u8],
+    watch: Option<Watch>,
+    wanted: Option<Wanted>,
+) -> Result<u8, Problem> {
     let file = tempfile::NamedTempFile::with_prefix(running::prefix()).and_then(|mut file| {
         std::io::Write::write_all(&mut file, payload)?;
         Ok(file)
@@ -279,8 +307,16 @@ fn foreground(mut ready: Ready, us: &Us, payload: &[u8], watch: Option<Watch>) -
         manners: Some(Manners { drains: ready.drains, patience: Box::new(|| PATIENCE) }),
         started: None,
         watch,
+        profile: wanted.is_some(),
     };
     let outcome = running::run(&ready.qemu, &ready.vm, options)?;
+    match wanted {
+        Some(wanted) if outcome.farewell.is_some() => {
+            wanted.write(&outcome.profile, &ready.app, &us.voice)?;
+        }
+        Some(wanted) => wanted.give_up(&us.voice),
+        None => {}
+    }
     let ran = Ran { app: &ready.app, timeout: ready.timeout, memory: ready.memory, host: false };
     Ok(told(&of_vm(&outcome, &ready.qemu, ran, |line| us.voice.info(line)), &us.voice))
 }

@@ -26,7 +26,7 @@ pub fn build(args: &Build, us: &Us) -> Result<u8, Problem> {
     let named = |e: Problem| run::named(e, &args.app.display().to_string());
     let packed = app.pack(&extras, &us.voice).map_err(named)?;
     let needs = packed.check().map_err(named)?;
-    let how = How { aot: args.aot, cpu: args.cpu, here: false, told: true };
+    let how = How { aot: args.aot, cpu: args.cpu, told: true, ..How::default() };
     let launch = Launch::default();
     let packed = native::add(packed, &launch, &needs, &how, &us.cache, &us.voice).map_err(named)?;
 

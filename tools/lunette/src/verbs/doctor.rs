@@ -1,6 +1,9 @@
 //! `lunette doctor`: what is there on this machine, what is missing, and how to get it.
 
-use std::process::{Command, Stdio};
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use serde_json::json;
 
@@ -52,16 +55,17 @@ pub fn doctor(args: &Doctor, us: &Us) -> Result<u8, Problem> {
         }
         Err(problem) => Finding::of("qemu", problem),
     });
-    let image = image::find(args.image.as_deref(), us.executable.as_deref());
-    findings.push(match &image {
-        Ok(path) => {
-            let size = std::fs::metadata(path).map_or(0, |m| m.len());
-            Finding::new("image", State::Ok, format!("{} ({size} bytes)", path.display()), "")
+    let images = image::present(args.image.as_deref(), us.executable.as_deref());
+    findings.push(match &images {
+        Ok(images) => {
+            let all: Vec<_> = images.iter().map(|image| image.to_string()).collect();
+            let folder = images.first().and_then(|image| image.path.parent()).unwrap_or(Path::new(""));
+            Finding::new("image", State::Ok, format!("{} in {}", all.join(", "), folder.display()), "")
         }
         Err(problem) => Finding::of("image", problem),
     });
-    if let (Ok(qemu), Ok(image)) = (&qemu, &image) {
-        let verdict = accel::kvm(qemu, image, us.executable.as_deref(), &us.cache);
+    if let (Ok(qemu), Some(image)) = (&qemu, images.iter().flatten().next()) {
+        let verdict = accel::kvm(qemu, &image.path, us.executable.as_deref(), &us.cache);
         let help = "nothing to do: apps run without it, by emulation, some ten times slower";
         findings.push(match verdict.usable {
             true => Finding::new("kvm", State::Ok, format!("usable: {}", verdict.reason), ""),
@@ -92,7 +96,13 @@ pub fn doctor(args: &Doctor, us: &Us) -> Result<u8, Problem> {
             };
             json!({ "name": f.name, "state": state, "text": f.text, "help": f.help })
         });
-        super::print_json(&json!({ "findings": list.collect::<Vec<_>>() }))?;
+        let images = images.iter().flatten().map(|image| {
+            let has: Vec<_> = image.has.iter().map(|runtime| runtime.name()).collect();
+            json!({ "path": image.path, "size": image.size, "has": has, "version": image.version })
+        });
+        super::print_json(&json!({
+            "findings": list.collect::<Vec<_>>(), "images": images.collect::<Vec<_>>(),
+        }))?;
     } else {
         let mut out = String::new();
         for f in &findings {

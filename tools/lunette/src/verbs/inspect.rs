@@ -10,11 +10,13 @@ use lunette_wasm::{Provided, Report};
 use serde_json::{Value, json};
 
 use crate::{
-    app::{App, Extras},
+    app::{App, Extras, Packed},
     background::store::Store,
     cli::{Inspect, Look},
     component::{self, World},
-    exit, module,
+    exit,
+    image::{self, Image},
+    module,
     native::{self, Needs},
     problem::{Problem, printable},
     run::Us,
@@ -59,16 +61,18 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
         Manifest::parse(bundle.manifest()?).map_err(|e| Problem::from(e).at(args.app.display()))?;
     let module = program(&packed.bytes, &bundle, &manifest).map_err(|e| e.at(args.app.display()));
     let native = natives(&packed.bytes).map_err(|e| e.at(args.app.display()));
+    let image = Boots::look(&packed, us);
+    let native_code = native.as_deref().unwrap_or_default();
     if args.format.json() {
-        super::print_json(&as_json(
-            kind,
-            &bundle,
-            &manifest,
-            &module,
-            native.as_deref().unwrap_or_default(),
-        ))?;
+        let mut json = as_json(kind, &bundle, &manifest, &module, native_code);
+        json["image"] = image.map_or(Value::Null, |image| image.json());
+        super::print_json(&json)?;
     } else {
-        super::print(&as_text(kind, &bundle, &manifest, &module, native.as_deref().unwrap_or_default()))?;
+        let mut text = as_text(kind, &bundle, &manifest, &module, native_code);
+        if let Some(image) = image {
+            text += &format!("\n{}\n", image.text());
+        }
+        super::print(&text)?;
     }
     match module.and_then(|program| native.map(|_| program)) {
         Err(problem) => {
@@ -76,6 +80,36 @@ pub fn inspect(args: &Inspect, us: &Us) -> Result<u8, Problem> {
             Ok(problem.code)
         }
         Ok(_) => Ok(0),
+    }
+}
+
+/// What `lunette run` would boot.
+struct Boots {
+    needs: image::Needs,
+    image: Result<Image, Problem>,
+}
+
+impl Boots {
+    /// For an app that can run.
+    fn look(packed: &Packed, us: &Us) -> Option<Self> {
+        let payload = Payload::parse(&packed.bytes).ok()?;
+        let plan = payload.plan().ok()?;
+        let needs = image::needs(&payload, &plan, &packed.check().ok()?).ok()?;
+        let image = image::choose(None, us.executable.as_deref(), &needs);
+        Some(Self { needs, image })
+    }
+
+    fn text(&self) -> String {
+        let needs = image::words(&self.needs);
+        match &self.image {
+            Ok(image) => format!("image: {image}, for it needs {needs}"),
+            Err(problem) => format!("image: it needs one with {needs}; {problem}"),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let needs: Vec<_> = self.needs.iter().map(|runtime| runtime.name()).collect();
+        json!({ "needs": needs, "path": self.image.as_ref().ok().map(|image| &image.path) })
     }
 }
 

@@ -38,7 +38,7 @@ mod vm;
 mod wall;
 mod wasmtime;
 
-use std::fs;
+use std::{fs, path::Path};
 
 use crate::{
     image, json, run, samples, setup,
@@ -116,7 +116,7 @@ pub(crate) fn bench(only: &[String]) -> Result<()> {
         return Err(format!("no part `{wrong}`; there are: {}", names.join(", ")).into());
     }
     setup::setup()?;
-    let image = image::build()?;
+    let image = image::build(image::FULL)?;
     let bench = vm::Bench { cli: run::cli()?, hello: sample("hello-rust")?, image: image.path };
     let mut figures = Vec::new();
     let mut notes = Vec::new();
@@ -134,9 +134,16 @@ pub(crate) fn bench(only: &[String]) -> Result<()> {
     if notes.is_empty() { Ok(()) } else { Err(format!("{} parts could not be measured", notes.len()).into()) }
 }
 
+/// Of the default image, and of those that leave something out.
 fn image_size(bench: &vm::Bench) -> Result<Vec<Figure>> {
-    let bytes = fs::metadata(&bench.image)?.len();
-    Ok(vec![Figure::new("image.default", bytes as f64, "bytes").at_most(8.0 * f64::from(1 << 20))])
+    let size = |path: &Path| Ok::<_, crate::sh::Error>(fs::metadata(path)?.len() as f64);
+    let mut figures =
+        vec![Figure::new("image.default", size(&bench.image)?, "bytes").at_most(8.0 * f64::from(1 << 20))];
+    for variant in image::VARIANTS.iter().filter(|variant| variant.name != image::FULL.name) {
+        let built = image::build(variant)?;
+        figures.push(Figure::new(&format!("image.{}", variant.name), size(&built.path)?, "bytes"));
+    }
+    Ok(figures)
 }
 
 fn sample(name: &str) -> Result<std::path::PathBuf> {

@@ -26,7 +26,10 @@ pub use course::Ask;
 use course::{Act, Course};
 pub use folder::prefix;
 use folder::{Fifo, run_folder};
-use lunette_hostcalls::farewell::{Farewell, Version};
+use lunette_hostcalls::{
+    farewell::{Farewell, Version},
+    profile::Profile,
+};
 pub use process::{GUARD, guard};
 use process::{Process, watch_end};
 use pumps::{start_input, start_pumps, start_versions};
@@ -58,6 +61,8 @@ pub struct Options {
     pub started: Option<Box<dyn FnOnce()>>,
     /// New versions of the app take the place of its input.
     pub watch: Option<Watch>,
+    /// Is there a profile in the kernel's report?
+    pub profile: bool,
 }
 
 /// Where the guest's streams end.
@@ -91,6 +96,8 @@ pub struct Outcome {
     pub asked: Option<Ask>,
     /// Did the guest run at all? Known only with `lunette.marks`.
     pub started: bool,
+    /// Where it spent its time, if that was asked for.
+    pub profile: Profile,
     pub status: ExitStatus,
     /// What the hypervisor itself said.
     pub complaints: String,
@@ -148,7 +155,7 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: Options) -> Result<Out
         }
     };
     let pumps = start_pumps(&mut process.child, stderr.reader, options.streams, &events, &tail);
-    let said = read_report(report.reader, events.clone(), versions);
+    let said = read_report(report.reader, events.clone(), versions, options.profile);
     watch_end(process.pid, move || drop(events.send(Event::Ended)));
 
     let patience = options.manners.as_ref().map(|manners| &*manners.patience);
@@ -163,7 +170,7 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: Options) -> Result<Out
     // Without a writer the readers come to the end of what is in the pipes.
     drop((stderr.keep, report.keep));
     let complaints = pumps.finish();
-    let said = said.join().unwrap_or_default();
+    let (said, profile) = said.join().unwrap_or_default();
     if let Some(signals) = signals {
         signals.close();
     }
@@ -171,37 +178,47 @@ pub fn run(hypervisor: &dyn Hypervisor, vm: &Vm, options: Options) -> Result<Out
     let farewell = last_words(&said);
     let started = has_started(&said);
     let tail = tail.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    Ok(Outcome { farewell, killed, asked, started, status, complaints, tail, took })
+    Ok(Outcome { farewell, killed, asked, started, profile, status, complaints, tail, took })
 }
 
-/// The kernel's report, of which only the last is kept: words come at the end.
+/// The kernel's report, of which only the last is kept: words come at the end. And its profile, if there is one.
 fn read_report(
     mut from: fs::File,
     events: mpsc::Sender<Event>,
     versions: Option<mpsc::Sender<Version>>,
-) -> JoinHandle<Vec<u8>> {
+    profiled: bool,
+) -> JoinHandle<(Vec<u8>, Profile)> {
     const LIMIT: usize = 64 * 1024;
     std::thread::spawn(move || {
         let (mut said, mut buffer, mut told) = (Vec::new(), [0; 4096], false);
-        let mut line = Vec::new();
+        let (mut line, mut profile) = (Vec::new(), Profile::default());
+        let by_line = versions.is_some() || profiled;
         loop {
             match from.read(&mut buffer) {
-                Ok(0) => return said,
+                Ok(0) => return (said, profile),
                 Ok(n) => {
                     said.extend_from_slice(&buffer[..n]);
-                    if let Some(versions) = &versions {
-                        for byte in &buffer[..n] {
-                            line.push(*byte);
-                            if *byte == b'\n' {
-                                let version = Version::parse(&String::from_utf8_lossy(&line));
-                                version.into_iter().for_each(|version| drop(versions.send(version)));
-                                line.clear();
+                    for byte in buffer[..n].iter().filter(|_| by_line) {
+                        if *byte != b'\n' {
+                            if line.len() < LIMIT {
+                                line.push(*byte);
                             }
+                            continue;
                         }
+                        let words = String::from_utf8_lossy(&line).into_owned();
+                        if let Some(versions) = &versions {
+                            Version::parse(&words)
+                                .into_iter()
+                                .for_each(|version| drop(versions.send(version)));
+                        }
+                        if profiled {
+                            profile.read(&words);
+                        }
+                        line.clear();
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return said,
+                Err(_) => return (said, profile),
             }
             if !told && has_started(&said) {
                 told = true;

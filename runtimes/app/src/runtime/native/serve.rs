@@ -4,7 +4,7 @@ use lunette_bundle::{Bundle, GuestPlan, HELP, Routes};
 use lunette_component::serve::{self, Front, Handler, Server, Settings};
 use lunette_hostcalls::task::Time;
 use lunette_http::tls;
-use lunette_native::Limits;
+use lunette_native::{Limits, Probe};
 
 use crate::{Refusal, Services};
 
@@ -14,7 +14,7 @@ const SHARE: u64 = 4;
 const LEAST: u64 = 16 << 20;
 
 /// What each of a guest's requests may have.
-pub(crate) fn settings(plan: &GuestPlan, memory: u64) -> Settings {
+pub(crate) fn settings(plan: &GuestPlan, memory: u64, probe: Option<Probe>) -> Settings {
     let (http, usual) = (&plan.http, Settings::default());
     let share = (memory / SHARE).max(LEAST).min(memory);
     Settings {
@@ -26,6 +26,7 @@ pub(crate) fn settings(plan: &GuestPlan, memory: u64) -> Settings {
         },
         time: http.limits.time.or(usual.time),
         fuel: http.limits.fuel.or(plan.fuel),
+        probe,
     }
 }
 
