@@ -12,7 +12,7 @@ impl<'a> Cmdline<'a> {
 
     /// The value of `lunette.KEY=VALUE`; the last one counts. `Some("")` for a bare `lunette.KEY`.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.rsplit(is_blank).find_map(|word| {
+        self.0.split(u8::is_ascii_whitespace).rev().find_map(|word| {
             let rest = word.strip_prefix(b"lunette.")?.strip_prefix(key.as_bytes())?;
             match rest.split_first() {
                 None => Some(""),
@@ -24,13 +24,13 @@ impl<'a> Cmdline<'a> {
 
     /// Every word that is text, ours or not.
     pub fn words(&self) -> impl Iterator<Item = &'a str> {
-        self.0.split(is_blank).filter_map(|word| core::str::from_utf8(word).ok())
+        self.0.split(u8::is_ascii_whitespace).filter_map(|word| core::str::from_utf8(word).ok())
     }
 
     /// Devices that QEMU's microvm names: `virtio_mmio.device=SIZE@ADDRESS:LINE` (Linux's
     /// kernel-parameters.txt): size, address, interrupt line.
     pub fn virtio_mmio(&self) -> impl Iterator<Item = (u64, u64, u8)> {
-        self.0.split(is_blank).filter_map(|word| {
+        self.0.split(u8::is_ascii_whitespace).filter_map(|word| {
             let value = core::str::from_utf8(word.strip_prefix(b"virtio_mmio.device=")?).ok()?;
             let (size, place) = value.split_once('@')?;
             let mut place = place.split(':');
@@ -51,11 +51,6 @@ impl<'a> Cmdline<'a> {
     pub fn number(&self, key: &str) -> Option<u64> {
         number(self.get(key)?)
     }
-}
-
-/// Whatever stands between words. One comparison, for each question reads the line anew.
-fn is_blank(byte: &u8) -> bool {
-    *byte <= b' '
 }
 
 fn number(value: &str) -> Option<u64> {

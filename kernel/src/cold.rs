@@ -3,8 +3,9 @@
 //! time that somebody asks. Until then their pages are never touched.
 //!
 //! The segment, as `cargo xtask image` writes it: "LCLD", u32 bytes that follow, an LZMA stream ([`lzma`]) of all from
-//! `cold_start` to `cold_end`, in a form that takes a third less room ([`folded`]). An image that was not finished by it has zeros here and the tables in
-//! place. What the linker left room for and the stream does not take is ordinary memory once the kernel runs.
+//! `cold_start` to `cold_end`, in a form that takes a third less room ([`folded`]). An image that was not finished by it
+//! has zeros here and the tables in place. What the linker left room for and the stream does not take is ordinary memory
+//! once the kernel runs.
 //!
 //! Needs neither heap nor locks, for a crash can happen anywhere. Does not: free anything again.
 
