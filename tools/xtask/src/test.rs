@@ -131,9 +131,13 @@ fn runner(name: &str, command: &mut Command) -> Result<Vec<Verdict>> {
         count.failed = 1;
     }
     if count.failed > 0 {
-        show(&log, 200);
+        show_failures(&log);
     }
-    let mut verdicts = vec![Verdict { count: Count { skipped: 0, ..count }, words: String::new() }];
+    let words = match count.failed {
+        0 => String::new(),
+        _ => failures(&log),
+    };
+    let mut verdicts = vec![Verdict { count: Count { skipped: 0, ..count }, words }];
     // Each by its name: `test [why] name ... ignored`.
     let ignored: Vec<&str> = log
         .lines()
@@ -147,6 +151,12 @@ fn runner(name: &str, command: &mut Command) -> Result<Vec<Verdict>> {
         verdicts.push(Verdict { count, words: format!("{unnamed} more; see the log") });
     }
     Ok(verdicts)
+}
+
+/// What failed, by name: a long log's reader sees its end first.
+fn failures(log: &str) -> String {
+    let names = log.lines().filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// `test result: ok. 4 passed; 0 failed; 1 ignored; …`
@@ -171,6 +181,22 @@ fn plain_line(line: &str) -> Option<Count> {
 fn failure(log: &str, lines: usize) -> Verdict {
     show(log, lines);
     Verdict::failed("see above")
+}
+
+/// What failed in the words of those tests, of each program that ran some; the end where no test has said anything.
+fn show_failures(log: &str) {
+    let mut telling = false;
+    let mut told = false;
+    for line in log.lines() {
+        telling = (telling || line == "failures:") && !line.starts_with("test result: ");
+        if telling {
+            println!("    {line}");
+            told = true;
+        }
+    }
+    if !told {
+        show(log, 200);
+    }
 }
 
 /// The end of a log, where the reason is.
