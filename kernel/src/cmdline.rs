@@ -3,34 +3,53 @@
 
 /// A borrowed command line, read where it is needed.
 #[derive(Clone, Copy, Default)]
-pub struct Cmdline<'a>(&'a [u8]);
+pub struct Cmdline<'a> {
+    line: &'a [u8],
+    /// What follows `lunette.` in our words, in their order, as far as there is room: a dozen keys are asked for at
+    /// every boot.
+    ours: [&'a [u8]; ROOM],
+    /// How many words are ours.
+    count: usize,
+}
+
+/// Twice as many as a machine has. With more the line is read again for each question.
+const ROOM: usize = 24;
 
 impl<'a> Cmdline<'a> {
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self(bytes)
+    pub fn new(line: &'a [u8]) -> Self {
+        let mut ours = [&line[..0]; ROOM];
+        let mut count = 0;
+        for word in words_of_ours(line) {
+            if let Some(place) = ours.get_mut(count) {
+                *place = word;
+            }
+            count += 1;
+        }
+        Self { line, ours, count }
     }
 
     /// The value of `lunette.KEY=VALUE`; the last one counts. `Some("")` for a bare `lunette.KEY`.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        self.0.split(u8::is_ascii_whitespace).rev().find_map(|word| {
-            let rest = word.strip_prefix(b"lunette.")?.strip_prefix(key.as_bytes())?;
-            match rest.split_first() {
-                None => Some(""),
-                Some((b'=', value)) => core::str::from_utf8(value).ok(),
-                Some(_) => None,
-            }
-        })
+        let value = |word: &'a [u8]| match word.strip_prefix(key.as_bytes())?.split_first() {
+            None => Some(""),
+            Some((b'=', value)) => core::str::from_utf8(value).ok(),
+            Some(_) => None,
+        };
+        match self.ours.get(..self.count) {
+            Some(ours) => ours.iter().copied().rev().find_map(value),
+            None => words_of_ours(self.line).rev().find_map(value),
+        }
     }
 
     /// Every word that is text, ours or not.
     pub fn words(&self) -> impl Iterator<Item = &'a str> {
-        self.0.split(u8::is_ascii_whitespace).filter_map(|word| core::str::from_utf8(word).ok())
+        self.line.split(u8::is_ascii_whitespace).filter_map(|word| core::str::from_utf8(word).ok())
     }
 
     /// Devices that QEMU's microvm names: `virtio_mmio.device=SIZE@ADDRESS:LINE` (Linux's
     /// kernel-parameters.txt): size, address, interrupt line.
     pub fn virtio_mmio(&self) -> impl Iterator<Item = (u64, u64, u8)> {
-        self.0.split(u8::is_ascii_whitespace).filter_map(|word| {
+        self.line.split(u8::is_ascii_whitespace).filter_map(|word| {
             let value = core::str::from_utf8(word.strip_prefix(b"virtio_mmio.device=")?).ok()?;
             let (size, place) = value.split_once('@')?;
             let mut place = place.split(':');
@@ -51,6 +70,11 @@ impl<'a> Cmdline<'a> {
     pub fn number(&self, key: &str) -> Option<u64> {
         number(self.get(key)?)
     }
+}
+
+/// What follows `lunette.` in each word that begins so.
+fn words_of_ours(line: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter_map(|word| word.strip_prefix(b"lunette."))
 }
 
 fn number(value: &str) -> Option<u64> {
@@ -81,6 +105,9 @@ mod tests {
         );
         let all: Vec<_> = line.virtio_mmio().collect();
         assert_eq!(all, [(512, 0xfeb0_0e00, 12), (4096, 0xd000_0000, 5)], "what makes no sense is left out");
+        let line = "lunette.a=1 ".repeat(100) + "lunette.b=2 lunette.a=3";
+        let line = Cmdline::new(line.as_bytes());
+        assert_eq!((line.get("a"), line.get("b"), line.get("c")), (Some("3"), Some("2"), None));
         assert!(!Cmdline::new(b"\xff\xfe lunette.x=\xff").has("x"), "not text, so not there");
     }
 }
