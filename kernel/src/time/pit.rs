@@ -19,6 +19,9 @@ const LEAST: u64 = HERTZ / 5000;
 /// hypervisor may take the processor away in between: such a pair is thrown away.
 const INSTANT: u64 = 40_000;
 const TRIES: usize = 50;
+/// Ticks after which it stands still, or is none: twice what is needed at 10 GHz. (Attempts can't be counted: an emulator that
+/// counts instructions reads the ports in no time at all.)
+const PATIENCE: u64 = 200_000_000;
 
 /// The time stamp at the start of the count.
 static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -84,7 +87,8 @@ pub(super) fn tsc_frequency() -> (u64, bool) {
         start();
         least = EXACT;
     }
-    for _ in 0..40_000 {
+    let begun = tsc();
+    while tsc().wrapping_sub(begun) < PATIENCE {
         let (counts, now, apart) = elapsed();
         match counts {
             Some(counts) if counts >= least => {
