@@ -35,7 +35,7 @@ use lunette_hostcalls::{
 
 pub use crate::pool::Limits;
 use crate::{
-    Body, Incoming, Stream,
+    Body, Boxed, Incoming, Stream,
     body::Fault,
     exec::Exec,
     pool::{Key, Pool, Pooled},
@@ -175,13 +175,15 @@ impl Client {
     }
 
     /// Asks, follows redirects, and answers with a head; the body is read when the caller does.
-    pub async fn request(
-        &self,
+    pub fn request<'a>(
+        &'a self,
         request: Request<Body>,
-        options: &Options,
-    ) -> Result<Response<Incoming>, Error> {
-        let answer = self.0.time.timeout(options.timeout, self.0.follow(request, options)).await;
-        answer.unwrap_or_else(|| Err(Error::timeout()))
+        options: &'a Options,
+    ) -> Boxed<'a, Result<Response<Incoming>, Error>> {
+        Box::pin(async move {
+            let answer = self.0.time.timeout(options.timeout, self.0.follow(request, options)).await;
+            answer.unwrap_or_else(|| Err(Error::timeout()))
+        })
     }
 
     /// Lets go of the connections that nobody uses now.

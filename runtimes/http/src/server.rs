@@ -44,7 +44,7 @@ use tokio::io::AsyncWrite;
 
 pub use crate::shutdown::Shutdown;
 use crate::{
-    Body, BoxError, Incoming, Stream, body,
+    Body, BoxError, Boxed, Incoming, Stream, body,
     date::date,
     exec::Exec,
     shutdown::Joined,
@@ -107,12 +107,34 @@ const TOO_LATE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\nc
 pub struct Fault(pub String);
 
 /// Serves a connection to its end: each request is given to `service`, and its response sent.
-pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
+pub fn serve<'a, F: Future<Output = Response<Body>> + 'static>(
+    stream: Stream,
+    settings: &'a Settings,
+    time: &'a Time,
+    spawner: &'a Spawner,
+    service: impl Fn(Request<Incoming>) -> F + 'static,
+) -> Boxed<'a, Result<(), Fault>> {
+    with(stream, settings, time, spawner, Rc::new(move |request| Box::pin(service(request))))
+}
+
+type Service = dyn Fn(Request<Incoming>) -> Boxed<'static, Response<Body>>;
+
+fn with<'a>(
+    stream: Stream,
+    settings: &'a Settings,
+    time: &'a Time,
+    spawner: &'a Spawner,
+    service: Rc<Service>,
+) -> Boxed<'a, Result<(), Fault>> {
+    Box::pin(connection(stream, settings, time, spawner, service))
+}
+
+async fn connection(
     mut stream: Stream,
     settings: &Settings,
     time: &Time,
     spawner: &Spawner,
-    service: impl Fn(Request<Incoming>) -> F + 'static,
+    service: Rc<Service>,
 ) -> Result<(), Fault> {
     let joined = settings.shutdown.join();
     let speaks_h2 = settings.http2
@@ -128,7 +150,6 @@ pub async fn serve<F: Future<Output = Response<Body>> + 'static>(
         };
     let watch = Watch::below(&mut stream, time);
     let (seen, clock, fields, idle) = (watch.clone(), time.clone(), settings.fields, settings.body_time);
-    let service = Rc::new(service);
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let active = seen.request(!request.body().is_end_stream());
         let clock = clock.clone();
