@@ -66,6 +66,7 @@ pub(crate) fn link(component: &Component) -> Result<InstancePre<State>, Problem>
         };
         if !added.contains(&std::ptr::from_ref(interface)) {
             added.push(interface);
+            linker.instance_as(import);
             (interface.add)(&mut linker).map_err(Problem::setup)?;
         }
     }
@@ -76,37 +77,50 @@ pub(crate) fn link(component: &Component) -> Result<InstancePre<State>, Problem>
 }
 
 pub(crate) fn find(import: &str) -> Option<&'static Interface> {
-    let (name, version) = import.split_once('@')?;
-    interfaces().find(|interface| interface.name == name && compatible(version, interface.version))
-}
-
-fn compatible(wanted: &str, there: &str) -> bool {
-    // The cheap question first, for each import is compared with a few versions: 0.2 and 0.3 are told apart by a letter.
-    let begins = if wanted.starts_with("0.") { 3 } else { 2 };
-    wanted == there
-        || wanted.get(..begins) == there.get(..begins)
-            && track(wanted).is_some_and(|track_wanted| Some(track_wanted) == track(there))
+    let (name, version) = split(import)?;
+    let track_wanted = track(version);
+    let compatible = |there: &str| {
+        there == version
+            || track_wanted.is_some_and(|begin| there.starts_with(begin) && track(there) == track_wanted)
+    };
+    interfaces().find(|interface| interface.name == name && compatible(interface.version))
 }
 
 /// What all compatible versions begin with: `0.2`, `1`. `None`: it is compatible with nothing but itself.
+///
+/// Byte by byte, for it is asked a few times for each import of a program that starts.
 fn track(version: &str) -> Option<&str> {
-    let (major, rest) = version.split_once('.')?;
-    let (minor, rest) = rest.split_once('.')?;
-    let patch = rest.split_once('+').map_or(rest, |(patch, _)| patch);
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    if ![major, minor, patch].into_iter().all(is_number) {
+    let (mut ends, mut dots, mut digits) = ([0; 2], 0, 0);
+    for (at, byte) in version.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            b'.' if digits > 0 && dots < 2 => {
+                ends[dots] = at;
+                (dots, digits) = (dots + 1, 0);
+            }
+            b'+' if dots == 2 => break,
+            _ => return None,
+        }
+    }
+    if dots < 2 || digits == 0 {
         return None;
     }
-    match (major, minor) {
-        ("0", "0") => None,
-        ("0", _) => version.get(..2 + minor.len()),
-        _ => Some(major),
+    match (version.get(..ends[0])?, version.get(..ends[1])?) {
+        ("0", "0.0") => None,
+        ("0", minor) => Some(minor),
+        (major, _) => Some(major),
     }
+}
+
+/// `wasi:cli/environment`, `0.2.3`.
+fn split(import: &str) -> Option<(&str, &str)> {
+    let at = import.bytes().position(|byte| byte == b'@')?;
+    Some((import.get(..at)?, import.get(at + 1..)?))
 }
 
 /// The same interface in another version; else a package of that name; else a name that is almost the same.
 fn nearest(import: &str) -> Option<String> {
-    let (name, version) = import.split_once('@').unwrap_or((import, ""));
+    let (name, version) = split(import).unwrap_or((import, ""));
     let package = name.split('/').next().unwrap_or_default();
     let of_package = |interface: &&Interface| interface.name.split('/').next() == Some(package);
     // Of several versions that which begins alike, else the newest, which comes last.

@@ -3,7 +3,7 @@
 //! ```text
 //! lunette native code 1
 //! engine wasmtime 48.0.8
-//! config 1
+//! config 0123456789abcdef
 //! cpu v1
 //! kind component
 //! of 5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03

@@ -46,10 +46,46 @@ fn compiler(variant: Variant, cpu: Cpu) -> wasmtime::Result<Engine> {
     for (flag, _) in cpu.features() {
         #[expect(unsafe_code, reason = "tells the compiler what the processor has")]
         // SAFETY: the label names the level, and nobody loads code of a level that his processor has not
-        // (`Label::fits`); the engine itself checks each of these flags once more when it loads.
+        // (`Label::fits`).
         unsafe {
             config.cranelift_flag_enable(flag);
         }
     }
     Engine::new(&config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{Hash as _, Hasher};
+
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    struct Collected(Sha256);
+
+    impl Hasher for Collected {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            u64::from_be_bytes(self.0.clone().finalize()[..8].try_into().unwrap())
+        }
+    }
+
+    /// Code is loaded without another look at what it was compiled with: the label alone tells.
+    #[test]
+    fn the_fingerprint_is_that_of_the_configuration() {
+        let mut hash = Collected(Sha256::new());
+        for fuel in [false, true] {
+            for cpu in Cpu::ALL {
+                compiler(Variant { fuel }, cpu).unwrap().precompile_compatibility_hash().hash(&mut hash);
+            }
+        }
+        let hash = format!("{:016x}", hash.finish());
+        let told = config::fingerprint(Variant::default());
+        assert_eq!(told, hash, "`config` is another: write this hash there");
+        assert_eq!(config::fingerprint(Variant { fuel: true }), hash + "-fuel");
+    }
 }

@@ -3,14 +3,16 @@
 //! Promises: what a module sees is what it sees in the interpreter, to the byte of its transcript. A host call that has to wait
 //! suspends the guest, and nobody else.
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, mem::MaybeUninit, pin::Pin, sync::Arc};
 
 use lunette_hostcalls::{
     CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind, Wait,
     task::{self, Timers},
 };
 use lunette_wasm::wasi::{self, Answer, Args, Function, MAX_PARAMS, Stop, Wasi};
-use wasmtime::{Caller, Extern, ExternType, Func, Memory, Module, Store, TypedFunc, ValType};
+use wasmtime::{
+    Caller, Extern, ExternType, Func, FuncType, Memory, Module, Store, TypedFunc, ValRaw, ValType,
+};
 
 use crate::{
     engine::Engine,
@@ -128,7 +130,7 @@ fn link(store: &mut Store<State>, module: &Module) -> Result<Vec<Extern>, Proble
         let function = if import.module() == wasi::MODULE { Function::find(import.name()) } else { None };
         match (function, import.ty()) {
             (Some(function), ExternType::Func(ty)) if has_type(function, ty.params(), ty.results()) => {
-                externs.push(host_function(store, function));
+                externs.push(host_function(store, function, ty));
             }
             _ => bad.push(format!("{}.{}", import.module(), import.name())),
         }
@@ -171,39 +173,54 @@ const AT_ONCE: &[&str] = &[
     "proc_exit",
 ];
 
-/// The host function for an import, made when a module asks for it.
-fn host_function(store: &mut Store<State>, function: &'static Function) -> Extern {
-    let at_once = AT_ONCE.binary_search(&function.signature.name).is_ok();
-    macro_rules! shape {
-        ($($arg:ident: $ty:ty),*) => {
-            match at_once {
-                true => Func::wrap(store, move |mut caller: Caller<'_, State> $(, $arg: $ty)*| -> wasmtime::Result<u32> {
-                    let answer = ask(&mut caller, function, &args(&[$($arg.into()),*]));
-                    told(answer)?.map_err(|_| never_waits(function))
-                }),
-                false => Func::wrap_async(store, move |mut caller: Caller<'_, State>, ($($arg,)*): ($($ty,)*)| {
-                    Box::new(async move { call(&mut caller, function, &args(&[$($arg.into()),*])).await })
-                }),
-            }
-        };
-    }
-    Extern::Func(match function.returns() {
-        true => lunette_wasm::for_preview1_shape!(
-            function.signature.params,
-            shape,
-            unreachable!("no closure of the shape of {}", function.signature)
-        ),
-        false => Func::wrap(store, move |mut caller: Caller<'_, State>, a: u32| -> wasmtime::Result<()> {
-            let answer = ask(&mut caller, function, &args(&[a.into()]));
-            told(answer)?.map(drop).map_err(|_| never_waits(function))
-        }),
+/// The host function for an import of this type, which is the function's own. One closure serves all shapes: to make a type
+/// of a closure's would cost thousands of instructions for each import.
+#[expect(unsafe_code, reason = "a function that takes its arguments as they lie")]
+fn host_function(store: &mut Store<State>, function: &'static Function, ty: FuncType) -> Extern {
+    let at_once = !function.returns() || AT_ONCE.binary_search(&function.signature.name).is_ok();
+    Extern::Func(match at_once {
+        // SAFETY: `link` has compared `ty` with the function's signature, by which the values are read and written.
+        true => unsafe {
+            Func::new_unchecked(store, ty, move |mut caller: Caller<'_, State>, values| {
+                let answer = ask(&mut caller, function, &taken(function, values));
+                let errno = told(answer)?.map_err(|_| never_waits(function))?;
+                give(function, values, errno);
+                Ok(())
+            })
+        },
+        // SAFETY: as above.
+        false => unsafe {
+            Func::new_unchecked_async(store, ty, move |mut caller: Caller<'_, State>, values| {
+                Box::new(async move {
+                    let errno = call(&mut caller, function, &taken(function, values)).await?;
+                    give(function, values, errno);
+                    Ok(())
+                })
+            })
+        },
     })
 }
 
-fn args(given: &[u64]) -> Args {
+/// The arguments, as the decoder takes them.
+fn taken(function: &Function, values: &[MaybeUninit<ValRaw>]) -> Args {
     let mut args = [0; MAX_PARAMS];
-    args[..given.len()].copy_from_slice(given);
+    for ((arg, ty), value) in args.iter_mut().zip(function.signature.params).zip(values) {
+        #[expect(unsafe_code, reason = "a value that the caller has written")]
+        // SAFETY: the engine has written one for each parameter of the type, which has those of the signature.
+        let value = unsafe { value.assume_init() };
+        *arg = match ty {
+            wasi::ValueType::I32 => value.get_u32().into(),
+            wasi::ValueType::I64 => value.get_u64(),
+        };
+    }
     args
+}
+
+/// The result, where the caller looks for it.
+fn give(function: &Function, values: &mut [MaybeUninit<ValRaw>], errno: u32) {
+    if function.returns() {
+        values[0].write(ValRaw::u32(errno));
+    }
 }
 
 fn never_waits(function: &Function) -> wasmtime::Error {

@@ -936,6 +936,18 @@ impl Engine {
         )
     }
 
+    /// Like `load_code_file`, for code that the embedder knows to be of this
+    /// engine's release and configuration, and of the kind that's wanted: what the
+    /// file says of that is not read.
+    #[cfg(feature = "std")]
+    pub(crate) fn load_believed_file(&self, file: File) -> Result<Arc<crate::CodeMemory>> {
+        let mmap = crate::runtime::vm::MmapVec::from_file(file)
+            .with_context(|| "Failed to create file mapping".to_string())?;
+        let mut code = crate::CodeMemory::new(self, mmap)?;
+        code.publish()?;
+        Ok(try_new(code)?)
+    }
+
     pub(crate) fn load_code(
         &self,
         mmap: crate::runtime::vm::MmapVec,

@@ -452,6 +452,39 @@ impl Func {
         unsafe { host.into_func(store).panic_on_oom() }
     }
 
+    /// Same as [`Func::new_unchecked`], except that the result may be waited for.
+    ///
+    /// # Safety
+    ///
+    /// The same as that of [`Func::new_unchecked`].
+    ///
+    /// # Panics
+    ///
+    /// Panics if the given function type is not associated with this store's
+    /// engine.
+    #[cfg(feature = "async")]
+    pub unsafe fn new_unchecked_async<T: Send + 'static>(
+        mut store: impl AsContextMut<Data = T>,
+        ty: FuncType,
+        func: impl for<'a> Fn(
+            Caller<'a, T>,
+            &'a mut [MaybeUninit<ValRaw>],
+        ) -> Box<dyn Future<Output = Result<()>> + Send + 'a>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        let store = store.as_context_mut().0;
+        let ctx = HostFunc::vmctx_async(store.engine(), ty, func, |caller, args, func| {
+            func(caller, args)
+        });
+        let host = HostFunc::new_raw(store.engine(), ctx.panic_on_oom(), Asyncness::Yes);
+
+        // SAFETY: the `T` used by `func` matches the `T` of the store we're
+        // inserting into via this function's type signature.
+        unsafe { host.into_func(store).panic_on_oom() }
+    }
+
     /// Creates a new host-defined WebAssembly function which, when called,
     /// will run the asynchronous computation defined by `func` to completion
     /// and then return the result to WebAssembly.
@@ -2585,10 +2618,25 @@ impl HostFunc {
         R: WasmRet,
         T: 'static,
     {
-        // NB: this entire function is "duplicated" below in `wrap_async`, so
-        // try to keep the two in sync.
         let ty = R::func_type(engine, None::<ValType>.into_iter().chain(P::valtypes()))?;
+        Self::wrap_as(engine, ty, func)
+    }
 
+    /// Same as [`Self::wrap`], where the function's type is there already: to make
+    /// one is most of the work. It must be that of `func`.
+    pub(crate) fn wrap_as<T, F, P, R>(
+        engine: &Engine,
+        ty: FuncType,
+        func: F,
+    ) -> Result<Self, OutOfMemory>
+    where
+        F: Fn(Caller<'_, T>, P) -> R + Send + Sync + 'static,
+        P: WasmTyList,
+        R: WasmRet,
+        T: 'static,
+    {
+        // NB: this entire function is "duplicated" below in `wrap_async_as`, so
+        // try to keep the two in sync.
         let ctx = Self::vmctx_sync(engine, ty, move |mut caller, args| {
             // SAFETY: `args` matching `ty` is provided by `HostFunc` and
             // wasmtime's ambient correctness.
@@ -2613,10 +2661,28 @@ impl HostFunc {
         R: WasmRet,
         T: Send + 'static,
     {
-        // NB: this entire function is "duplicated" above in `wrap`, so try to
-        // keep the two in sync.
         let ty = R::func_type(engine, None::<ValType>.into_iter().chain(P::valtypes()))?;
+        Self::wrap_async_as(engine, ty, func)
+    }
 
+    /// What [`Self::wrap_as`] is to [`Self::wrap`].
+    #[cfg(feature = "async")]
+    pub(crate) fn wrap_async_as<T, F, P, R>(
+        engine: &Engine,
+        ty: FuncType,
+        func: F,
+    ) -> Result<Self, OutOfMemory>
+    where
+        F: for<'a> Fn(Caller<'a, T>, P) -> Box<dyn Future<Output = R> + Send + 'a>
+            + Send
+            + Sync
+            + 'static,
+        P: WasmTyList,
+        R: WasmRet,
+        T: Send + 'static,
+    {
+        // NB: this entire function is "duplicated" above in `wrap_as`, so try to
+        // keep the two in sync.
         let ctx = Self::vmctx_async(engine, ty, func, move |mut caller, args, func| {
             Box::new(async move {
                 // SAFETY: `args` matching `ty` is provided by `HostFunc` and

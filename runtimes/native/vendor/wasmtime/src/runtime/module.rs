@@ -465,6 +465,26 @@ impl Module {
         }
     }
 
+    /// Same as [`deserialize_file`], except that what the file says of the engine
+    /// that it's for is not compared with `engine`, which takes a good part of the
+    /// time that loading takes.
+    ///
+    /// [`deserialize_file`]: Module::deserialize_file
+    ///
+    /// # Unsafety
+    ///
+    /// In addition to the reasons of [`deserialize_file`] the file must be a
+    /// module's, and made by this release of Wasmtime with `engine`'s
+    /// configuration, for a processor that has what this one has.
+    #[cfg(feature = "std")]
+    pub unsafe fn deserialize_believed_file(
+        engine: &Engine,
+        path: impl AsRef<Path>,
+    ) -> Result<Module> {
+        let file = open_file_for_mmap(path.as_ref())?;
+        Module::from_parts(engine, engine.load_believed_file(file)?, None)
+    }
+
     /// Same as [`deserialize_file`], except that it takes an open `File`
     /// instead of a path.
     ///

@@ -780,6 +780,7 @@ impl TypeRegistryInner {
         entries.reserve(types.rec_groups().len())?;
         map.reserve(types.wasm_types().len())?;
         trace_info.reserve(types.wasm_types().len())?;
+        self.hash_consing_map.reserve(types.rec_groups().len())?;
 
         for (_rec_group_index, module_group) in types.rec_groups() {
             let entry = self.register_rec_group(

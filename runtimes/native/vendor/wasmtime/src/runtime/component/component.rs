@@ -10,6 +10,7 @@ use crate::{
     Engine, Module, ResourcesRequired, code::EngineCode, code_memory::CodeMemory,
     type_registry::TypeCollection,
 };
+use crate::sync::OnceLock;
 use crate::{FuncType, ValType};
 use alloc::sync::Arc;
 use core::fmt;
@@ -22,7 +23,9 @@ use wasmtime_environ::component::{
     GlobalInitializer, InstantiateModule, NameMapNoIntern, OptionsIndex, StaticModuleIndex,
     TrampolineIndex, TypeComponentIndex, TypeFuncIndex, UnsafeIntrinsic, VMComponentOffsets,
 };
-use wasmtime_environ::{Abi, CompiledFunctionsTable, FuncKey, TypeTrace, WasmChecksum};
+use wasmtime_environ::{
+    Abi, CompiledFunctionsTable, EntityRef as _, FuncKey, TypeTrace, WasmChecksum,
+};
 use wasmtime_environ::{FunctionLoc, HostPtr, ObjectKind, PrimaryMap};
 
 /// A compiled WebAssembly Component.
@@ -96,6 +99,10 @@ struct ComponentInner {
     /// `realloc`, to avoid the need to look up types in the registry and take
     /// locks when calling `realloc` via `TypedFunc::call_raw`.
     realloc_func_type: Arc<FuncType>,
+
+    /// Where in the text section the two entries of each trampoline begin, once
+    /// an instance has asked for one: each instance asks for all.
+    trampolines: OnceLock<Box<[(u32, u32)]>>,
 
     /// The checksum of the source binary from which the module was compiled.
     checksum: WasmChecksum,
@@ -271,6 +278,23 @@ impl Component {
             .load_code_file(file, ObjectKind::Component)
             .with_context(|| format!("failed to load code for: {}", path.as_ref().display()))?;
         Component::from_parts(engine, code, None)
+    }
+
+    /// Same as [`Module::deserialize_believed_file`], but for components.
+    ///
+    /// # Unsafety
+    ///
+    /// The unsafety of this method is the same as that of the
+    /// [`Module::deserialize_believed_file`] method, with a component in the file.
+    ///
+    /// [`Module::deserialize_believed_file`]: crate::Module::deserialize_believed_file
+    #[cfg(feature = "std")]
+    pub unsafe fn deserialize_believed_file(
+        engine: &Engine,
+        path: impl AsRef<Path>,
+    ) -> Result<Component> {
+        let file = open_file_for_mmap(path.as_ref())?;
+        Component::from_parts(engine, engine.load_believed_file(file)?, None)
     }
 
     /// Returns the type of this component as a [`types::Component`].
@@ -481,6 +505,7 @@ impl Component {
                 info,
                 index,
                 realloc_func_type,
+                trampolines: OnceLock::new(),
                 checksum,
             }),
         })
@@ -518,17 +543,20 @@ impl Component {
     }
 
     pub(crate) fn trampoline_ptrs(&self, index: TrampolineIndex) -> AllCallFuncPointers {
-        let wasm_call = self
-            .store_invariant_func(FuncKey::ComponentTrampoline(Abi::Wasm, index))
-            .unwrap()
-            .cast();
-        let array_call = self
-            .store_invariant_func(FuncKey::ComponentTrampoline(Abi::Array, index))
-            .unwrap()
-            .cast();
+        let all = self.inner.trampolines.get_or_init(|| {
+            let start = |abi, index| {
+                let key = FuncKey::ComponentTrampoline(abi, index);
+                self.inner.index.func_loc(key).unwrap().start
+            };
+            let all = self.env_component().trampolines.keys();
+            all.map(|index| (start(Abi::Wasm, index), start(Abi::Array, index)))
+                .collect()
+        });
+        let (wasm, array) = all[index.index()];
+        let text = self.engine_code().text();
         AllCallFuncPointers {
-            wasm_call,
-            array_call,
+            wasm_call: NonNull::from(&text[wasm as usize]).cast(),
+            array_call: NonNull::from(&text[array as usize]).cast(),
         }
     }
 

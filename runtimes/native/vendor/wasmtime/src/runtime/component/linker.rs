@@ -8,13 +8,13 @@ use crate::component::{
     Component, ComponentNamedList, Instance, InstancePre, Lift, Lower, ResourceType, Val,
 };
 use crate::prelude::*;
-use crate::{AsContextMut, Engine, Module, StoreContextMut};
+use crate::{AsContextMut, Engine, FuncType, Module, StoreContextMut, ValType};
 use alloc::sync::Arc;
 use core::marker;
 #[cfg(feature = "component-model-async")]
 use core::pin::Pin;
 use wasmtime_environ::component::{NameMap, NameMapIntern, TypeDef};
-use wasmtime_environ::{Atom, PrimaryMap, StringPool};
+use wasmtime_environ::{Atom, EntityRef as _, PrimaryMap, StringPool};
 
 /// A type used to instantiate [`Component`]s.
 ///
@@ -66,6 +66,11 @@ pub struct Linker<T: 'static> {
     /// Whether what's defined is left out when its name isn't in `strings`, see
     /// `only_imports_of`.
     only_known: bool,
+    /// The name under which the next instance of the root is defined, see
+    /// `instance_as`.
+    import: Option<Box<str>>,
+    /// The type of all resources' destructors, once there is one.
+    dtor_type: Option<FuncType>,
     _marker: marker::PhantomData<fn() -> T>,
 }
 
@@ -78,6 +83,8 @@ impl<T: 'static> Clone for Linker<T> {
             path: self.path.clone(),
             allow_shadowing: self.allow_shadowing,
             only_known: self.only_known,
+            import: self.import.clone(),
+            dtor_type: self.dtor_type.clone(),
             _marker: self._marker,
         }
     }
@@ -96,6 +103,7 @@ pub struct LinkerInstance<'a, T: 'static> {
     map: &'a mut NameMap<Atom, Definition>,
     allow_shadowing: bool,
     only_known: bool,
+    dtor_type: &'a mut Option<FuncType>,
     _marker: marker::PhantomData<fn() -> T>,
 }
 
@@ -128,6 +136,8 @@ impl<T: 'static> Linker<T> {
             map: NameMap::default(),
             allow_shadowing: false,
             only_known: false,
+            import: None,
+            dtor_type: None,
             path: Vec::new(),
             _marker: marker::PhantomData,
         }
@@ -158,6 +168,7 @@ impl<T: 'static> Linker<T> {
             map: &mut self.map,
             allow_shadowing: self.allow_shadowing,
             only_known: self.only_known,
+            dtor_type: &mut self.dtor_type,
             _marker: self._marker,
         }
     }
@@ -181,16 +192,38 @@ impl<T: 'static> Linker<T> {
         Ok(())
     }
 
+    /// The next instance that's defined, if its name is `import` but for the
+    /// version, is defined as `import`: whoever knows that the versions are
+    /// compatible spares their comparison at each look-up.
+    pub fn instance_as(&mut self, import: &str) {
+        self.import = Some(import.into());
+    }
+
     /// Returns a builder for the named instance specified.
     ///
     /// # Errors
     ///
     /// Returns an error if `name` is already defined within the linker.
     pub fn instance(&mut self, name: &str) -> Result<LinkerInstance<'_, T>> {
-        self.root().into_instance(name)
+        match self.import.take() {
+            Some(import) if versions_apart(&import, name) => self.root().into_instance(&import),
+            _ => self.root().into_instance(name),
+        }
     }
 
-    fn typecheck<'a>(&'a self, component: &'a Component) -> Result<TypeChecker<'a>> {
+    /// Looks up what each import's name stands for.
+    fn roots(&self, component: &Component) -> Vec<Option<&Definition>> {
+        let imports = component.env_component().import_types.iter();
+        imports
+            .map(|(_idx, (name, _ty))| self.map.get(name, &self.strings))
+            .collect()
+    }
+
+    fn typecheck<'a>(
+        &'a self,
+        component: &'a Component,
+        roots: &[Option<&Definition>],
+    ) -> Result<TypeChecker<'a>> {
         let mut cx = TypeChecker {
             engine: &self.engine,
             types: component.types(),
@@ -202,8 +235,7 @@ impl<T: 'static> Linker<T> {
         // the definition within this linker that it corresponds to. When found
         // perform a typecheck against the component's expected type.
         let env_component = component.env_component();
-        for (_idx, (name, ty)) in env_component.import_types.iter() {
-            let import = self.map.get(name, &self.strings);
+        for ((_idx, (name, ty)), &import) in env_component.import_types.iter().zip(roots) {
             cx.definition(&ty.ty, import).with_context(|| {
                 format!(
                     "component imports {desc} `{name}`, but \
@@ -224,7 +256,7 @@ impl<T: 'static> Linker<T> {
     /// memory allocation fails. See the `OutOfMemory` type's documentation for
     /// details on Wasmtime's out-of-memory handling.
     pub fn substituted_component_type(&self, component: &Component) -> Result<types::Component> {
-        let cx = self.typecheck(&component)?;
+        let cx = self.typecheck(&component, &self.roots(component))?;
         Ok(types::Component::from(
             component.ty(),
             &InstanceType {
@@ -264,7 +296,8 @@ impl<T: 'static> Linker<T> {
             Engine::same(&self.engine, component.engine()),
             "cross-`Engine` instantiation is not currently supported"
         );
-        let cx = self.typecheck(&component)?;
+        let roots = self.roots(component);
+        let cx = self.typecheck(&component, &roots)?;
 
         // A successful typecheck resolves all of the imported resources used by
         // this InstancePre. We keep a clone of this table in the InstancePre
@@ -278,12 +311,11 @@ impl<T: 'static> Linker<T> {
         let env_component = component.env_component();
         let mut imports = PrimaryMap::with_capacity(env_component.imports.len());
         for (idx, (import, names)) in env_component.imports.iter() {
-            let (root, _) = &env_component.import_types[*import];
 
             // This is the flattening process where we go from a definition
             // optionally through a list of exported names to get to the final
             // item.
-            let mut cur = self.map.get(root, &self.strings).unwrap();
+            let mut cur = roots[import.index()].unwrap();
             for name in names {
                 cur = match cur {
                     Definition::Instance(map) => map.get(&name, &self.strings).unwrap(),
@@ -479,6 +511,15 @@ impl<T: 'static> Linker<T> {
     }
 }
 
+/// Is it one name in two versions?
+fn versions_apart(a: &str, b: &str) -> bool {
+    let base = |name: &str| name.bytes().position(|byte| byte == b'@');
+    match (base(a), base(b)) {
+        (Some(end), Some(other)) => a.as_bytes()[..end] == b.as_bytes()[..other],
+        _ => false,
+    }
+}
+
 impl<T: 'static> LinkerInstance<'_, T> {
     fn as_mut(&mut self) -> LinkerInstance<'_, T> {
         LinkerInstance {
@@ -489,6 +530,7 @@ impl<T: 'static> LinkerInstance<'_, T> {
             map: self.map,
             allow_shadowing: self.allow_shadowing,
             only_known: self.only_known,
+            dtor_type: self.dtor_type,
             _marker: self._marker,
         }
     }
@@ -887,12 +929,24 @@ impl<T: 'static> LinkerInstance<'_, T> {
         if self.left_out(name) {
             return Ok(());
         }
-        let dtor = try_new::<Arc<_>>(crate::func::HostFunc::wrap(
+        let dtor = try_new::<Arc<_>>(crate::func::HostFunc::wrap_as(
             &self.engine,
+            self.dtor_type()?,
             move |mut cx: crate::Caller<'_, T>, (param,): (u32,)| dtor(cx.as_context_mut(), param),
         )?)?;
         self.insert(name, Definition::Resource(ty, dtor))?;
         Ok(())
+    }
+
+    /// Of a function that takes a resource's representation.
+    fn dtor_type(&mut self) -> Result<FuncType> {
+        Ok(match &self.dtor_type {
+            Some(ty) => ty.clone(),
+            None => self
+                .dtor_type
+                .insert(FuncType::try_new(self.engine, [ValType::I32], [])?)
+                .clone(),
+        })
     }
 
     /// Identical to [`Self::resource`], except that it takes an async destructor.
@@ -908,8 +962,9 @@ impl<T: 'static> LinkerInstance<'_, T> {
         if self.left_out(name) {
             return Ok(());
         }
-        let dtor = try_new::<Arc<_>>(crate::func::HostFunc::wrap_async(
+        let dtor = try_new::<Arc<_>>(crate::func::HostFunc::wrap_async_as(
             &self.engine,
+            self.dtor_type()?,
             move |cx: crate::Caller<'_, T>, (param,): (u32,)| dtor(cx.into(), param),
         )?)?;
         self.insert(name, Definition::Resource(ty, dtor))?;
@@ -938,8 +993,9 @@ impl<T: 'static> LinkerInstance<'_, T> {
         // up the implementation to avoid using e.g. `Accessor::new` and
         // `tls::set` directly.
         let dtor = Arc::new(dtor);
-        let dtor = Arc::new(crate::func::HostFunc::wrap_async(
+        let dtor = Arc::new(crate::func::HostFunc::wrap_async_as(
             &self.engine,
+            self.dtor_type()?,
             move |mut cx: crate::Caller<'_, T>, (param,): (u32,)| {
                 let dtor = dtor.clone();
                 Box::new(async move {

@@ -11,6 +11,7 @@ use core::hash::Hash;
 use core::iter;
 use core::marker;
 use core::mem::{self, MaybeUninit};
+use core::pin::Pin;
 use core::str;
 use wasmtime_core::array::array_try_from_fn;
 use wasmtime_environ::component::{
@@ -179,12 +180,26 @@ where
 
         #[cfg(feature = "component-model-async")]
         if store.0.concurrency_support() {
-            return self.call_async_concurrent(store, params).await;
+            return self.boxed_call(store, params).await;
         }
 
         store
             .on_fiber(|store| self.call_impl(store, params))
             .await?
+    }
+
+    /// In a box: this future is made of several, one inside of the other, and
+    /// each caller of an `async fn` moves all of what's in it at least once.
+    #[cfg(feature = "component-model-async")]
+    fn boxed_call<'a, T: Send + 'static>(
+        &'a self,
+        store: StoreContextMut<'a, T>,
+        params: Params,
+    ) -> Pin<Box<impl Future<Output = Result<Return>> + use<'a, T, Params, Return>>>
+    where
+        Return: 'static,
+    {
+        Box::pin(self.call_async_concurrent(store, params))
     }
 
     pub(crate) fn lower_args<T>(

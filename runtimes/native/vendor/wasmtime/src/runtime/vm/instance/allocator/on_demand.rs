@@ -18,7 +18,15 @@ use wasmtime_environ::{
 use crate::runtime::vm::{GcHeap, GcHeapAllocationIndex, GcRuntime};
 
 #[cfg(feature = "async")]
-use wasmtime_fiber::RuntimeFiberStackCreator;
+use crate::sync::RwLock;
+#[cfg(feature = "async")]
+use wasmtime_fiber::{FiberStack, RuntimeFiberStackCreator};
+
+/// How many stacks that aren't in use are kept: whoever has one call after the
+/// other is spared two changes of the address space for each. What a call touched
+/// of a stack stays with it, so these are few.
+#[cfg(feature = "async")]
+const KEPT_STACKS: usize = 4;
 
 #[cfg(feature = "component-model")]
 use wasmtime_environ::{
@@ -36,6 +44,8 @@ pub struct OnDemandInstanceAllocator {
     stack_size: usize,
     #[cfg(feature = "async")]
     stack_zeroing: bool,
+    #[cfg(feature = "async")]
+    kept_stacks: Arc<RwLock<Vec<FiberStack>>>,
 }
 
 impl OnDemandInstanceAllocator {
@@ -54,6 +64,8 @@ impl OnDemandInstanceAllocator {
             stack_size,
             #[cfg(feature = "async")]
             stack_zeroing,
+            #[cfg(feature = "async")]
+            kept_stacks: Arc::default(),
         }
     }
 
@@ -74,6 +86,8 @@ impl Default for OnDemandInstanceAllocator {
             stack_size: 0,
             #[cfg(feature = "async")]
             stack_zeroing: false,
+            #[cfg(feature = "async")]
+            kept_stacks: Arc::default(),
         }
     }
 }
@@ -190,6 +204,9 @@ unsafe impl InstanceAllocator for OnDemandInstanceAllocator {
         if self.stack_size == 0 {
             crate::bail!("fiber stacks are not supported by the allocator")
         }
+        if let Some(stack) = self.kept_stacks.write().pop() {
+            return Ok(stack);
+        }
         let stack = match &self.stack_creator {
             Some(stack_creator) => {
                 let stack = stack_creator.new_stack(self.stack_size, self.stack_zeroing)?;
@@ -202,9 +219,13 @@ unsafe impl InstanceAllocator for OnDemandInstanceAllocator {
 
     #[cfg(feature = "async")]
     unsafe fn deallocate_fiber_stack(&self, stack: wasmtime_fiber::FiberStack) {
-        // The on-demand allocator has no further bookkeeping for fiber stacks
-        // beyond dropping them.
-        let _ = stack;
+        // Who wants stacks zeroed gets none that was used.
+        if !self.stack_zeroing {
+            let mut kept = self.kept_stacks.write();
+            if kept.len() < KEPT_STACKS {
+                kept.push(stack);
+            }
+        }
     }
 
     fn purge_module(&self, _: CompiledModuleId) {}
