@@ -164,9 +164,13 @@ impl Connections {
     }
 
     async fn answer(self: Rc<Self>, request: Request<Incoming>, origin: Origin) -> Response<Body> {
-        match self.routes.find(&request) {
-            Some(handler) => handler.answer(request, origin, &self.spawner).await,
-            None => answer::bare(StatusCode::NOT_FOUND, None),
+        let begun = match self.routes.find(&request) {
+            Some(handler) => handler.begin(request, origin),
+            None => Err(StatusCode::NOT_FOUND),
+        };
+        match begun {
+            Ok(begun) => begun.answer(&self.spawner).await,
+            Err(status) => answer::bare(status, None),
         }
     }
 }

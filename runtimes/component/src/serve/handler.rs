@@ -29,10 +29,11 @@ use super::{
     Settings,
     answer::{self, Link, Streamed},
     instance::{Instance, Pre},
-    running::{Failure, Running},
+    running::{Failure, Run, Running},
 };
 use crate::{
     Problem,
+    command::guarded,
     http::{Outgoing, Sender},
     p2::keyvalue::Store as Values,
 };
@@ -55,8 +56,10 @@ pub(super) struct Inner {
     pub(super) log: Arc<dyn Log>,
     listeners: Vec<Listening>,
     sender: Cell<Option<Sender>>,
-    /// Instances that may serve again.
+    /// Instances that wait for a request: those that may serve again, and one that was made ahead.
     spare: RefCell<Vec<Instance>>,
+    /// Is one being made ahead?
+    preparing: Cell<bool>,
     at_once: Cell<usize>,
     count: Cell<u64>,
     /// Has the log been told what its backtraces lack?
@@ -64,6 +67,10 @@ pub(super) struct Inner {
     /// Who waits for the last request to end.
     idle: RefCell<Vec<Waker>>,
 }
+
+/// How old an instance that was made ahead may be when its request comes: what its start code knows of the clock is out of date
+/// after that.
+const FRESH: Nanos = 10_000_000_000;
 
 /// What a connection says about each of its requests.
 #[derive(Clone, Copy)]
@@ -143,6 +150,7 @@ impl Handler {
             listeners,
             sender: Cell::new(Some(sender)),
             spare: RefCell::default(),
+            preparing: Cell::default(),
             at_once: Cell::default(),
             count: Cell::default(),
             noted: Cell::default(),
@@ -171,29 +179,33 @@ impl Handler {
         .await;
     }
 
-    /// Answers one request. Dropped before it does, the instance ends.
-    pub(super) async fn answer(
-        &self,
-        mut request: Request<Incoming>,
-        origin: Origin,
-        spawner: &Spawner,
-    ) -> Response<Body> {
+    /// Takes a request, or says why not.
+    pub(super) fn begin(&self, mut request: Request<Incoming>, origin: Origin) -> Result<Begun, StatusCode> {
         let inner = &self.0;
-        let Some(place) = inner.place() else {
-            return answer::bare(StatusCode::SERVICE_UNAVAILABLE, None);
-        };
-        let Some(authority) = authority(&request, origin) else {
-            return answer::bare(StatusCode::BAD_REQUEST, None);
-        };
+        let place = inner.place().ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+        let authority = authority(&request, origin).ok_or(StatusCode::BAD_REQUEST)?;
         let call = Call {
             id: inner.identify(&mut request),
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
-        let (sender, mut answer) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         let deadline = inner.deadline();
         let run = inner.clone().run(request, authority, origin, deadline, sender);
-        let mut running = Running::new(place, call, deadline, Box::pin(run));
+        Ok(Begun { running: Running::new(place, call, deadline, run), answer })
+    }
+}
+
+/// A request that was taken.
+pub(super) struct Begun {
+    running: Running,
+    answer: oneshot::Receiver<Answered>,
+}
+
+impl Begun {
+    /// Answers it. Dropped before it does, the instance ends.
+    pub(super) async fn answer(self, spawner: &Spawner) -> Response<Body> {
+        let Self { mut running, mut answer } = self;
         // It sends its answer while it runs, so it has run by the time there is one.
         let (ended, answer) = poll_fn(|cx| {
             let ended = Pin::new(&mut running).poll(cx);
@@ -204,6 +216,7 @@ impl Handler {
             }
         })
         .await;
+        running.place().0.prepare(spawner);
         match (ended, answer) {
             (Poll::Ready(Err(status)), _) => answer::bare(status, Some(running.call().id())),
             (Poll::Ready(Ok(())), Some(Ok(response))) => {
@@ -282,34 +295,67 @@ impl Inner {
         self.settings.time.map(|time| self.time.now().saturating_add(nanos(time)))
     }
 
+    /// Makes an instance for the next request, when the answer to this one is on its way. If that goes wrong, so it will for
+    /// the request, which is told why.
+    fn prepare(self: &Rc<Self>, spawner: &Spawner) {
+        if !self.spare.borrow().is_empty() || self.preparing.replace(true) {
+            return;
+        }
+        let this = self.clone();
+        spawner.spawn(async move {
+            let deadline = this.deadline();
+            let made = guarded(Instance::new(&this, deadline), &this.time, deadline).await;
+            this.preparing.set(false);
+            if let Ok(Ok(instance)) = made
+                && this.spare.borrow().is_empty()
+            {
+                this.spare.borrow_mut().push(instance);
+            }
+        });
+    }
+
+    /// One that waits for a request, held to the limits of that.
+    fn take_spare(&self, deadline: Option<Nanos>) -> Option<Result<Instance, Failure>> {
+        let mut spare = self.spare.borrow_mut().pop()?;
+        if spare.served == 0 && self.time.now().saturating_sub(spare.made) > FRESH {
+            return None;
+        }
+        Some(match spare.hold(self, deadline) {
+            Ok(()) => Ok(spare),
+            Err(error) => Err(Failure::new(error, spare)),
+        })
+    }
+
     /// One request from its instance's beginning to its end.
-    async fn run(
+    fn run(
         self: Rc<Self>,
         request: Request<Incoming>,
         authority: Authority,
         origin: Origin,
         deadline: Option<Nanos>,
         out: oneshot::Sender<Answered>,
-    ) -> Result<(), Failure> {
-        let spare = self.spare.borrow_mut().pop();
-        let mut instance = match spare {
-            Some(mut spare) => match spare.hold(&self, deadline) {
-                Ok(()) => spare,
-                Err(error) => return Err(Failure::new(error, spare)),
-            },
-            None => Instance::new(&self, deadline).await?,
-        };
-        match instance.handle(request, authority, origin, out).await {
-            Ok(()) => {
-                instance.served += 1;
-                instance.lines.end();
-                if instance.served < self.settings.reuse {
-                    self.spare.borrow_mut().push(instance);
+    ) -> Run {
+        Box::pin(async move {
+            let mut instance = match self.take_spare(deadline) {
+                Some(spare) => spare?,
+                None => Instance::new(&self, deadline).await?,
+            };
+            let run = match instance.handle(request, authority, origin, out) {
+                Ok(run) => run.await,
+                Err(error) => Err(error),
+            };
+            match run {
+                Ok(()) => {
+                    instance.served += 1;
+                    instance.lines.end();
+                    if instance.served < self.settings.reuse {
+                        self.spare.borrow_mut().push(instance);
+                    }
+                    Ok(())
                 }
-                Ok(())
+                Err(error) => Err(Failure::new(error, instance)),
             }
-            Err(error) => Err(Failure::new(error, instance)),
-        }
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderValue, Request, header::HOST, uri};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use lunette_hostcalls::{Clock, Nanos};
-use lunette_http::Incoming;
+use lunette_http::{Boxed, Incoming};
 use tokio::sync::oneshot;
 use wasmtime::{
     Store,
@@ -67,33 +67,39 @@ pub(super) struct Instance {
     export: Export,
     pub(super) lines: Arc<Lines>,
     clock: Arc<dyn Clock>,
+    /// When.
+    pub(super) made: Nanos,
     /// Requests that it has served.
     pub(super) served: u32,
 }
 
 impl Instance {
-    pub(super) async fn new(inner: &Inner, deadline: Option<Nanos>) -> Result<Self, Failure> {
-        let mut ctx = inner.ctx.clone();
-        let lines = Arc::new(Lines::new(ctx.stdio));
-        ctx.stdio = lines.clone();
-        let clock = ctx.clock.clone();
-        let meter = inner.settings.meter(deadline);
-        let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
-        let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
-            .map_err(|problem| Failure::alone(wasmtime::Error::msg(problem.to_string())))?;
-        let state = store.data_mut();
-        state.ask_by(inner.outgoing.clone());
-        state.values = inner.values.clone();
-        let made = async {
-            Ok(match &inner.pre {
-                Pre::Two(pre) => Export::Two(pre.instantiate_async(&mut store).await?),
-                Pre::Three(pre) => Export::Three(pre.instantiate_async(&mut store).await?),
-            })
-        };
-        match made.await {
-            Ok(export) => Ok(Self { store, export, lines, clock, served: 0 }),
-            Err(error) => Err(Failure::of_store(error, store)),
-        }
+    /// In a box, as what [`Instance::handle`] gives: a future has room for all that it ever holds, and all of it is moved when it
+    /// is. Who waits for a box is small.
+    pub(super) fn new(inner: &Inner, deadline: Option<Nanos>) -> Boxed<'_, Result<Self, Failure>> {
+        Box::pin(async move {
+            let mut ctx = inner.ctx.clone();
+            let lines = Arc::new(Lines::new(ctx.stdio));
+            ctx.stdio = lines.clone();
+            let clock = ctx.clock.clone();
+            let meter = inner.settings.meter(deadline);
+            let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
+            let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
+                .map_err(|problem| Failure::alone(wasmtime::Error::msg(problem.to_string())))?;
+            let state = store.data_mut();
+            state.ask_by(inner.outgoing.clone());
+            state.values = inner.values.clone();
+            let made = async {
+                Ok(match &inner.pre {
+                    Pre::Two(pre) => Export::Two(pre.instantiate_async(&mut store).await?),
+                    Pre::Three(pre) => Export::Three(pre.instantiate_async(&mut store).await?),
+                })
+            };
+            match made.await {
+                Ok(export) => Ok(Self { store, export, lines, clock, made: inner.time.now(), served: 0 }),
+                Err(error) => Err(Failure::of_store(error, store)),
+            }
+        })
     }
 
     /// Holds it to the limits of its next request.
@@ -107,15 +113,15 @@ impl Instance {
     }
 
     /// Gives it a request; it gives its answer to `out`, and may go on after that.
-    pub(super) async fn handle(
+    pub(super) fn handle(
         &mut self,
         mut request: Request<Incoming>,
         authority: Authority,
         origin: Origin,
         out: oneshot::Sender<Answered>,
-    ) -> wasmtime::Result<()> {
+    ) -> wasmtime::Result<Boxed<'_, wasmtime::Result<()>>> {
         let store = &mut self.store;
-        match &self.export {
+        Ok(match &self.export {
             Export::Two(proxy) => {
                 if request.uri().authority().is_none() && !request.headers().contains_key(HOST) {
                     request.headers_mut().insert(HOST, HeaderValue::try_from(authority.as_str())?);
@@ -127,7 +133,7 @@ impl Instance {
                     // Nobody waits for it any more: its time was up.
                     let _ = out.send(answer.map_err(Error::from));
                 })?;
-                proxy.wasi_http_incoming_handler().call_handle(store, request, out).await
+                Box::pin(proxy.wasi_http_incoming_handler().call_handle(store, request, out))
             }
             Export::Three(service) => {
                 let (parts, body) = request.into_parts();
@@ -143,9 +149,13 @@ impl Instance {
                     None,
                     coming(body),
                 );
-                store.run_concurrent(async |accessor| serve(accessor, service, request, out).await).await?
+                Box::pin(async move {
+                    store
+                        .run_concurrent(async |accessor| serve(accessor, service, request, out).await)
+                        .await?
+                })
             }
-        }
+        })
     }
 }
 

@@ -54,7 +54,7 @@ impl Failure {
     }
 }
 
-type Run = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+pub(super) type Run = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
 
 /// How long a handler may go on when its client is gone.
 const AFTERWARDS: Duration = Duration::from_secs(5);
@@ -95,6 +95,10 @@ impl Running {
 
     pub(super) fn link(&self) -> &Rc<Link> {
         &self.link
+    }
+
+    pub(super) fn place(&self) -> &Place {
+        &self.place
     }
 
     fn inner(&self) -> &Inner {
