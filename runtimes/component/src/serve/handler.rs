@@ -192,13 +192,14 @@ impl Handler {
         let (sender, answer) = oneshot::channel();
         let deadline = inner.deadline();
         let run = inner.clone().run(request, authority, origin, deadline, sender);
-        Ok(Begun { running: Running::new(place, call, deadline, run), answer })
+        Ok(Begun { running: Box::new(Running::new(place, call, deadline, run)), answer })
     }
 }
 
 /// A request that was taken.
 pub(super) struct Begun {
-    running: Running,
+    /// In a box, for it is moved a few times.
+    running: Box<Running>,
     answer: oneshot::Receiver<Answered>,
 }
 
@@ -208,7 +209,7 @@ impl Begun {
         let Self { mut running, mut answer } = self;
         // It sends its answer while it runs, so it has run by the time there is one.
         let (ended, answer) = poll_fn(|cx| {
-            let ended = Pin::new(&mut running).poll(cx);
+            let ended = Pin::new(&mut *running).poll(cx);
             match (&ended, answer.try_recv()) {
                 (_, Ok(answer)) => Poll::Ready((ended, Some(answer))),
                 (Poll::Ready(_), Err(_)) => Poll::Ready((ended, None)),
@@ -251,7 +252,7 @@ impl Begun {
 }
 
 /// To its end: what has to be said of that is said in the log.
-async fn on(running: Running) {
+async fn on(running: Box<Running>) {
     let _ = running.await;
 }
 
