@@ -30,7 +30,7 @@ mod local;
 mod set;
 
 pub use local::{Local, Spawner};
-pub use set::Set;
+pub use set::{Boxed, Set};
 
 /// What waits when nothing can run.
 pub trait Host {

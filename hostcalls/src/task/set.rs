@@ -19,7 +19,8 @@ pub struct Set<'a, T> {
     woken: Arc<Woken>,
 }
 
-pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+/// A future as those are kept that are of many types.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 struct Task<'a, T> {
     future: Boxed<'a, T>,

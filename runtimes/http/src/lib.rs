@@ -26,11 +26,9 @@ pub mod upgrade;
 mod url;
 mod watch;
 
-use std::pin::Pin;
-
 pub use body::{Body, BoxError, Incoming};
 pub use stream::{Plain, Stream};
 
-/// What is asked for from other crates is in a box: an `async fn` is compiled where it is polled, and each of this crate's callers
-/// would have its own copy of HTTP.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+// What is asked for from other crates is in a box: an `async fn` is compiled where it is polled, and each of this crate's
+// callers would have its own copy of HTTP.
+pub use lunette_hostcalls::task::Boxed;

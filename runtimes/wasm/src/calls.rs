@@ -7,7 +7,7 @@ use wasmi::{Caller, Error, Extern, Func, Memory, Store, ValType, errors::HostErr
 
 use crate::{
     limits::Book,
-    wasi::{Args, Function, MAX_PARAMS, Stop, ValueType, Wasi},
+    wasi::{Args, Function, MAX_PARAMS, Stop, ValueType, Wasi, for_preview1_shape},
 };
 
 /// What belongs to one guest, inside the engine's store.
@@ -90,7 +90,7 @@ pub(crate) fn link(store: &mut Store<State>, function: &'static Function) -> Ext
         ($($arg:ident: $ty:ty),*) => { wrap!(i32, |errno| errno $(, $arg: $ty)*) };
     }
     Extern::Func(match function.returns() {
-        true => crate::for_preview1_shape!(
+        true => for_preview1_shape!(
             function.signature.params,
             shape,
             unreachable!("no closure of the shape of {}", function.signature)

@@ -133,11 +133,7 @@ fn runner(name: &str, command: &mut Command) -> Result<Vec<Verdict>> {
     if count.failed > 0 {
         show_failures(&log);
     }
-    let words = match count.failed {
-        0 => String::new(),
-        _ => failures(&log),
-    };
-    let mut verdicts = vec![Verdict { count: Count { skipped: 0, ..count }, words }];
+    let mut verdicts = vec![Verdict { count: Count { skipped: 0, ..count }, words: failures(&log) }];
     // Each by its name: `test [why] name ... ignored`.
     let ignored: Vec<&str> = log
         .lines()

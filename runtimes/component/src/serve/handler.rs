@@ -217,7 +217,7 @@ impl Begun {
             }
         })
         .await;
-        running.place().0.prepare(spawner);
+        running.inner().prepare(spawner);
         match (ended, answer) {
             (Poll::Ready(Err(status)), _) => answer::bare(status, Some(running.call().id())),
             (Poll::Ready(Ok(())), Some(Ok(response))) => {

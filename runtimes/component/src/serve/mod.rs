@@ -7,7 +7,8 @@
 //! Promises: one request's fate is no other's: an instance that traps, runs for ever or eats memory ends alone, is answered
 //! for (500, 504) or, once its answer has begun, has its connection cut, and is named in the log with its backtrace;
 //! requests beyond [`Settings::at_once`] are refused at once (503), before anything of an instance is made. Nothing is linked
-//! or looked up for a request, and when one has been answered, the next one's instance is made ahead. Asked to stop, no connection is taken, and what is under way may finish.
+//! or looked up for a request, and when one has been answered, the next one's instance is made ahead. Asked to stop, no
+//! connection is taken, and what is under way may finish.
 //!
 //! Does not: keep anything from one request to the next (unless [`Settings::reuse`] says so), queue, or restart.
 

@@ -11,6 +11,7 @@ use std::{
 
 use http::StatusCode;
 use lunette_hostcalls::{Ending, Limit, Nanos, Trap, TrapKind, task::Sleep};
+use lunette_http::Boxed;
 use lunette_native::{Stopped, trap};
 use wasmtime::Store;
 
@@ -54,7 +55,7 @@ impl Failure {
     }
 }
 
-pub(super) type Run = Pin<Box<dyn Future<Output = Result<(), Failure>>>>;
+pub(super) type Run = Boxed<'static, Result<(), Failure>>;
 
 /// How long a handler may go on when its client is gone.
 const AFTERWARDS: Duration = Duration::from_secs(5);
@@ -97,11 +98,7 @@ impl Running {
         &self.link
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
-    }
-
-    fn inner(&self) -> &Inner {
+    pub(super) fn inner(&self) -> &Rc<Inner> {
         &self.place.0
     }
 

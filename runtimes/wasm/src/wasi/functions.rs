@@ -84,7 +84,6 @@ impl fmt::Debug for Function {
 
 /// The list of what parameters functions have: one closure for each shape, for one for all would allocate at each call. Hands the
 /// parameters of `$params` to the macro named; `$none` is for a shape that is not here (a test links every function).
-#[macro_export]
 macro_rules! for_preview1_shape {
     ($params:expr, $shape:ident, $none:expr) => {{
         use $crate::wasi::ValueType::{I32, I64};
@@ -115,3 +114,4 @@ macro_rules! for_preview1_shape {
         }
     }};
 }
+pub(crate) use for_preview1_shape;

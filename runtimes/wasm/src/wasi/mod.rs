@@ -52,6 +52,7 @@ use core::{fmt, mem};
 
 use lunette_hostcalls::{Ctx, Errno, Nanos, Stream, Trap, Wait};
 
+pub(crate) use self::functions::for_preview1_shape;
 use self::{
     io::Patience,
     table::{Descriptor, Held, Kind, Table},
