@@ -5,7 +5,8 @@
 //! contents are whatever was last written: who needs zeros calls [`zero`].
 //!
 //! How: each range of RAM has a *fresh* part, eaten from below frame by frame and from above by
-//! contiguous blocks. A frame that is given back goes on a list that is threaded through the frames.
+//! contiguous blocks. Frames that are given back are noted in one of them, by the 511, so that most are not touched: each would
+//! miss the caches and the TLB, and a large memory gives back thousands at once.
 //!
 //! The rule for running out ([`Floor`]): ordinary takers stop while a reserve is left, so that the few
 //! who must not fail midway (page tables, area nodes) find something. What answers `None` here becomes
@@ -45,9 +46,20 @@ pub enum Floor {
     Nothing,
 }
 
+/// A free frame that notes others.
+#[repr(C)]
+struct Batch {
+    next: u64,
+    frames: [u64; NOTED],
+}
+
+const NOTED: usize = FRAME as usize / size_of::<u64>() - 1;
+
 pub struct Frames {
-    /// The first free frame's address, 0 for none; each holds the address of the next.
-    list: u64,
+    /// The address of the [`Batch`] that is being filled, or emptied, 0 for none; those behind it are full.
+    batch: u64,
+    /// How many it notes.
+    noted: usize,
     fresh: [Range<u64>; MAX_RANGES],
     ranges: usize,
     /// The range that fresh frames are taken from now; those before it are used up.
@@ -63,7 +75,8 @@ pub struct Frames {
 impl Frames {
     pub const fn new() -> Self {
         Self {
-            list: 0,
+            batch: 0,
+            noted: 0,
             fresh: [const { 0..0 }; MAX_RANGES],
             ranges: 0,
             current: 0,
@@ -104,12 +117,22 @@ impl Frames {
         if !self.may_take() {
             return None;
         }
-        let frame = PhysAddr(self.list);
-        if frame.0 == 0 {
+        if self.batch == 0 {
             return self.take_fresh();
         }
-        // SAFETY: frames on the list are ours, mapped, and `give` wrote the next address into each.
-        self.list = unsafe { frame.ptr::<u64>().read() };
+        let batch = PhysAddr(self.batch);
+        // SAFETY: a batch is a frame of ours, mapped, in which `give` wrote the next one's address and so many frames.
+        let frame = unsafe {
+            let noted = batch.ptr::<Batch>();
+            if let Some(last) = self.noted.checked_sub(1) {
+                self.noted = last;
+                PhysAddr((&raw const (*noted).frames).cast::<u64>().add(last).read())
+            } else {
+                self.batch = (*noted).next;
+                self.noted = if self.batch == 0 { 0 } else { NOTED };
+                batch
+            }
+        };
         self.free -= 1;
         Some(frame)
     }
@@ -121,9 +144,19 @@ impl Frames {
     #[inline]
     pub unsafe fn give(&mut self, frame: PhysAddr) {
         debug_assert!(frame.0 != 0 && frame.0.is_multiple_of(FRAME));
-        // SAFETY: the caller hands over a frame of RAM, which is mapped at its own address.
-        unsafe { frame.ptr::<u64>().write(self.list) };
-        self.list = frame.0;
+        // SAFETY: the caller hands over a frame of RAM, which is mapped at its own address, as are all batches; the current one
+        // has room where it is written to.
+        unsafe {
+            if self.batch == 0 || self.noted == NOTED {
+                (&raw mut (*frame.ptr::<Batch>()).next).write(self.batch);
+                self.batch = frame.0;
+                self.noted = 0;
+            } else {
+                let noted = PhysAddr(self.batch).ptr::<Batch>();
+                (&raw mut (*noted).frames).cast::<u64>().add(self.noted).write(frame.0);
+                self.noted += 1;
+            }
+        }
         self.free += 1;
     }
 

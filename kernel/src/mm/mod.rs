@@ -150,10 +150,12 @@ pub fn unmap_stack(top: u64, len: u64) -> Result<(), Error> {
 
 /// Answers a page fault; called by the handler, with interrupts off, on its own stack.
 pub fn fault(addr: u64, access: Access) -> FaultOutcome {
-    match MEMORY.try_lock() {
-        Some(mut memory) => memory.space.fault(addr, access),
-        None => FaultOutcome::Segv { mapped: false },
+    let Some(mut memory) = MEMORY.try_lock() else { return FaultOutcome::Segv { mapped: false } };
+    let outcome = memory.space.fault(addr, access);
+    if outcome == FaultOutcome::Resolved {
+        memory.space.ahead(addr);
     }
+    outcome
 }
 
 /// Makes every page of the range present (`write`: and writable without a further fault), for code that

@@ -70,6 +70,27 @@ impl Tlb for Cpu {
     }
 }
 
+/// So many translations are forgotten one by one: for more of them the CPU forgets all of what it knows.
+const FEW: u32 = 32;
+
+struct Few<'a, T> {
+    tlb: &'a mut T,
+    pages: u32,
+}
+
+impl<T: Tlb> Tlb for Few<'_, T> {
+    fn page(&mut self, addr: u64) {
+        self.pages += 1;
+        if self.pages <= FEW {
+            self.tlb.page(addr);
+        }
+    }
+
+    fn all(&mut self) {
+        self.tlb.all();
+    }
+}
+
 /// May a page be read, written, executed? None of them is a guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prot(u8);
@@ -210,7 +231,7 @@ impl Tables {
     }
 
     /// Calls `visit` for each leaf in the range that is in use; what it returns is written back. Tables
-    /// that become empty are freed. The range is page-aligned and below 2^47.
+    /// that become empty are freed. The CPU has forgotten what changed when this returns. The range is page-aligned and below 2^47.
     pub fn update(
         &mut self,
         range: Range<u64>,
@@ -219,7 +240,11 @@ impl Tables {
         visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
     ) {
         if range.start < range.end {
-            update_table(self.root, 4, range, u64::MAX, frames, tlb, visit);
+            let mut tlb = Few { tlb, pages: 0 };
+            update_table(self.root, 4, range, u64::MAX, frames, &mut tlb, visit);
+            if tlb.pages > FEW {
+                tlb.tlb.all();
+            }
         }
     }
 
@@ -420,6 +445,9 @@ fn update_table(
     let start = range.start & !(512 * span - 1);
     let last = ((range.end - 1 - start) >> shift(level)) as usize;
     let mut index = ((range.start - start) >> shift(level)) as usize;
+    if level == 1 {
+        return update_leaves(table, index..last + 1, start, in_use, frames, tlb, visit);
+    }
     let mut gone = 0;
     while in_use > 0
         && let Some(found) = next_in_use(table, index, last)
@@ -430,35 +458,69 @@ fn update_table(
         let slot = entry_ptr(table, level, at);
         // SAFETY: see `entry_ptr`; `table` is live: it is freed by its parent's turn at the earliest.
         let entry = unsafe { slot.read() };
-        if level > 1 && entry & LARGE != 0 {
+        if entry & LARGE != 0 {
             continue;
         }
-        let new = if level == 1 {
-            let new = visit(frames, at, entry);
-            if new != entry && entry & PRESENT != 0 {
-                tlb.page(at);
-            }
-            new
-        } else {
-            let child = frame_of(entry);
-            let part = at..((at | (span - 1)) + 1).min(range.end);
-            let gone = update_table(child, level - 1, part, (entry & COUNT) / COUNT_ONE, frames, tlb, visit);
-            let new = entry - gone * COUNT_ONE;
-            if new & COUNT == 0 {
-                // The CPU may have cached the way through this table.
-                tlb.page(at);
-                // SAFETY: no entry of the table is in use, and its only pointer is overwritten below.
-                unsafe { frames.give(child) };
-                0
-            } else {
-                new
-            }
-        };
+        let child = frame_of(entry);
+        let part = at..((at | (span - 1)) + 1).min(range.end);
+        let gone_there =
+            update_table(child, level - 1, part, (entry & COUNT) / COUNT_ONE, frames, tlb, visit);
+        let mut new = entry - gone_there * COUNT_ONE;
+        if new & COUNT == 0 {
+            // The CPU may have cached the way through this table.
+            tlb.page(at);
+            // SAFETY: no entry of the table is in use, and its only pointer is overwritten below.
+            unsafe { frames.give(child) };
+            new = 0;
+        }
         if new != entry {
             // SAFETY: as above.
             unsafe { slot.write(new) };
         }
         gone += u64::from(new == 0);
+    }
+    gone
+}
+
+/// [`update_table`] of a table of leaves, those of `indices`, the first of which `start` would be at 0. Memories have thousands of
+/// them in a row.
+#[inline]
+fn update_leaves(
+    table: PhysAddr,
+    indices: Range<usize>,
+    start: u64,
+    mut in_use: u64,
+    frames: &mut Frames,
+    tlb: &mut impl Tlb,
+    visit: &mut impl FnMut(&mut Frames, u64, u64) -> u64,
+) -> u64 {
+    let mut gone = 0;
+    let mut index = indices.start;
+    while in_use > 0
+        && let Some(found) = next_in_use(table, index, indices.end - 1)
+    {
+        index = found;
+        while index < indices.end {
+            // SAFETY: see `entry_ptr`; `table` is live: it is freed by its parent's turn at the earliest.
+            let slot = unsafe { table.ptr::<u64>().add(index) };
+            // SAFETY: as above.
+            let entry = unsafe { slot.read() };
+            if entry == 0 {
+                break;
+            }
+            let at = start + index as u64 * PAGE;
+            let new = visit(frames, at, entry);
+            if new != entry {
+                if entry & PRESENT != 0 {
+                    tlb.page(at);
+                }
+                // SAFETY: as above.
+                unsafe { slot.write(new) };
+                gone += u64::from(new == 0);
+            }
+            in_use = in_use.saturating_sub(1);
+            index += 1;
+        }
     }
     gone
 }

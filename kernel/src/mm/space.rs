@@ -35,6 +35,9 @@ pub use super::object::MAX_SIZE;
 /// Bytes that one fault maps where nothing has to be copied or cleared: 16 pages.
 const FAULT_AROUND: u64 = 16 * PAGE;
 
+/// The most pages that [`Space::ahead`] makes at once.
+const AHEAD: u64 = 15;
+
 /// Linux's F_SEAL_ bits.
 pub const SEAL_SEAL: u32 = 1;
 pub const SEAL_SHRINK: u32 = 2;
@@ -131,6 +134,8 @@ pub struct Space<T: Tlb> {
     tlb: T,
     committed: u64,
     resident: u64,
+    /// Where a fault would go on with the last ones, and how many pages those made in a row.
+    row: (u64, u64),
 }
 
 impl<T: Tlb> Space<T> {
@@ -145,6 +150,7 @@ impl<T: Tlb> Space<T> {
             tlb,
             committed: 0,
             resident: 0,
+            row: (0, 0),
         }
     }
 
@@ -479,6 +485,40 @@ impl<T: Tlb> Space<T> {
             unsafe { self.frames.give(frame) };
         }
         outcome
+    }
+
+    /// Says that a fault at `addr` was resolved. Where memory is touched page after page for the first time, the next pages
+    /// are made with it: a quarter of what was touched in a row, so not much is made for nothing, and only if they are promised or
+    /// nobody was promised what they take.
+    pub fn ahead(&mut self, addr: u64) {
+        let page = addr & !(PAGE - 1);
+        let (next, so_far) = self.row;
+        let mut row = if page == next { so_far + 1 } else { 1 };
+        let mut at = page + PAGE;
+        let more = (row / 4).min(AHEAD);
+        if more > 0
+            && let Some(area) = self.areas.find(page)
+            && area.object == 0
+            && (area.charged() || area.prot.writable() && self.afford(more).is_ok())
+        {
+            let end = area.end.min(at + more * PAGE);
+            while at < end {
+                let Some(frame) = self.frames.take(Floor::Reserve) else { break };
+                let slot = self.tables.find_or_make(at, &mut self.frames);
+                let Some(slot) = slot.filter(|slot| slot.get() == 0) else {
+                    // SAFETY: just taken, and no leaf names it.
+                    unsafe { self.frames.give(frame) };
+                    break;
+                };
+                // SAFETY: just taken.
+                unsafe { zero(frame) };
+                slot.set(paging::leaf(frame, area.prot, false, false));
+                self.resident += u64::from(area.charged());
+                row += 1;
+                at += PAGE;
+            }
+        }
+        self.row = (at, row);
     }
 
     /// Maps the page of a lent object and those near to it: what is only read, or executed, is mostly read

@@ -538,6 +538,77 @@ fn big_blocks_move_by_whole_tables() {
     }
 }
 
+/// Touches a page as the fault handler has it: true if that was a fault.
+fn touch(space: &mut Space<Counted>, addr: u64) -> bool {
+    let there = space.tables().0.translate(addr).is_some();
+    if !there {
+        assert_eq!(space.fault(addr, Access::Write), FaultOutcome::Resolved);
+        space.ahead(addr);
+    }
+    !there
+}
+
+#[test]
+fn memory_touched_page_after_page_is_made_ahead() {
+    let arena = Arena::new(16384);
+    let mut space = space(&arena);
+    let map = |space: &mut Space<Counted>, pages: u64, no_reserve| {
+        let at = space.map(Place::Any, (pages + 1) * PAGE, Prot::READ_WRITE, no_reserve, Backing::Anonymous);
+        // With something in between, or they would be one.
+        space.protect(at.unwrap(), PAGE, Prot::NONE).unwrap();
+        at.unwrap() + PAGE
+    };
+    let at = map(&mut space, 1024, false);
+    let faults = (0..1024).filter(|page| touch(&mut space, at + page * PAGE)).count();
+    assert!(faults < 100, "{faults} faults");
+    assert_eq!(space.statistics().resident, 1024, "and not beyond its end");
+    for page in 0..1024 {
+        assert_eq!(word(&mut space, at + page * PAGE, None), Ok(0));
+    }
+    // Never more than a quarter for nothing.
+    for pages in [1, 2, 3, 4, 10, 40] {
+        let at = map(&mut space, 1024, false);
+        let before = space.statistics().resident;
+        (0..pages).for_each(|page| drop(touch(&mut space, at + page * PAGE)));
+        let made = space.statistics().resident - before;
+        assert!((pages..=pages + pages / 4).contains(&made), "{made} pages for {pages}");
+    }
+    // Not where it is touched here and there, or downwards.
+    let at = map(&mut space, 1024, false);
+    let here_and_there = (0..512u64).map(|n| at + 2 * n * PAGE);
+    let downwards = (0..512).rev().map(|n| at + (2 * n + 1) * PAGE);
+    for addr in here_and_there.chain(downwards) {
+        assert!(touch(&mut space, addr), "made for nobody");
+    }
+    // Where nothing was promised, as long as there is enough for the promises.
+    let sparse = map(&mut space, 1024, true);
+    let faults = (0..1024).filter(|page| touch(&mut space, sparse + page * PAGE)).count();
+    assert!(faults < 100, "{faults} faults");
+    space.unmap(sparse, 1024 * PAGE).unwrap();
+    let sparse = map(&mut space, 1024, true);
+    let now = space.statistics();
+    let left = space.frames.available(Floor::Reserve) - (now.committed - now.resident);
+    let pages = left - left / 256 - 20;
+    let promised = map(&mut space, pages, false);
+    (0..100).for_each(|page| drop(touch(&mut space, sparse + page * PAGE)));
+    (0..pages).for_each(|page| drop(touch(&mut space, promised + page * PAGE)));
+}
+
+/// What another area promised stays its own.
+#[test]
+fn what_is_made_ahead_leaves_the_reserve_alone() {
+    let arena = Arena::new(256);
+    let mut space = space(&arena);
+    let len = (space.frames.available(Floor::Reserve) - 10) * PAGE;
+    let at = space.map(Place::Any, len, Prot::READ_WRITE, false, Backing::Anonymous).unwrap();
+    (0..len / PAGE).for_each(|page| drop(touch(&mut space, at + page * PAGE)));
+    assert_eq!(space.statistics().resident, len / PAGE);
+    space.unmap(at, len).unwrap();
+    let now = space.statistics();
+    assert_eq!((now.resident, now.committed), (0, 0));
+    assert_eq!(now.free + now.nodes + 1, now.total, "all frames are back");
+}
+
 #[test]
 fn before_init_everything_is_refused() {
     let mut space = Space::new(Counted::default());
