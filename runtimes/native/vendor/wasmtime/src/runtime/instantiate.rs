@@ -25,6 +25,10 @@ pub struct CompiledModule {
     index: Arc<CompiledFunctionsTable>,
     /// Sorted list, by function index, of names we have for this module.
     func_names: Vec<FunctionName>,
+    /// What debug information says of the places that were in backtraces so
+    /// far, by their offsets in the text section.
+    #[cfg(feature = "addr2line")]
+    symbols: crate::sync::RwLock<alloc::collections::BTreeMap<usize, Arc<[crate::FrameSymbol]>>>,
 }
 
 impl CompiledModule {
@@ -58,6 +62,8 @@ impl CompiledModule {
             meta: info.meta,
             index,
             func_names: info.func_names,
+            #[cfg(feature = "addr2line")]
+            symbols: crate::sync::RwLock::new(alloc::collections::BTreeMap::new()),
         };
         ret.register_profiling(profiler)?;
 
@@ -219,6 +225,31 @@ impl CompiledModule {
         }))
     }
 
+    /// Returns what debug information says of the place at `text_offset`, which
+    /// is `instr` in the original file: the innermost of what was inlined first.
+    ///
+    /// Reading debug information takes long, and what traps once will again:
+    /// the last few hundred answers are kept.
+    #[cfg(feature = "addr2line")]
+    pub(crate) fn symbols<'a>(
+        &'a self,
+        text_offset: usize,
+        instr: Option<FilePos>,
+        symbolizer: &mut Symbolizer<'a>,
+    ) -> Arc<[crate::FrameSymbol]> {
+        const KEPT: usize = 256;
+        if let Some(symbols) = self.symbols.read().get(&text_offset) {
+            return symbols.clone();
+        }
+        let symbols: Arc<[_]> = symbolizer.read(self, instr).into();
+        let mut kept = self.symbols.write();
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(text_offset, symbols.clone());
+        symbols
+    }
+
     /// Returns whether the original wasm module had unparsed debug information
     /// based on the tunables configuration.
     pub fn has_unparsed_debuginfo(&self) -> bool {
@@ -268,5 +299,56 @@ impl<'a> SymbolizeContext<'a> {
     /// to calculate lookup values into the DWARF.
     pub fn code_section_offset(&self) -> u64 {
         self.code_section_offset
+    }
+}
+
+/// Reads debug information for the frames of one backtrace, most of which are
+/// of one module.
+#[derive(Default)]
+pub struct Symbolizer<'a> {
+    #[cfg(feature = "addr2line")]
+    context: Option<(CompiledModuleId, Option<SymbolizeContext<'a>>)>,
+    _marker: core::marker::PhantomData<&'a CompiledModule>,
+}
+
+#[cfg(feature = "addr2line")]
+impl<'a> Symbolizer<'a> {
+    // Note that dwarf pcs are code-section-relative, hence the subtraction
+    // from the location of `instr`. Also note that all errors are ignored
+    // here for now since technically wasm modules can always have any
+    // custom section contents.
+    fn read(
+        &mut self,
+        module: &'a CompiledModule,
+        instr: Option<FilePos>,
+    ) -> Vec<crate::FrameSymbol> {
+        let id = module.unique_id();
+        if self.context.as_ref().is_none_or(|(of, _)| *of != id) {
+            self.context = Some((id, module.symbolize_context().ok().flatten()));
+        }
+        let mut symbols = Vec::new();
+        if let Some((_, Some(s))) = &self.context
+            && let Some(offset) = instr.and_then(|i| i.file_offset())
+            && let Some(to_lookup) = u64::from(offset).checked_sub(s.code_section_offset())
+            && let Ok(mut frames) = s.addr2line().find_frames(to_lookup).skip_all_loads()
+        {
+            while let Ok(Some(frame)) = frames.next() {
+                symbols.push(crate::FrameSymbol {
+                    name: frame
+                        .function
+                        .as_ref()
+                        .and_then(|l| l.raw_name().ok())
+                        .map(|s| s.to_string()),
+                    file: frame
+                        .location
+                        .as_ref()
+                        .and_then(|l| l.file)
+                        .map(|s| s.to_string()),
+                    line: frame.location.as_ref().and_then(|l| l.line),
+                    column: frame.location.as_ref().and_then(|l| l.column),
+                });
+            }
+        }
+        symbols
     }
 }

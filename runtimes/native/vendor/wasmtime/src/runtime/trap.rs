@@ -3,6 +3,8 @@ use super::coredump::WasmCoreDump;
 use crate::prelude::*;
 use crate::store::StoreOpaque;
 use crate::{AsContext, Module, bug};
+use crate::instantiate::Symbolizer;
+use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZeroUsize;
 use wasmtime_core::alloc::TryVec;
@@ -328,6 +330,8 @@ impl WasmBacktrace {
         let wasm_backtrace_details_env_used =
             store.engine().config().wasm_backtrace_details_env_used;
 
+        let mut symbolizer = Symbolizer::default();
+
         for frame in runtime_trace.frames() {
             if wasm_trace.len() >= max_frames.get() {
                 break;
@@ -375,7 +379,10 @@ impl WasmBacktrace {
             // let Some(..)` instead of the `unwrap` you might otherwise expect
             // and we ignore frames from modules that were not registered in
             // this store's module registry.
-            if let Some((info, module)) = store.modules().lookup_frame_info(pc_to_lookup) {
+            let found = store
+                .modules()
+                .lookup_frame_info(pc_to_lookup, &mut symbolizer);
+            if let Some((info, module)) = found {
                 if wasm_trace.push(info).is_err() {
                     // Better to return a partial backtrace than none.
                     break;
@@ -490,7 +497,7 @@ pub struct FrameInfo {
     func_name: Option<String>,
     func_start: FilePos,
     instr: Option<FilePos>,
-    symbols: Vec<FrameSymbol>,
+    symbols: Arc<[FrameSymbol]>,
 }
 
 impl FrameInfo {
@@ -498,7 +505,11 @@ impl FrameInfo {
     ///
     /// Returns an object if this `pc` is known to this module, or returns `None`
     /// if no information can be found.
-    pub(crate) fn new(module: Module, text_offset: usize) -> Option<FrameInfo> {
+    pub(crate) fn new<'a>(
+        module: &'a Module,
+        text_offset: usize,
+        symbolizer: &mut Symbolizer<'a>,
+    ) -> Option<FrameInfo> {
         let compiled_module = module.compiled_module();
         let index = compiled_module.func_by_text_offset(text_offset)?;
         let key = FuncKey::DefinedWasmFunction(compiled_module.module().module_index, index);
@@ -529,36 +540,13 @@ impl FrameInfo {
         // from the location of `instr`. Also note that all errors are ignored
         // here for now since technically wasm modules can always have any
         // custom section contents.
-        let mut symbols = Vec::new();
-
-        let _ = &mut symbols;
         #[cfg(feature = "addr2line")]
-        if let Some(s) = &compiled_module.symbolize_context().ok().and_then(|c| c) {
-            if let Some(offset) = instr.and_then(|i| i.file_offset()) {
-                let to_lookup = u64::from(offset) - s.code_section_offset();
-                if let Ok(mut frames) = s.addr2line().find_frames(to_lookup).skip_all_loads() {
-                    while let Ok(Some(frame)) = frames.next() {
-                        symbols.push(FrameSymbol {
-                            name: frame
-                                .function
-                                .as_ref()
-                                .and_then(|l| l.raw_name().ok())
-                                .map(|s| s.to_string()),
-                            file: frame
-                                .location
-                                .as_ref()
-                                .and_then(|l| l.file)
-                                .map(|s| s.to_string()),
-                            line: frame.location.as_ref().and_then(|l| l.line),
-                            column: frame.location.as_ref().and_then(|l| l.column),
-                        });
-                    }
-                }
-            }
-        }
+        let symbols = compiled_module.symbols(text_offset, instr, symbolizer);
+        #[cfg(not(feature = "addr2line"))]
+        let (symbols, _) = (Arc::new([]), symbolizer);
 
         Some(FrameInfo {
-            module,
+            module: module.clone(),
             func_index,
             func_name,
             instr,
@@ -651,10 +639,10 @@ impl FrameInfo {
 /// line numbers, etc, which are the origin of a function in a stack trace.
 #[derive(Debug)]
 pub struct FrameSymbol {
-    name: Option<String>,
-    file: Option<String>,
-    line: Option<u32>,
-    column: Option<u32>,
+    pub(crate) name: Option<String>,
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<u32>,
+    pub(crate) column: Option<u32>,
 }
 
 impl FrameSymbol {

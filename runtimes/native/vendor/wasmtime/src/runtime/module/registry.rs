@@ -5,6 +5,7 @@ use crate::code::{EngineCode, EngineCodePC, ModuleWithCode, StoreCode, StoreCode
 use crate::component::Component;
 use crate::runtime::vm::VMWasmCallFunction;
 use crate::sync::{OnceLock, RwLock};
+use crate::instantiate::Symbolizer;
 use crate::vm::CompiledModuleId;
 use crate::{Engine, FrameInfo, Module, code_memory::CodeMemory, prelude::*};
 use alloc::sync::Arc;
@@ -346,6 +347,7 @@ impl ModuleRegistry {
     pub(crate) fn lookup_frame_info<'a>(
         &'a self,
         pc: usize,
+        symbolizer: &mut Symbolizer<'a>,
     ) -> Option<(FrameInfo, ModuleWithCode<'a>)> {
         let (code, text_offset) = self.loaded_code_by_pc(pc)?;
         let module_index = match code
@@ -360,7 +362,7 @@ impl ModuleRegistry {
             .modules
             .get(module_id)
             .expect("referenced module ID not found");
-        let info = FrameInfo::new(module.clone(), text_offset)?;
+        let info = FrameInfo::new(module, text_offset, symbolizer)?;
         let module_with_code = ModuleWithCode::from_raw(module, &code.code);
         Some((info, module_with_code))
     }
@@ -479,7 +481,7 @@ fn test_frame_info() -> Result<(), crate::Error> {
                 .as_context()
                 .0
                 .modules()
-                .lookup_frame_info(pc)
+                .lookup_frame_info(pc, &mut Default::default())
                 .unwrap();
             assert!(
                 frame.func_index() == i.as_u32(),
