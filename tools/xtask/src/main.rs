@@ -26,6 +26,7 @@ cargo xtask COMMAND
   run [ARGS]      set up, build everything, boot the Rust hello and print its output (ARGS go to the app)
   test [PHASE…]   all checks and tests; with names, only those phases (`test list` names them)
   bench [PART…]   measure; the table goes to standard output, the figures to target/bench.json
+                  (bench --cli PATH [PART…]: by that `lunette`, instead of one built for release)
   setup           install what is missing: Rust targets, apt packages
   image [--variant NAME,…]
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
