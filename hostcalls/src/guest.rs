@@ -14,7 +14,7 @@ pub trait Guest {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing to do before this is due. An empty wait (`until: Some(0)`) only gives way to others.
+    /// Nothing to do before this is due. An empty wait ([`Wait::GIVE_WAY`]) only lets all others go first.
     Wait(Wait),
     Ended(Ending),
 }
@@ -31,7 +31,7 @@ pub struct Wait {
 }
 
 impl Wait {
-    /// Nothing to wait for: let others have a go.
+    /// Nothing to wait for: lets all others go first.
     pub const GIVE_WAY: Self = Self { stdin: false, until: Some(0), sockets: Vec::new() };
 
     pub fn stdin() -> Self {

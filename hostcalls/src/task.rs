@@ -2,8 +2,9 @@
 //!
 //! Promises: a task runs only when it was woken, in the order of the wakes; what is due is woken in order; the host has
 //! its go ([`Host::park`]) at the latest when each task had one, and is asked to wait only when no task can run, and is
-//! told until when. A wait that ends, or is dropped, leaves no timer behind. One task that panics is the caller's panic:
-//! guests catch their own.
+//! told until when. A wait that ends, or is dropped, leaves no timer behind. Who computes on and on lets all others go first,
+//! what the host brings meanwhile included, but is not kept from running by them ([`StepBack`]). One task that panics is the
+//! caller's panic: guests catch their own.
 //!
 //! Does not: know how its host waits, preempt a task, or use more than one core.
 //!
@@ -16,6 +17,7 @@
 use alloc::{boxed::Box, collections::BTreeMap, sync::Arc};
 use core::{
     future::{Future, poll_fn},
+    mem,
     ops::ControlFlow,
     pin::Pin,
     task::{Context, Poll, Waker},
@@ -28,9 +30,11 @@ use crate::{Clock, Errno, Interest, Nanos, Source, Stdio, Wait};
 
 mod local;
 mod set;
+mod step_back;
 
 pub use local::{Local, Spawner};
 pub use set::{Boxed, Set};
+pub use step_back::StepBack;
 
 /// What waits when nothing can run.
 pub trait Host {
@@ -42,16 +46,21 @@ pub trait Host {
     /// it is `idle` was found out before.
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()>;
 
+    /// Only who has run for long already runs next (`true`): the host may have it step back as soon as a device has something for
+    /// the others. `false`: it has had its go.
+    fn interruptible(&mut self, _now: bool) {}
+
     /// Was the VM asked to end in good order (a power button, `lunette stop`)?
     fn stopping(&self) -> bool {
         false
     }
 }
 
-/// Wakes tasks when the clock reaches what they wait for. Shared by all that wait on one executor.
+/// Wakes tasks when the clock reaches what they wait for, or when nobody else can run. Shared by all that wait on one executor.
 #[derive(Default)]
 pub struct Timers {
     due: Mutex<(u64, BTreeMap<Due, Waker>)>,
+    back: step_back::Queue,
 }
 
 /// When, and a number that tells equal times apart.
@@ -118,6 +127,10 @@ impl Time {
         Self { clock, timers }
     }
 
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
     pub fn now(&self) -> Nanos {
         self.clock.monotonic()
     }
@@ -135,6 +148,11 @@ impl Time {
     /// Returns once the monotonic clock has reached `at`.
     pub fn sleep_until(&self, at: Nanos) -> Sleep {
         Sleep { time: self.clone(), at, key: None }
+    }
+
+    /// Lets all others go first.
+    pub fn step_back<F: FnMut() -> bool>(&self, over: F) -> StepBack<Arc<Timers>, F> {
+        StepBack::new(self.timers.clone(), over)
     }
 
     /// `None`: it took longer, and was dropped.
@@ -212,11 +230,13 @@ pub fn poll_until<T>(
     }
 }
 
-/// The one call that waits: returns when any of what `wait` names may have come. An empty wait, and one until a
-/// time that is past, give way to the other tasks once.
+/// The one call that waits: returns when any of what `wait` names may have come. An empty wait lets all others go first
+/// ([`StepBack`]); one until a time that is past gives way to the other tasks once.
 pub async fn ready(wait: &Wait, clock: &dyn Clock, stdio: &dyn Stdio, timers: &Timers) {
-    let past = wait.until.is_some_and(|until| until == 0 || until <= clock.monotonic());
-    if wait.is_empty() || past {
+    if wait.is_empty() || *wait == Wait::GIVE_WAY {
+        return StepBack::new(timers, || false).await;
+    }
+    if wait.until.is_some_and(|until| until <= clock.monotonic()) {
         return give_way().await;
     }
     let mut timer = None;
@@ -265,6 +285,9 @@ pub async fn give_way() {
     .await;
 }
 
+/// How often others have their goes before one who stepped back for them.
+const PASSED_OVER: u32 = 32;
+
 /// Tasks, each with its result, and the host that they wait on.
 pub struct Executor<'a, T> {
     tasks: Set<'a, T>,
@@ -286,18 +309,22 @@ impl<'a, T> Executor<'a, T> {
 
     /// Runs until the next task ends, and gives its result. `None`: there are none, or the host ended the run.
     pub fn next(&mut self, clock: &dyn Clock, host: &mut dyn Host) -> Option<T> {
+        let (mut passed_over, mut interruptible) = (0, false);
         loop {
             // Those that can run now, each once: what they wake has its go after the host.
-            for _ in 0..self.tasks.woken() {
-                if let Some(ended) = self.tasks.run_one() {
-                    return Some(ended);
-                }
+            let ended = (0..self.tasks.woken()).find_map(|_| self.tasks.run_one());
+            if mem::take(&mut interruptible) {
+                host.interruptible(false);
+            }
+            if ended.is_some() {
+                return ended;
             }
             if self.is_empty() {
                 return None;
             }
             let until = self.timers.next();
-            let idle = self.tasks.woken() == 0;
+            let back = !self.timers.back.is_empty();
+            let idle = self.tasks.woken() == 0 && !back;
             if host.park(idle, until).is_break() {
                 return None;
             }
@@ -305,6 +332,18 @@ impl<'a, T> Executor<'a, T> {
                 let now = clock.monotonic();
                 if until <= now {
                     self.timers.fire(now);
+                }
+            }
+            if back {
+                passed_over += 1;
+                let alone = self.tasks.woken() == 0;
+                if alone || passed_over > PASSED_OVER {
+                    passed_over = 0;
+                    self.timers.back.wake_first();
+                }
+                if alone {
+                    interruptible = true;
+                    host.interruptible(true);
                 }
             }
         }

@@ -147,6 +147,22 @@ impl Host for KernelHost {
         stop_twice()
     }
 
+    fn interruptible(&mut self, now: bool) {
+        static OPEN: AtomicBool = AtomicBool::new(false);
+        if now {
+            // If a device has something already, the tick ends this go, as it does where devices do not interrupt.
+            if machine::listen(true, console::takes_input()) {
+                machine::listen(false, false);
+            } else {
+                OPEN.store(apic::open(), Relaxed);
+            }
+        } else if OPEN.swap(false, Relaxed) {
+            apic::close();
+            machine::listen(false, false);
+            see_to_interrupts();
+        }
+    }
+
     fn stopping(&self) -> bool {
         stop::requests() > 0
     }
@@ -226,6 +242,10 @@ fn wait(until: Option<Nanos>) {
         time::sleep(until);
     }
     machine::listen(false, false);
+    see_to_interrupts();
+}
+
+fn see_to_interrupts() {
     let fired = apic::take_fired();
     if fired != 0 {
         machine::acknowledge(fired);

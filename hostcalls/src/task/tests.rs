@@ -87,6 +87,92 @@ fn tasks_that_give_way_take_turns() {
     assert_eq!(host.idle, 0, "nobody ever waited");
 }
 
+/// What the host brings for others comes before it, too.
+#[test]
+fn who_computes_on_and_on_lets_all_others_go_first() {
+    let bench = Bench::new();
+    let waker = RefCell::new(None::<Waker>);
+    let (come, waited) = (Cell::new(0), Cell::new(0));
+    let mut executor = Executor::new(bench.timers.clone());
+    for name in ["x", "y"] {
+        let bench = &bench;
+        executor.spawn(async move {
+            loop {
+                bench.say(name);
+                StepBack::new(&*bench.timers, || false).await;
+            }
+        });
+    }
+    executor.spawn(async {
+        poll_fn(|cx| {
+            waker.replace(Some(cx.waker().clone()));
+            if waited.get() < come.get() {
+                waited.set(waited.get() + 1);
+                bench.say("packet");
+                // It takes a few goes to see to it.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if waited.get() == 3 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    });
+    let mut host = Told(0, |time, idle, _| {
+        assert!(!idle, "they could run");
+        if time == 2 {
+            come.set(3);
+            waker.borrow().as_ref().unwrap().wake_by_ref();
+        }
+        GO_ON
+    });
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!(*bench.said.borrow(), ["x", "y", "x", "packet", "packet", "packet"]);
+}
+
+#[test]
+fn who_steps_back_is_passed_over_so_often_and_no_more() {
+    let bench = Bench::new();
+    let rounds = Cell::new(0);
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(async {
+        loop {
+            rounds.set(rounds.get() + 1);
+            give_way().await;
+        }
+    });
+    executor.spawn(async {
+        for _ in 0..3 {
+            StepBack::new(&*bench.timers, || false).await;
+        }
+    });
+    let mut host = Told(0, |_, _, _| GO_ON);
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    let passed_over = 3 * (PASSED_OVER as usize + 1);
+    assert!((passed_over..=passed_over + 3).contains(&rounds.get()), "{}", rounds.get());
+}
+
+/// A packet for its connection, say; but at its deadline it has to go on, to be stopped where it is.
+#[test]
+fn who_is_woken_while_it_steps_back_does_not_go_on_unless_its_time_is_over() {
+    let bench = Bench::new();
+    let over = Cell::new(false);
+    let mut back = core::pin::pin!(StepBack::new(&*bench.timers, || over.get()));
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..3 {
+        assert!(back.as_mut().poll(&mut cx).is_pending());
+    }
+    assert!(!bench.timers.back.is_empty());
+    over.set(true);
+    assert!(back.as_mut().poll(&mut cx).is_ready());
+    // Dropped, it leaves nothing behind.
+    {
+        let mut dropped = core::pin::pin!(StepBack::new(&*bench.timers, || false));
+        assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    }
+    bench.timers.back.wake_first();
+    assert!(bench.timers.back.is_empty());
+}
+
 /// Nor its timers, nor another guest.
 #[test]
 fn a_task_that_never_waits_does_not_keep_the_host_from_its_work() {

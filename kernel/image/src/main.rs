@@ -89,7 +89,7 @@ fn native_code(payload: &[u8], code: &[u8]) -> io::Result<Code> {
 }
 
 /// How long a guest may run on before the others have a go.
-const TICK: u64 = 10_000_000;
+const TICK: u64 = 1_000_000;
 
 fn tick() {
     extern "C" fn count() {

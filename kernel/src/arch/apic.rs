@@ -1,7 +1,8 @@
 //! The local APIC (its timer, and the priority that keeps devices out while code runs) and the I/O APIC
 //! (which line interrupts where).
 //!
-//! Devices interrupt only while the processor is halted: the task priority is raised at all other times.
+//! Devices interrupt only while the processor is halted, or runs who gives way to others ([`open`]): the task priority is raised
+//! at all other times.
 //! An interrupt is recorded ([`take_fired`]); whoever halted acts. The timer tick stands above that priority.
 //! Intel SDM vol. 3, chapter 11; Intel 82093AA (I/O APIC).
 
@@ -199,10 +200,30 @@ static FIRED: AtomicU32 = AtomicU32::new(0);
 /// For each of these vectors: the level-triggered line that it belongs to.
 static LEVEL_LINES: [AtomicU8; 32] = [const { AtomicU8::new(NO_LINE) }; 32];
 const NO_LINE: u8 = 0xff;
+/// Do devices interrupt who runs? See [`open`].
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Lets devices interrupt who runs, from now on: each is recorded, and is a tick beside, so that the others have a go soon. False:
+/// not where nothing ticks.
+pub(crate) fn open() -> bool {
+    let ticking = PERIOD.load(Relaxed) != 0;
+    if ticking {
+        OPEN.store(true, Relaxed);
+        set_priority(false);
+    }
+    ticking
+}
+
+/// Keeps devices out again.
+pub(crate) fn close() {
+    set_priority(true);
+    OPEN.store(false, Relaxed);
+}
+
 /// The next of [`FREE_VECTORS`].
 static NEXT_VECTOR: AtomicU8 = AtomicU8::new(FREE_VECTORS.start);
 
-/// A device interrupts: called by the handler, while the processor was halted.
+/// A device interrupts: called by the handler, while the processor was halted or [`open`].
 pub(crate) fn interrupted(vector: u8) {
     let index = vector.wrapping_sub(DEVICE_VECTORS) & 31;
     FIRED.fetch_or(1 << index, Relaxed);
@@ -213,6 +234,9 @@ pub(crate) fn interrupted(vector: u8) {
         io_write(redirection, io_read(redirection) | MASKED);
     }
     write(register::EOI, 0);
+    if OPEN.load(Relaxed) {
+        super::traps::call_tick_hook();
+    }
 }
 
 /// The vectors that have interrupted since the last call: bit 0 is [`DEVICE_VECTORS`].

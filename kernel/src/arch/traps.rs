@@ -56,6 +56,16 @@ pub(crate) fn set_tick_hook(hook: Option<extern "C" fn()>) {
     HOOK.store(hook.map_or(0, |hook| hook as usize), Relaxed);
 }
 
+/// What a tick does beside being counted. With interrupts off.
+pub(crate) fn call_tick_hook() {
+    let hook = HOOK.load(Relaxed);
+    if hook != 0 {
+        // SAFETY: `set_tick_hook` stored a function of this type.
+        let hook = unsafe { core::mem::transmute::<usize, extern "C" fn()>(hook) };
+        hook();
+    }
+}
+
 /// The interrupted registers, in the order of Linux' `gregset_t` as far as `rcx`.
 #[repr(C)]
 #[derive(Clone, Copy)]

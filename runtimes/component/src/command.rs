@@ -142,11 +142,10 @@ pub(crate) fn store(
     limits: Limits,
     meter: Meter,
 ) -> Result<Store<State>, Problem> {
-    let clock = ctx.clock.clone();
-    let mut store = Store::new(engine, State::new(ctx, time, Book::new(limits)));
+    let mut store = Store::new(engine, State::new(ctx, time.clone(), Book::new(limits)));
     store.limiter(|state| &mut state.book);
     store.set_hostcall_fuel(MAX_HANDED);
-    meter.hold(&mut store, clock).map_err(Problem::setup)?;
+    meter.hold(&mut store, time).map_err(Problem::setup)?;
     Ok(store)
 }
 

@@ -9,11 +9,15 @@ use std::{
     pin::Pin,
     ptr,
     rc::{Rc, Weak},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
 
-use lunette_hostcalls::Nanos;
+use lunette_hostcalls::{
+    Nanos,
+    task::{StepBack, Timers},
+};
 use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture, lua_State,
 };
@@ -185,6 +189,8 @@ pub(crate) struct Running {
     world: Rc<World>,
     task: Rc<Task>,
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
+    /// It computed on and on, and lets all others go first.
+    back: Option<StepBack<Arc<Timers>, fn() -> bool>>,
 }
 
 impl Running {
@@ -199,7 +205,7 @@ impl Running {
             entry.call_async(args)
         });
         world.usage.tasks.update(|n| n + 1);
-        Self { world, task, coroutine: Some(coroutine) }
+        Self { world, task, coroutine: Some(coroutine), back: None }
     }
 
     /// In the task: what is opened is its own.
@@ -213,6 +219,15 @@ impl Running {
     }
 
     fn poll_coroutine(&mut self, cx: &mut Context<'_>) -> Option<mlua::Result<MultiValue>> {
+        if let Some(back) = &mut self.back {
+            // Past the script's time it goes on, to be stopped where it is.
+            let deadline = self.world.usage.deadline.get();
+            let over = deadline.is_some_and(|deadline| deadline <= self.world.time.now());
+            if !over && Pin::new(back).poll(cx).is_pending() {
+                return None;
+            }
+            self.back = None;
+        }
         let usage = &self.world.usage;
         usage.gave_way.set(false);
         let entered = usage.entered.replace(self.task.coroutine.get());
@@ -231,7 +246,10 @@ impl Running {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
                 if usage.gave_way.get() {
-                    cx.waker().wake_by_ref();
+                    let mut back = self.world.time.step_back((|| false) as fn() -> bool);
+                    if Pin::new(&mut back).poll(cx).is_pending() {
+                        self.back = Some(back);
+                    }
                 }
                 None
             }

@@ -1,12 +1,12 @@
 //! How long a guest may run, and that it gives way to others.
 //!
-//! Promises: at every tick of the epoch ([`crate::ticker`]) a guest that runs on lets the others have a go; past its deadline it
+//! Promises: at every tick of the epoch ([`crate::ticker`]) a guest that runs on lets all others go first; past its deadline it
 //! is stopped, and says where it was; so it is when its fuel is used up. Waiting counts as time, but a guest that waits has to be
 //! woken by whoever waits for it ([`Meter::deadline`]).
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use lunette_hostcalls::{Clock, Limit, Nanos};
+use lunette_hostcalls::{Limit, Nanos, task::Time};
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::profile::Probe;
@@ -42,21 +42,24 @@ const SLICE: u64 = 5_000_000;
 
 impl Meter {
     /// Has `store` held to it. To be called once, before anything runs in it.
-    pub fn hold<T: 'static>(&self, store: &mut Store<T>, clock: Arc<dyn Clock>) -> wasmtime::Result<()> {
+    pub fn hold<T: 'static>(&self, store: &mut Store<T>, time: Time) -> wasmtime::Result<()> {
         if let Some(fuel) = self.fuel {
             store.set_fuel(fuel)?;
             store.fuel_async_yield_interval(Some(SLICE))?;
         }
         store.set_epoch_deadline(1);
         let (deadline, probe) = (self.deadline, self.probe);
+        let over = move |time: &Time| deadline.is_some_and(|deadline| time.now() >= deadline);
         store.epoch_deadline_callback(move |store| {
             if let Some(probe) = &probe {
-                probe.tick(store, &*clock);
+                probe.tick(store, time.clock());
             }
-            match deadline {
-                Some(deadline) if clock.monotonic() >= deadline => Err(Stopped(Limit::Time).into()),
-                _ => Ok(UpdateDeadline::Yield(1)),
+            if over(&time) {
+                return Err(Stopped(Limit::Time).into());
             }
+            // Woken at its deadline, it goes on until the next tick, and is stopped where it is then.
+            let until = time.clone();
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(time.step_back(move || over(&until)))))
         });
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{fmt, mem::MaybeUninit, pin::Pin, sync::Arc};
 
 use lunette_hostcalls::{
     CodeFrame, Ctx, Ending, Limit, Nanos, Trap, TrapKind, Wait,
-    task::{self, Timers},
+    task::{self, Time, Timers},
 };
 use lunette_wasm::wasi::{self, Answer, Args, Function, MAX_PARAMS, Stop, Wasi};
 use wasmtime::{
@@ -70,7 +70,7 @@ pub fn start(
     limits: Limits,
     meter: Meter,
 ) -> Result<Instance, Problem> {
-    let clock = ctx.clock.clone();
+    let time = Time::new(ctx.clock.clone(), timers.clone());
     let state = State {
         wasi: Wasi::new(ctx),
         book: Book::new(limits),
@@ -80,7 +80,7 @@ pub fn start(
     };
     let mut store = Store::new(engine.wasmtime(), state);
     store.limiter(|state| &mut state.book);
-    meter.hold(&mut store, clock).map_err(|error| Problem::Setup(error.to_string()))?;
+    meter.hold(&mut store, time).map_err(|error| Problem::Setup(error.to_string()))?;
     let externs = link(&mut store, &module)?;
     match module.get_export("_start") {
         Some(ExternType::Func(ty)) if ty.params().len() == 0 && ty.results().len() == 0 => {}

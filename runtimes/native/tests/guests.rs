@@ -13,7 +13,7 @@ use std::{
 use lunette_hostcalls::{
     Clock, Ending, Limit, TrapKind,
     fake::{FakeHost, FakeWorld},
-    task::{Executor, Timers},
+    task::{Executor, Time, Timers},
 };
 use lunette_native::{
     Cpu, Engine, Instance, Limits, Meter, Mismatch, Problem, Profile, Source, Variant, compile, ticker,
@@ -277,7 +277,7 @@ fn samples_that_take_long_are_taken_seldom_and_count_for_those_left_out() {
     let engine = Engine::of(Variant::default()).unwrap();
     let mut store = wasmtime::Store::new(engine.wasmtime(), ());
     let clock = Arc::new(Slow(AtomicU64::new(0)));
-    meter.hold(&mut store, clock.clone()).unwrap();
+    meter.hold(&mut store, Time::new(clock.clone(), Arc::default())).unwrap();
     // Each turn is a tick, and each tick looks at the clock.
     let tick = wasmtime::Func::wrap(&mut store, ticker);
     let text = r#"(module (import "" "tick" (func $tick)) (func $run (export "run") (local $n i32)

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     future::poll_fn,
     net::SocketAddr,
     pin::Pin,
@@ -64,6 +65,8 @@ pub(super) struct Inner {
     count: Cell<u64>,
     /// Has the log been told what its backtraces lack?
     pub(super) noted: Cell<bool>,
+    /// How many backtraces wait to be told.
+    pub(super) traces: Cell<u32>,
     /// Who waits for the last request to end.
     idle: RefCell<Vec<Waker>>,
 }
@@ -93,6 +96,7 @@ impl Drop for Place {
 }
 
 /// A request, as the log names it.
+#[derive(Clone)]
 pub(super) struct Call {
     id: HeaderValue,
     method: Method,
@@ -110,6 +114,13 @@ impl Call {
 
     pub(super) fn path(&self) -> &str {
         self.uri.path()
+    }
+
+    /// A line in the log about it.
+    #[cold]
+    pub(super) fn tell(&self, inner: &Inner, what: fmt::Arguments<'_>) {
+        let (name, id, method, path) = (&inner.ctx.name, self.id(), self.method(), self.path());
+        inner.log.warn(format_args!("{name}: request {id}: {method} {path}: {what}"));
     }
 }
 
@@ -154,6 +165,7 @@ impl Handler {
             at_once: Cell::default(),
             count: Cell::default(),
             noted: Cell::default(),
+            traces: Cell::default(),
             idle: RefCell::default(),
         })))
     }
@@ -218,6 +230,9 @@ impl Begun {
         })
         .await;
         running.inner().prepare(spawner);
+        if let Some(trace) = running.take_trace() {
+            spawner.spawn(trace.tell());
+        }
         match (ended, answer) {
             (Poll::Ready(Err(status)), _) => answer::bare(status, Some(running.call().id())),
             (Poll::Ready(Ok(())), Some(Ok(response))) => {
@@ -252,8 +267,14 @@ impl Begun {
 }
 
 /// To its end: what has to be said of that is said in the log.
-async fn on(running: Box<Running>) {
-    let _ = running.await;
+async fn on(mut running: Box<Running>) {
+    let _ = (&mut *running).await;
+    let trace = running.take_trace();
+    // Its place is another's.
+    drop(running);
+    if let Some(trace) = trace {
+        trace.tell().await;
+    }
 }
 
 fn streamed(response: Response<WasiBody>, link: Rc<Link>) -> Response<Body> {

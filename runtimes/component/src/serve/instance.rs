@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, header::HOST, uri};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
-use lunette_hostcalls::{Clock, Nanos};
+use lunette_hostcalls::Nanos;
 use lunette_http::{Boxed, Incoming};
 use tokio::sync::oneshot;
 use wasmtime::{
@@ -66,7 +66,6 @@ pub(super) struct Instance {
     store: Store<State>,
     export: Export,
     pub(super) lines: Arc<Lines>,
-    clock: Arc<dyn Clock>,
     /// When.
     pub(super) made: Nanos,
     /// Requests that it has served.
@@ -81,7 +80,6 @@ impl Instance {
             let mut ctx = inner.ctx.clone();
             let lines = Arc::new(Lines::new(ctx.stdio));
             ctx.stdio = lines.clone();
-            let clock = ctx.clock.clone();
             let meter = inner.settings.meter(deadline);
             let (engine, limits) = (inner.engine.wasmtime(), inner.settings.limits);
             let mut store = command::store(engine, ctx, inner.time.clone(), limits, meter)
@@ -96,7 +94,7 @@ impl Instance {
                 })
             };
             match made.await {
-                Ok(export) => Ok(Self { store, export, lines, clock, made: inner.time.now(), served: 0 }),
+                Ok(export) => Ok(Self { store, export, lines, made: inner.time.now(), served: 0 }),
                 Err(error) => Err(Failure::of_store(error, store)),
             }
         })
@@ -104,7 +102,7 @@ impl Instance {
 
     /// Holds it to the limits of its next request.
     pub(super) fn hold(&mut self, inner: &Inner, deadline: Option<Nanos>) -> wasmtime::Result<()> {
-        inner.settings.meter(deadline).hold(&mut self.store, self.clock.clone())
+        inner.settings.meter(deadline).hold(&mut self.store, inner.time.clone())
     }
 
     /// What it was refused of memory.

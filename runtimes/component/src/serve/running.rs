@@ -63,6 +63,9 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 /// How many frames of a backtrace are told.
 const FRAMES: usize = 20;
 
+/// How many backtraces may wait to be told.
+const TRACES: u32 = 16;
+
 /// A request that runs, until its handler is at its end: in good order, or with what its client is told if it can be told
 /// anything yet.
 pub(super) struct Running {
@@ -74,7 +77,39 @@ pub(super) struct Running {
     /// Until then; set when it first waits.
     sleep: Option<Sleep>,
     client_is_gone: bool,
+    /// What is to be told yet of its failure.
+    trace: Option<Trace>,
     place: Place,
+}
+
+/// The lines of a backtrace that are to be told. Each may take as long as some requests do, for a console takes a byte at a time:
+/// so all others go first, before each. What was not told when it is dropped is told then. No more than [`TRACES`] wait of a
+/// handler's: then who fails has its lines told at once, and the others wait.
+pub(super) struct Trace {
+    inner: Rc<Inner>,
+    call: Call,
+    lines: std::vec::IntoIter<String>,
+}
+
+impl Trace {
+    pub(super) async fn tell(mut self) {
+        loop {
+            if self.inner.traces.get() <= TRACES {
+                self.inner.time.step_back(|| false).await;
+            }
+            let Some(line) = self.lines.next() else { return };
+            self.call.tell(&self.inner, format_args!("{line}"));
+        }
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        for line in self.lines.by_ref() {
+            self.call.tell(&self.inner, format_args!("{line}"));
+        }
+        self.inner.traces.update(|n| n - 1);
+    }
 }
 
 impl Running {
@@ -86,6 +121,7 @@ impl Running {
             deadline,
             sleep: None,
             client_is_gone: false,
+            trace: None,
             place,
         }
     }
@@ -103,11 +139,13 @@ impl Running {
     }
 
     /// A line in the log about it.
-    #[cold]
     pub(super) fn tell(&self, what: fmt::Arguments<'_>) {
-        let (inner, call) = (self.inner(), &self.call);
-        let (name, id, method, path) = (&inner.ctx.name, call.id(), call.method(), call.path());
-        inner.log.warn(format_args!("{name}: request {id}: {method} {path}: {what}"));
+        self.call.tell(self.inner(), what);
+    }
+
+    /// What the log is still to be told, once it has failed.
+    pub(super) fn take_trace(&mut self) -> Option<Trace> {
+        self.trace.take()
     }
 
     /// Runs it on; a panic in a host call is its own end.
@@ -136,7 +174,7 @@ impl Running {
     }
 
     #[cold]
-    fn failed(&self, failure: &Failure) -> StatusCode {
+    fn failed(&mut self, failure: &Failure) -> StatusCode {
         let (ending, frames) = trap::ending(&failure.error);
         let status = match &ending {
             Ending::Stopped(Limit::Time) => StatusCode::GATEWAY_TIMEOUT,
@@ -158,15 +196,18 @@ impl Running {
                 None => self.tell(format_args!("{}: {}", trap.kind, trap.message)),
             },
         }
-        for frame in frames.iter().take(FRAMES) {
-            self.tell(format_args!("  at {frame}"));
-        }
+        let mut lines: Vec<_> = frames.iter().take(FRAMES).map(|frame| format!("  at {frame}")).collect();
         if let Some(more) = frames.len().checked_sub(FRAMES).filter(|more| *more > 0) {
-            self.tell(format_args!("  and {more} more"));
+            lines.push(format!("  and {more} more"));
         }
         // Once: it will not be built anew while it serves.
         if let Some(note) = trap::note(&frames).filter(|_| !self.inner().noted.replace(true)) {
-            self.tell(format_args!("  {note}"));
+            lines.push(format!("  {note}"));
+        }
+        if !lines.is_empty() {
+            let (inner, call) = (self.inner().clone(), self.call.clone());
+            inner.traces.update(|n| n + 1);
+            self.trace = Some(Trace { inner, call, lines: lines.into_iter() });
         }
         status
     }
