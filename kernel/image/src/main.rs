@@ -90,10 +90,12 @@ fn native_code(payload: &[u8], code: &[u8]) -> io::Result<Code> {
 
 /// How long a guest may run on before the others have a go.
 const TICK: u64 = 1_000_000;
+/// The same while there is a profile, whose samples are ticks.
+const SAMPLE: u64 = 10_000_000;
 
 fn tick() {
     extern "C" fn count() {
         lunette_app::ticker();
     }
-    time::on_tick(TICK, Some(count));
+    time::on_tick(if boot::info().cmdline.has("profile") { SAMPLE } else { TICK }, Some(count));
 }
