@@ -33,6 +33,7 @@ mod profiles;
 mod samples;
 mod servers;
 mod services;
+mod signed;
 mod streams;
 mod vm;
 mod wire;
@@ -97,6 +98,7 @@ fn main() {
     lua_suites::stories(&mut stories);
     servers::stories(&mut stories);
     services::stories(&mut stories);
+    signed::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);

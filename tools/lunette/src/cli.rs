@@ -8,8 +8,9 @@ use clap::{
 };
 use lunette_bundle::Engine;
 use lunette_native::Cpu;
+use lunette_signature::PublicKey;
 
-use crate::{app::DirMount, background::store, exit, network};
+use crate::{app::DirMount, background::store, exit, network, signing};
 
 /// Boot a WebAssembly module or component, or a Lua script, as a virtual machine.
 #[derive(Debug, Parser)]
@@ -49,6 +50,10 @@ pub enum Verb {
     Check(Look),
     /// Show what is in an app; or what is known of a VM
     Inspect(Inspect),
+    /// Sign bundles, or other files, in minisign's format; or make a pair of keys
+    Sign(Sign),
+    /// Say who has signed a bundle, or another file
+    Verify(Verify),
     /// List the VMs in the background
     Ps(Ps),
     /// Show what a VM in the background said
@@ -109,7 +114,11 @@ pub struct Run {
     /// stacks are in FILE.folded, for other tools
     #[arg(long, value_name = "FILE.svg", value_parser = parse_profile, conflicts_with_all = ["detach", "dry_run"])]
     pub profile: Option<PathBuf>,
-    /// Have the image refuse native code that is not signed
+    /// Run nothing but what this key, or another that is named, has signed: RW…, or a .pub file. The signature is APP.minisig; what
+    /// this run adds (arguments, variables, grants) is not signed
+    #[arg(long, value_name = "KEY", value_parser = signing::parse_key)]
+    pub trust: Vec<PublicKey>,
+    /// Have the image refuse native code unless a key is trusted (--trust) that has signed it
     #[arg(long)]
     pub require_signed: bool,
     /// Put a script's new version in its place whenever its files change; listeners stay open. It gets no input
@@ -194,6 +203,40 @@ pub struct Build {
     /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// The secret key: a file of minisign's
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Make a pair of keys, FILE and FILE.pub, and print the public one
+    #[arg(long, value_name = "FILE")]
+    pub new_key: Option<PathBuf>,
+    /// A file with the secret key's password (default: asked for, if it has one)
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// A line that is signed, too (default: time, file name and SHA-256)
+    #[arg(short, long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// What to sign; the signature is FILE.minisig
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Whose signature is believed: RW…, or a .pub file; more than once for several
+    #[arg(short, long, required = true, value_name = "KEY", value_parser = signing::parse_key)]
+    pub key: Vec<PublicKey>,
+    /// The signature (default: FILE.minisig)
+    #[arg(long, value_name = "PATH")]
+    pub signature: Option<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
+    /// What was signed
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -1,4 +1,4 @@
-//! The CLI `lunette`: run, build, check, inspect, doctor; and ps, logs, stop, rm, wait for VMs in the background.
+//! The CLI `lunette`: run, build, sign, verify, check, inspect, doctor; and ps, logs, stop, rm, wait for VMs in the background.
 //!
 //! Promises: what is bad is refused before anything boots, with what, where and the remedy; a run that
 //! ends without the kernel's farewell is never taken for success; the app's exit code is the command's
@@ -11,6 +11,7 @@
 
 pub mod app;
 pub mod background;
+pub mod baked;
 pub mod cache;
 pub mod cli;
 pub mod component;
@@ -27,6 +28,7 @@ pub mod problem;
 pub mod profile;
 pub mod run;
 pub mod script;
+pub mod signing;
 pub mod verbs;
 pub mod watch;
 
@@ -76,6 +78,8 @@ fn dispatch(verb: &Verb, us: &run::Us) -> Result<u8, Problem> {
         Verb::Build(args) => verbs::build::build(args, us),
         Verb::Check(args) => verbs::check::check(args, us),
         Verb::Inspect(args) => verbs::inspect::inspect(args, us),
+        Verb::Sign(args) => verbs::sign::sign(args),
+        Verb::Verify(args) => verbs::sign::verify(args),
         Verb::Ps(args) => verbs::ps::ps(args, us),
         Verb::Logs(args) => verbs::logs::logs(args),
         Verb::Stop(args) => verbs::end::stop(args, us),

@@ -560,7 +560,7 @@ fn what_is_not_interpreted_is_compiled_by_itself() {
     fails(world.run("--engine wasmi a.lua"), 125, "a.lua is a script", "leave out --engine");
     let shown = ends(world.lunette("inspect throws.wasm"), 0).0;
     assert!(shown.contains("uses exception handling: runs as native code only"), "{shown}");
-    fails(world.run("--require-signed command.wasm"), 125, "is not signed", "--require-signed");
+    fails(world.run("--require-signed command.wasm"), 125, "demands a signature", "--require-signed");
     let (out, _) = ends(world.run("--dry-run --require-signed hello.wasm"), 0);
     assert!(out.contains("lunette.require-signed"), "{out}");
 }
@@ -680,4 +680,118 @@ fn doctor_completion_and_version() {
     assert!(ends(world.lunette("completion bash"), 0).0.contains("lunette"));
     assert!(ends(world.lunette("version"), 0).0.starts_with("lunette "));
     assert!(ends(world.lunette("run --help"), 0).0.contains("134    the app trapped"));
+}
+
+/// Bytes of each kind in a bundle: of a tar header, of what is in a file, of the padding, of the hash, of the end.
+fn places(bundle: &[u8]) -> Vec<usize> {
+    let module = bundle.windows(4).position(|w| w == b"\0asm").unwrap();
+    let hash = bundle.windows(14).position(|w| w == b".lunette/sha256").unwrap_or(0);
+    let places = [0, 100, 148, 257, 400, 512, 600, module, module + 9, hash, hash + 512];
+    places.into_iter().chain([bundle.len() - 2000, bundle.len() - 1]).collect()
+}
+
+#[test]
+fn what_a_key_has_signed_is_known_and_nothing_else() {
+    let world = World::new("say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    let other = ends(world.lunette("sign --new-key other"), 0).0.trim().to_owned();
+    fails(world.lunette("sign --new-key me"), 125, "there already", "not there yet");
+    assert_eq!(fs::metadata(world.path("me")).unwrap().permissions().mode() & 0o77, 0, "for nobody else");
+    ends(world.lunette("build -o a.bundle hello.wasm"), 0);
+    let bundle = fs::read(world.path("a.bundle")).unwrap();
+    let verify = |key: &str| world.lunette(&format!("verify --key {key} a.bundle"));
+    fails(verify(&key), 125, "a.bundle is not signed: there is no a.bundle.minisig", "from the maker");
+    assert_eq!(ends(world.lunette("sign --key me a.bundle"), 0).0, "a.bundle.minisig\n");
+    assert_eq!(fs::read(world.path("a.bundle")).unwrap(), bundle, "a bundle stays as it is");
+    for key in [&key, "me.pub"] {
+        let (out, _) = ends(verify(key), 0);
+        assert!(out.starts_with("a.bundle  signed by ") && out.contains("file:a.bundle\\tsha256:"), "{out}");
+    }
+    ends(world.lunette(&format!("verify -o json -k {other} -k {key} a.bundle")), 0);
+    fails(verify(&other), 125, "which is not among the trusted", "name its maker's key");
+    let (_, err) = ends(verify("RWnothing"), 125);
+    assert!(err.contains("56 characters"), "{err}");
+
+    // Whoever has the bundle can sign it anew; whoever has not the key can't.
+    for at in places(&bundle) {
+        let mut changed = bundle.clone();
+        changed[at] ^= 1;
+        world.put("a.bundle", &changed);
+        fails(verify(&key), 125, "is not what key", "from its maker");
+    }
+    world.put("a.bundle", &bundle);
+    let signature = fs::read(world.path("a.bundle.minisig")).unwrap();
+    let lines: Vec<_> =
+        signature.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
+    for at in [0, lines[0] + 1, lines[0] + 5, lines[0] + 40, lines[1] + 1, lines[1] + 30, lines[2] + 9] {
+        let mut changed = signature.clone();
+        changed[at] ^= 1;
+        world.put("a.bundle.minisig", &changed);
+        let (_, err) = ends(verify(&key), 125);
+        assert!(err.contains("error: a.bundle ") && err.contains("\nhelp: "), "{at}: {err}");
+    }
+    world.put("a.bundle.minisig", &[b'x'; 5000]);
+    fails(verify(&key), 125, "no signature: it has 5000 bytes", "lunette sign");
+    fails(world.lunette("sign a.bundle"), 125, "no key", "--new-key");
+    fails(world.lunette("sign -k hello.wasm a.bundle"), 125, "no secret key", "minisign");
+    fails(world.lunette("sign -k me lost.bundle"), 127, "can't be read", "file");
+    let mut broken = bundle;
+    broken[600] ^= 1;
+    world.put("a.bundle", &broken);
+    fails(world.lunette("sign -k me a.bundle"), 125, "changed or damaged", "build");
+}
+
+#[test]
+fn a_key_with_a_password_opens_with_it_only() {
+    let world = World::new("say exit 0");
+    world.put("word", b"moon\n");
+    world.put("wrong", b"noon\n");
+    ends(world.lunette("sign --new-key me --password-file word"), 0);
+    ends(world.lunette("sign -k me --password-file word hello.wasm"), 0);
+    ends(world.lunette("verify -k me.pub hello.wasm"), 0);
+    fails(world.lunette("sign -k me --password-file wrong hello.wasm"), 125, "does not open", "password");
+    fails(world.lunette("sign -k me hello.wasm"), 125, "has a password", "--password-file");
+}
+
+#[test]
+fn a_run_that_trusts_a_key_runs_what_it_signed_as_it_is() {
+    let world = World::new("shift $(( $# - 3 )); cp \"$1\" payload; say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    let other = ends(world.lunette("sign --new-key other"), 0).0.trim().to_owned();
+    ends(world.lunette("build -o a.bundle hello.wasm"), 0);
+    let trusting = |key: &str, words: &str| world.run(&format!("--trust {key} {words}"));
+    fails(trusting(&key, "a.bundle"), 125, "a.bundle is not signed", "leave --trust out");
+    fails(trusting(&key, "hello.wasm"), 125, "hello.wasm is no bundle", "lunette build");
+    ends(world.lunette("sign -k me a.bundle"), 0);
+    let (out, _) = ends(trusting(&key, "--dry-run a.bundle"), 0);
+    assert!(out.contains(&format!("lunette.trust={key}")), "{out}");
+    ends(trusting(&key, "a.bundle with args"), 0);
+    let payload = fs::read(world.path("payload")).unwrap();
+    let bundle = fs::read(world.path("a.bundle")).unwrap();
+    let signature = fs::read(world.path("a.bundle.minisig")).unwrap();
+    assert!(payload.starts_with(&bundle), "the bundle is the same to the byte");
+    assert!(payload[bundle.len()..].starts_with(b"bundle.minisig\0"));
+    assert!(payload[bundle.len() + 512..].starts_with(&signature));
+    assert!(payload[bundle.len() + 4096..].starts_with(b"launch.toml\0"));
+    // It travels along where nobody asks for it, too: the image may.
+    ends(world.run("a.bundle"), 0);
+    assert!(fs::read(world.path("payload")).unwrap()[bundle.len()..].starts_with(b"bundle.minisig\0"));
+    fails(trusting(&other, "a.bundle"), 125, "which is not among the trusted", "name its maker's key");
+    fs::create_dir(world.path("dir")).unwrap();
+    for more in ["--dir dir", "--aot"] {
+        fails(trusting(&key, &format!("{more} a.bundle")), 125, "would change a.bundle", "leave out");
+        ends(world.run(&format!("{more} a.bundle")), 0);
+        assert!(!fs::read(world.path("payload")).unwrap()[bundle.len()..].starts_with(b"bundle.minisig"));
+    }
+    // Native code that somebody signed is run where a signature is demanded.
+    ends(world.lunette("build --aot -o a.bundle hello.wasm"), 0);
+    fails(world.run("--require-signed a.bundle"), 125, "trusts no key", "--trust");
+    ends(world.lunette("sign -k me a.bundle"), 0);
+    ends(trusting(&key, "--require-signed a.bundle"), 0);
+    ends(trusting(&key, "--host a.bundle"), 0);
+    let mut changed = fs::read(world.path("a.bundle")).unwrap();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    world.put("a.bundle", &changed);
+    fails(trusting(&key, "a.bundle"), 125, "not all zeros", "");
 }

@@ -8,6 +8,7 @@ pub mod inspect;
 pub mod logs;
 pub mod new;
 pub mod ps;
+pub mod sign;
 
 use std::io::Write;
 
