@@ -20,6 +20,7 @@ mod beside;
 mod clients;
 mod components;
 mod ends;
+mod exports;
 mod foreign;
 mod guests;
 mod hostile;
@@ -99,6 +100,7 @@ fn main() {
     servers::stories(&mut stories);
     services::stories(&mut stories);
     signed::stories(&mut stories);
+    exports::stories(&mut stories);
     streams::stories(&mut stories);
     ends::stories(&mut stories);
     hostile::stories(&mut stories);

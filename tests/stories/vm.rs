@@ -336,18 +336,24 @@ pub(crate) fn booted(payload: &[u8], words: &str) -> Booted {
                  -device isa-debug-exit,iobase=0xf4,iosize=4";
     command.args(fixed.split_whitespace()).arg("-kernel").arg(image).arg("-initrd").arg(file.path());
     command.args(["-append", words]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("QEMU");
-    let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let (stdout, stderr) = (collect(stdout), collect(stderr));
-    let ran =
-        Running { child, words: format!("{words:?}"), stdout, stderr, begun: Instant::now() }.wait(DEADLINE);
-    Booted(String::from_utf8_lossy(&ran.stdout).replace("\r\n", "\n"))
+    Booted::of(command)
 }
 
 /// What a machine's console showed.
 pub(crate) struct Booted(String);
 
 impl Booted {
+    /// What a command shows that boots one, until it ends.
+    #[track_caller]
+    pub(crate) fn of(mut command: Command) -> Self {
+        let words = format!("{command:?}");
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{words}: {e}"));
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (stdout, stderr) = (collect(stdout), collect(stderr));
+        let ran = Running { child, words, stdout, stderr, begun: Instant::now() }.wait(DEADLINE);
+        Self(String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).replace("\r\n", "\n"))
+    }
+
     /// It said farewell with these words.
     #[track_caller]
     pub(crate) fn farewell(self, words: &str) -> Self {

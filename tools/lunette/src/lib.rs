@@ -17,6 +17,7 @@ pub mod cli;
 pub mod component;
 pub mod console;
 pub mod exit;
+pub mod export;
 pub mod host;
 pub mod hypervisor;
 pub mod identity;
@@ -36,7 +37,7 @@ use std::ffi::OsString;
 
 use background::supervisor;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Verb};
+use cli::{Cli, ImageVerb, Verb};
 use hypervisor::running;
 use problem::{Problem, Voice};
 
@@ -80,6 +81,9 @@ fn dispatch(verb: &Verb, us: &run::Us) -> Result<u8, Problem> {
         Verb::Inspect(args) => verbs::inspect::inspect(args, us),
         Verb::Sign(args) => verbs::sign::sign(args),
         Verb::Verify(args) => verbs::sign::verify(args),
+        Verb::Image { verb: ImageVerb::Export(args) } => export::export(args, us),
+        Verb::Image { verb: ImageVerb::Releases(verb) } => verbs::images::releases(verb, us),
+        Verb::Own { format } => verbs::own::own(*format, us),
         Verb::Ps(args) => verbs::ps::ps(args, us),
         Verb::Logs(args) => verbs::logs::logs(args),
         Verb::Stop(args) => verbs::end::stop(args, us),

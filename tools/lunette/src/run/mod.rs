@@ -377,7 +377,7 @@ fn check(packed: &Packed, cache: &Cache) -> Result<NativeNeeds, Problem> {
 }
 
 /// The VM's memory; refuses one that can't hold the image and the app.
-fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem> {
+pub fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem> {
     const PAGES: u64 = 1 << 20;
     let Some(wanted) = wanted else {
         return Ok(MEMORY + payload.next_multiple_of(PAGES));
