@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod dist;
 mod echo;
 mod foreign;
 mod guests;
@@ -29,6 +30,8 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image [--variant NAME,…]
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
+  dist --key FILE [--cli PATH] [--variant NAME,…] [--stream NAME] [--output DIR]
+                  build a release into target/dist/: images, command line, bills of materials, sums, signed index
   samples         build the samples into target/samples/
   guests          build the tests' Rust programs into target/guests/
   reference       build Wasmtime's own CLI, to compare with, into target/reference/
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         "image" => image::asked(&rest).and_then(|variants| {
             variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))
         }),
+        "dist" => dist::dist(&rest),
         "samples" => samples::build_all().map(|built| {
             for (name, state) in built {
                 match state {

@@ -56,6 +56,8 @@ const PHASES: &[Phase] = &[
     ("echo", echo),
     ("spec-vm", spec),
     ("stories", stories),
+    ("release", release),
+    ("reproduce", || crate::dist::reproduce().map(|words| vec![Verdict::passed(words)])),
     ("fuzz", fuzz),
 ];
 
@@ -248,6 +250,29 @@ fn build_image() -> Result<Vec<Verdict>> {
         });
     }
     Ok(verdicts)
+}
+
+/// A release of the smallest image, and what it is on a machine with QEMU alone.
+fn release() -> Result<Vec<Verdict>> {
+    let app = target().join("samples/hello-rust.wasm");
+    for (what, there) in [
+        ("QEMU", which("qemu-system-x86_64").is_some()),
+        ("hello-rust", app.is_file()),
+        ("git", which("git").is_some()),
+    ] {
+        if !there {
+            return Ok(vec![Verdict::skipped(format!("no {what}"))]);
+        }
+    }
+    // The one that the stories run.
+    let built =
+        chore("release", &mut cargo(&["build", "-p", "lunette-tests", "--bin", "lunette-under-test"]))?;
+    if built.iter().any(|verdict| verdict.count.failed > 0) {
+        return Ok(built);
+    }
+    let expected = root().join("samples/hello-rust/expected.txt");
+    let words = crate::dist::try_it(&target().join("debug/lunette-under-test"), &app, &expected)?;
+    Ok(vec![Verdict::passed(words)])
 }
 
 fn build_samples() -> Result<Vec<Verdict>> {
