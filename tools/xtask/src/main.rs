@@ -10,6 +10,7 @@ mod foreign;
 mod guests;
 mod image;
 mod json;
+mod loaders;
 mod reference;
 mod run;
 mod samples;
@@ -29,6 +30,8 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image [--variant NAME,…]
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
+                  and the loaders for disks
+  loaders         build those only: target/image/lunette.bios and lunette.efi
   samples         build the samples into target/samples/
   guests          build the tests' Rust programs into target/guests/
   reference       build Wasmtime's own CLI, to compare with, into target/reference/
@@ -45,8 +48,10 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "setup" => setup::setup(),
         "image" => image::asked(&rest).and_then(|variants| {
-            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))
+            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))?;
+            loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}")))
         }),
+        "loaders" => loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}"))),
         "samples" => samples::build_all().map(|built| {
             for (name, state) in built {
                 match state {
