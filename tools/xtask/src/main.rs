@@ -11,6 +11,7 @@ mod foreign;
 mod guests;
 mod image;
 mod json;
+mod loaders;
 mod reference;
 mod run;
 mod samples;
@@ -30,6 +31,8 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image [--variant NAME,…]
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
+                  and the loaders for disks
+  loaders         build those only: target/image/lunette.bios and lunette.efi
   dist --key FILE [--cli PATH] [--variant NAME,…] [--stream NAME] [--output DIR]
                   build a release into target/dist/: images, command line, bills of materials, sums, signed index
   samples         build the samples into target/samples/
@@ -48,8 +51,10 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "setup" => setup::setup(),
         "image" => image::asked(&rest).and_then(|variants| {
-            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))
+            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))?;
+            loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}")))
         }),
+        "loaders" => loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}"))),
         "dist" => dist::dist(&rest),
         "samples" => samples::build_all().map(|built| {
             for (name, state) in built {
