@@ -92,3 +92,70 @@ fn script(made: &Path, machine: Option<&str>) -> Booted {
     command.envs(machine.map(|machine| ("MACHINE", machine)));
     Booted::of(command)
 }
+
+/// Disks: each format holds the same one, and that boots.
+fn disks(s: &mut Stories, lack: Option<&'static str>) {
+    let loaders = image("lunette.bios").is_some_and(|path| path.ends_with("lunette.bios") && path.is_file());
+    let lack = lack.or((!loaders).then_some("no loaders beside the image"));
+    for target in ["raw", "iso"] {
+        s.needs(format!("exports: {target}'s own script boots it by a BIOS"), lack, move || {
+            script(&export(&folder(target), target, &[]), None).farewell("exit 0").says(&hello());
+        });
+    }
+    let no_qemu_img = Command::new("qemu-img").arg("--version").output().is_err();
+    let lack = lack.or(no_qemu_img.then_some("no qemu-img"));
+    s.needs("exports: each format holds the same disk", lack, || {
+        let raw = fs::read(export(&folder("raw"), "raw", &[]).join("hello-rust.raw")).expect("a disk");
+        assert!(raw.len() <= 12 << 20, "{} bytes", raw.len());
+        for (target, file, format) in [
+            ("virtualbox", "hello-rust.vdi", "vdi"),
+            ("proxmox", "hello-rust.qcow2", "qcow2"),
+            ("openstack", "hello-rust.qcow2", "qcow2"),
+            ("azure", "hello-rust.vhd", "vpc"),
+            ("hyper-v", "hello-rust.vhdx", "vhdx"),
+        ] {
+            let made = export(&folder("disk"), target, &[]);
+            assert!(back(&made.join(file), format).starts_with(&raw), "{target}");
+            if target == "azure" {
+                let size = fs::metadata(made.join(file)).expect("a disk").len();
+                assert_eq!((size - 512) % (1 << 20), 0, "and a footer");
+            }
+        }
+        let ec2 = fs::read(export(&folder("disk"), "ec2", &[]).join("hello-rust.raw")).expect("a disk");
+        assert_eq!(ec2, raw);
+        let made = export(&folder("disk"), "vmware", &[]);
+        run(&made, &["tar", "-xf", "hello-rust.ova"]);
+        assert!(back(&made.join("hello-rust.vmdk"), "vmdk").starts_with(&raw));
+        run(
+            &made,
+            &[
+                "sh",
+                "-c",
+                "sed 's/SHA256(\\(.*\\))= \\(.*\\)/\\2  \\1/' hello-rust.mf | sha256sum -c --quiet",
+            ],
+        );
+        let made = export(&folder("disk"), "gce", &[]);
+        run(&made, &["tar", "-xzf", "hello-rust.tar.gz"]);
+        assert_eq!(fs::metadata(made.join("disk.raw")).expect("a disk").len(), 1 << 30);
+        fs::remove_file(made.join("disk.raw")).expect("room");
+        let e = lunette(["image", "export", "--for", "raw", "--size", "2Mi", "--image"]);
+        let image = image("lunette.elf").expect("an image");
+        e.args([image.into_os_string(), built("hello-rust").expect("built").into_os_string()])
+            .run()
+            .refuses("is too small: its parts need");
+    });
+}
+
+/// The disk in a file, as qemu-img reads it.
+fn back(file: &Path, format: &str) -> Vec<u8> {
+    let raw = file.with_extension("back");
+    let paths = [file, &raw].map(|path| path.to_str().expect("UTF-8"));
+    run(Path::new("."), &["qemu-img", "convert", "-f", format, "-O", "raw", paths[0], paths[1]]);
+    fs::read(raw).expect("a disk")
+}
+
+#[track_caller]
+fn run(folder: &Path, words: &[&str]) {
+    let done = Command::new(words[0]).args(&words[1..]).current_dir(folder).output().expect(words[0]);
+    assert!(done.status.success(), "{words:?}: {}", String::from_utf8_lossy(&done.stderr));
+}

@@ -341,6 +341,9 @@ pub struct Export {
     /// The VM's memory (default: 512Mi and the size of the app)
     #[arg(short, long, value_name = "SIZE", value_parser = lunette_bundle::parse_size)]
     pub memory: Option<u64>,
+    /// The disk's size, where there is a disk (default: as small as can be)
+    #[arg(long, value_name = "SIZE", value_parser = lunette_bundle::parse_size)]
+    pub size: Option<u64>,
     /// Set a variable for the app; without =VALUE, as it is here
     #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
     pub env: Vec<(String, Option<String>)>,

@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `lunette-V-x86_64-NAME.elf` | an image: full, wasm, lua, native |
+//! | `lunette-V-x86_64-loader.bios`, `….efi` | the loaders for disks |
 //! | `lunette-V-x86_64-linux.tar.gz` | the command line with all images beside it: unpack and run |
 //! | `lunette-V-x86_64-image.cdx.json`, `…-cli.cdx.json` | what they are made of (CycloneDX) |
 //! | `stream-NAME.json`, `….minisig` | the index: each file's size and SHA-256 |
@@ -18,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    image,
+    image, loaders,
     sh::{Result, cargo, command, read, root, run, target},
 };
 
@@ -89,6 +90,11 @@ fn make(wanted: &Wanted, key: &Path) -> Result<PathBuf> {
         println!("{built}");
         fs::copy(&built.path, dist.join(name(&format!("-{}.elf", variant.name))))?;
         installed.push(built.path);
+    }
+    for loader in loaders::build()? {
+        let end = loader.path.extension().unwrap_or_default().to_string_lossy().into_owned();
+        fs::copy(&loader.path, dist.join(name(&format!("-loader.{end}"))))?;
+        installed.push(loader.path);
     }
     let cli = match &wanted.cli {
         Some(cli) => cli.clone(),

@@ -1,18 +1,19 @@
 //! `lunette image export`: an app and its kernel in the form that a hypervisor takes, and what starts them there.
 //!
-//! An export is a folder: the kernel and what it boots with; the target's configuration; SHA256SUMS; and a README that
-//! says what was tried. [`targets`] has the targets.
+//! An export is a folder: the kernel and what it boots with, or a disk; the target's configuration; SHA256SUMS; and a README that
+//! says what was tried. [`targets`] has the targets, [`disk`] makes disks and wraps them.
 //!
 //! Promises: the folder is there whole or not at all; the bundle in it is the same to the byte for every target; the same
-//! input gives the same files. Does not: talk to a cloud, need root, or mount anything.
+//! input gives the same disk (files that qemu-img writes bear numbers of their own). Does not: talk to a cloud, need root, or mount anything.
 
+mod disk;
 pub mod targets;
 
 use std::{
     fmt::Write as _,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use lunette_bundle::{Launch, Payload, sha256_hex};
@@ -30,7 +31,7 @@ use crate::{
     signing,
     verbs::print,
 };
-use targets::{TARGETS, Target};
+use targets::{Artefact, TARGETS, Target};
 
 /// What templates speak of.
 struct Facts {
@@ -38,8 +39,12 @@ struct Facts {
     name: String,
     kernel: String,
     payload: String,
+    disk: String,
+    vmdk: String,
+    vmdk_size: u64,
     cmdline: String,
     mib: u64,
+    size: u64,
     network: bool,
 }
 
@@ -47,11 +52,21 @@ struct Facts {
 struct Booted {
     kernel: Vec<u8>,
     payload: Vec<u8>,
+    loaders: Option<[PathBuf; 2]>,
 }
 
 /// Exports it; prints where.
 pub fn export(args: &Export, us: &Us) -> Result<u8, Problem> {
     let target = targets::named(&args.target).ok_or_else(|| unknown(&args.target))?;
+    if args.size.is_some() && target.artefact == Artefact::Kernel {
+        let what = format!("{} boots the kernel itself, and gets no disk", target.name);
+        return Err(Problem::new(what, "leave --size out").at("--size"));
+    }
+    if let Artefact::Disk(format) = target.artefact
+        && format.needs_qemu_img()
+    {
+        disk::find_qemu_img()?;
+    }
     let (app, rest) =
         args.command.split_first().ok_or_else(|| Problem::new("there is no APP", "name one"))?;
     let path = Path::new(app);
@@ -88,14 +103,22 @@ pub fn export(args: &Export, us: &Us) -> Result<u8, Problem> {
     let facts = Facts {
         kernel: "lunette.elf".into(),
         payload: format!("{safe}.initrd"),
+        disk: match target.artefact {
+            Artefact::Disk(format) => format!("{safe}.{}", format.ending()),
+            Artefact::Kernel => String::new(),
+        },
+        vmdk: format!("{safe}.vmdk"),
+        vmdk_size: 0,
         name: safe,
         cmdline: cmdline(&args.address.flags(), network)?,
         mib,
+        size: 0,
         network,
     };
+    let loaders = disk::loaders(&image.path);
     let output = args.output.clone().unwrap_or_else(|| format!("{}-{}", facts.name, target.name).into());
-    let booted = Booted { kernel, payload };
-    let files = whole(&output, |folder| write(folder, target, &facts, &booted, &packed.hash))?;
+    let booted = Booted { kernel, payload, loaders };
+    let files = whole(&output, |folder| write(folder, target, facts, &booted, args.size, &packed.hash))?;
     if args.json {
         let files: Vec<_> = files
             .iter()
@@ -200,8 +223,9 @@ type Listed = (String, u64, String);
 fn write(
     folder: &Path,
     target: &Target,
-    facts: &Facts,
+    mut facts: Facts,
     booted: &Booted,
+    size: Option<u64>,
     hash: &str,
 ) -> Result<Vec<Listed>, Problem> {
     let put = |name: &str, bytes: &[u8]| {
@@ -212,23 +236,31 @@ fn write(
             Problem::new(format!("{name} can't be written: {e}"), "make room, or name another place with -o")
         })
     };
-    let mut names = vec![facts.kernel.clone(), facts.payload.clone()];
-    put(&facts.kernel, &booted.kernel)?;
-    put(&facts.payload, &booted.payload)?;
+    let mut names = Vec::new();
+    match target.artefact {
+        Artefact::Kernel => {
+            put(&facts.kernel, &booted.kernel)?;
+            put(&facts.payload, &booted.payload)?;
+            names.extend([facts.kernel.clone(), facts.payload.clone()]);
+        }
+        Artefact::Disk(format) => {
+            disk::write(folder, format, &mut facts, booted, size)?;
+            names.push(facts.disk.clone());
+        }
+    }
     for (name, template) in target.files {
-        put(name, fill(template, facts).as_bytes())?;
+        put(name, fill(template, &facts).as_bytes())?;
         names.push((*name).to_owned());
     }
-    put("README", readme(target, facts, hash, &names).as_bytes())?;
+    put("README", readme(target, &facts, hash, &names).as_bytes())?;
     names.push("README".into());
     let mut listed = Vec::new();
     let mut sums = String::new();
     for name in names {
-        let bytes = fs::read(folder.join(&name))
-            .map_err(|e| Problem::new(format!("{name} can't be read again: {e}"), "try again"))?;
-        let hash = sha256_hex(&bytes);
+        let path = folder.join(&name);
+        let (size, hash) = disk::hash(&path)?;
         let _ = writeln!(sums, "{hash}  {name}");
-        listed.push((name, bytes.len() as u64, hash));
+        listed.push((name, size, hash));
     }
     put("SHA256SUMS", sums.as_bytes())?;
     listed.push(("SHA256SUMS".into(), sums.len() as u64, sha256_hex(sums.as_bytes())));
@@ -241,8 +273,12 @@ fn fill(template: &str, facts: &Facts) -> String {
         ("{{name}}", facts.name.clone()),
         ("{{kernel}}", facts.kernel.clone()),
         ("{{payload}}", facts.payload.clone()),
+        ("{{disk}}", facts.disk.clone()),
+        ("{{vmdk}}", facts.vmdk.clone()),
+        ("{{vmdk-size}}", facts.vmdk_size.to_string()),
         ("{{cmdline}}", facts.cmdline.clone()),
         ("{{mib}}", facts.mib.to_string()),
+        ("{{size}}", facts.size.to_string()),
     ];
     let mut out = String::new();
     for line in template.lines() {
@@ -288,8 +324,12 @@ mod tests {
             name: "moon".into(),
             kernel: "lunette.elf".into(),
             payload: "moon.initrd".into(),
+            disk: "moon.raw".into(),
+            vmdk: "moon.vmdk".into(),
+            vmdk_size: 7,
             cmdline: if network { "lunette.ip=dhcp".into() } else { String::new() },
             mib: 128,
+            size: 9,
             network,
         }
     }
