@@ -41,6 +41,23 @@ impl<'a> Cmdline<'a> {
         }
     }
 
+    /// All values of a key that may be given more than once, in their order, as they are: also those that are no text, and
+    /// the empty one of a bare `lunette.KEY`. Who must not overlook a word asks here.
+    pub fn values(&self, key: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let all = match self.ours.get(..self.count) {
+            Some(_) => None,
+            None => Some(words_of_ours(self.line)),
+        };
+        let kept = self.ours.iter().copied().take(if all.is_some() { 0 } else { self.count });
+        kept.chain(all.into_iter().flatten()).filter_map(move |word| {
+            match word.strip_prefix(key.as_bytes())?.split_first() {
+                None => Some(&word[word.len()..]),
+                Some((b'=', value)) => Some(value),
+                Some(_) => None,
+            }
+        })
+    }
+
     /// Every word that is text, ours or not.
     pub fn words(&self) -> impl Iterator<Item = &'a str> {
         self.line.split(u8::is_ascii_whitespace).filter_map(|word| core::str::from_utf8(word).ok())
@@ -108,6 +125,11 @@ mod tests {
         let line = "lunette.a=1 ".repeat(100) + "lunette.b=2 lunette.a=3";
         let line = Cmdline::new(line.as_bytes());
         assert_eq!((line.get("a"), line.get("b"), line.get("c")), (Some("3"), Some("2"), None));
-        assert!(!Cmdline::new(b"\xff\xfe lunette.x=\xff").has("x"), "not text, so not there");
+        let line = Cmdline::new(b"\xff\xfe lunette.x=\xff lunette.x lunette.x=1 lunette.xy=2");
+        assert!(!Cmdline::new(b"lunette.x=\xff").has("x"), "not text, so not there");
+        let all = |line: &Cmdline<'static>| line.values("x").collect::<Vec<_>>();
+        assert_eq!(all(&line), [&b"\xff"[..], b"", b"1"], "who must not overlook it finds it");
+        let line = "lunette.a=1 ".repeat(100) + "lunette.x=1 lunette.x=2";
+        assert_eq!(all(&Cmdline::new(line.leak().as_bytes())), [b"1", b"2"]);
     }
 }

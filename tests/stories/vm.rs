@@ -325,6 +325,50 @@ impl Drop for Running {
     }
 }
 
+/// A payload that QEMU boots by itself, on microvm, as on a bare machine: all that is said is on the console.
+#[track_caller]
+pub(crate) fn booted(payload: &[u8], words: &str) -> Booted {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(payload).expect("a file");
+    let image = image("lunette.elf").expect("an image");
+    let mut command = Command::new("qemu-system-x86_64");
+    let fixed = "-accel tcg -cpu max -M microvm,acpi=off -m 256 -nodefaults -no-user-config -display none -no-reboot -serial stdio \
+                 -device isa-debug-exit,iobase=0xf4,iosize=4";
+    command.args(fixed.split_whitespace()).arg("-kernel").arg(image).arg("-initrd").arg(file.path());
+    command.args(["-append", words]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Booted::of(command)
+}
+
+/// What a machine's console showed.
+pub(crate) struct Booted(String);
+
+impl Booted {
+    /// What a command shows that boots one, until it ends.
+    #[track_caller]
+    pub(crate) fn of(mut command: Command) -> Self {
+        let words = format!("{command:?}");
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{words}: {e}"));
+        let (stdout, stderr) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
+        let (stdout, stderr) = (collect(stdout), collect(stderr));
+        let ran = Running { child, words, stdout, stderr, begun: Instant::now() }.wait(DEADLINE);
+        Self(String::from_utf8_lossy(&[ran.stdout, ran.stderr].concat()).replace("\r\n", "\n"))
+    }
+
+    /// It said farewell with these words.
+    #[track_caller]
+    pub(crate) fn farewell(self, words: &str) -> Self {
+        let farewell = format!("lunette: farewell {words}");
+        assert!(self.0.lines().any(|line| line.starts_with(&farewell)), "no {farewell:?} in:\n{}", self.0);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, words: &str) -> Self {
+        assert!(self.0.contains(words), "no {words:?} in:\n{}", self.0);
+        self
+    }
+}
+
 /// What became of it. Each claim that does not hold ends the story and shows all of it.
 pub(crate) struct Ran {
     words: String,

@@ -2,10 +2,12 @@
 
 use std::{io, sync::Arc};
 
-use lunette_app::{Code, Native, Profile, Services};
+use lunette_app::{Code, Native, Profile, Refusal, Services, Trust};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
-    boot, mm, network, platform,
+    boot,
+    cmdline::Cmdline,
+    mm, network, platform,
     services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio, KernelVersions},
     time,
 };
@@ -25,6 +27,37 @@ core::arch::global_asm!(
     "4: .balign 4",
     ".popsection",
 );
+
+// Room for the keys of those whose apps alone this image runs, in words, until a zero: none as it is built. `lunette image
+// export --trust` fills it in the file. A note of type 2, so that it can be found there.
+core::arch::global_asm!(
+    ".pushsection .note.lunette, \"a\", @note",
+    ".balign 4",
+    ".long 2f - 1f, 4f - 3f, 2",
+    "1: .asciz \"Lunette\"",
+    "2: .balign 4",
+    ".globl lunette_trust",
+    "lunette_trust:",
+    "3: .zero 456",
+    "4: .balign 4",
+    ".popsection",
+);
+
+unsafe extern "C" {
+    // The same room, for us. It is never written to once the file is made.
+    safe static lunette_trust: [u8; 456];
+}
+
+/// Whose apps are run: as this image says, and as the command line does.
+fn trust(cmdline: &Cmdline<'static>) -> Result<Trust, Refusal> {
+    let mut trust = Trust::default();
+    let baked = lunette_trust.split(|&byte| byte == 0).next().unwrap_or_default();
+    if !baked.is_empty() {
+        trust.demand("in the image", baked.split(|&byte| byte == b' ').filter(|word| !word.is_empty()))?;
+    }
+    trust.demand("lunette.trust", cmdline.values("trust"))?;
+    Ok(trust)
+}
 
 /// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.
 fn kernel_share(free: u64) -> u64 {
@@ -53,6 +86,10 @@ fn boot_app() -> Farewell {
     let free = mm::free_bytes();
     let free = free - kernel_share(free);
     let free = free - network::share(free);
+    let trust = match trust(&info.cmdline) {
+        Ok(trust) => trust,
+        Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
+    };
     let profile = info.cmdline.has("profile").then(Profile::begin);
     let services = Services {
         clock: Arc::new(KernelClock),
@@ -63,6 +100,7 @@ fn boot_app() -> Farewell {
         memory: free,
         mount_size: free / 2,
         native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
+        trust,
         require_signed: info.cmdline.has("require-signed"),
         versions: Some(Arc::new(KernelVersions)),
         profile,

@@ -1,11 +1,11 @@
-//! The page tables that boot/pvh.s made, until `mm` takes them over.
+//! The page tables that boot/enter.s made, until `mm` takes them over.
 
 unsafe extern "C" {
     static boot_pml4: u8;
     static mut boot_pt: [u64; 8192];
 }
 
-/// What boot/pvh.s mapped: virtual = physical.
+/// What boot/enter.s mapped: virtual = physical.
 pub(crate) const MAPPED: u64 = 4 << 30;
 
 /// Physical address of the top-level table.

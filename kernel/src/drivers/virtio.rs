@@ -22,7 +22,7 @@ use crate::{
 const MMIO_BASE: u64 = 0xfeb0_0000;
 const MMIO_SLOTS: u64 = 24;
 const MMIO_SLOT_BYTES: u64 = 512;
-/// Where devices are: what boot/pvh.s maps uncached, up to 4 GiB.
+/// Where devices are: what boot/enter.s maps uncached, up to 4 GiB.
 const UNCACHED: u64 = 3 << 30;
 
 /// How a device interrupts.

@@ -24,7 +24,7 @@ const DEBUG_EXIT: u16 = 0xf4;
 const WELL: u32 = 0x10;
 const ILL: u32 = 0x11;
 
-/// Where machines without ACPI tables of their own mind have their PM1a control register, by convention:
+/// Where machines have their PM1a control register, by convention, should ACPI's tables not be found:
 /// QEMU pc and q35 (0x604), Cloud Hypervisor's sleep register (0x600).
 const PM1A_CONTROL: u16 = 0x604;
 const CLOUD_HYPERVISOR_SLEEP: u16 = 0x600;
@@ -57,8 +57,10 @@ fn power_off(well: bool) -> ! {
     x86_64::instructions::interrupts::disable();
     // Each is tried in turn; what isn't there does nothing.
     // SAFETY: the ports of the machines' power switches; this run is over.
+    unsafe { Port::<u32>::new(DEBUG_EXIT).write(if well { WELL } else { ILL }) };
+    stop::switch_off();
+    // SAFETY: as above.
     unsafe {
-        Port::<u32>::new(DEBUG_EXIT).write(if well { WELL } else { ILL });
         Port::<u16>::new(PM1A_CONTROL).write(S5);
         Port::<u8>::new(CLOUD_HYPERVISOR_SLEEP).write(0x34);
         // The keyboard controller's reset line: Firecracker ends, QEMU too with -no-reboot (microvm).

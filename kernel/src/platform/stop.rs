@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use x86_64::instructions::port::Port;
 
 use crate::{
-    acpi::{self, Physical, PowerButton},
+    acpi::{self, Off, Physical, PowerButton},
     arch::apic::{self, Trigger},
     boot,
     cell::StaticCell,
@@ -54,19 +54,12 @@ pub(crate) fn listen() {
         return;
     }
     console::listen_for_stop();
-    let Some(button) = acpi::power_button(&LowMemory, boot::info().rsdp) else { return };
+    let Some(button) = acpi::power_button(&LowMemory, &boot::info().rsdp) else { return };
     // SAFETY: ports that the firmware's tables, which sum up, name for this.
     unsafe {
-        let mut control = Port::<u16>::new(button.control);
-        if control.read() & SCI_EN == 0
-            && let Some((port, value)) = button.enable
-        {
-            Port::<u8>::new(port).write(value);
-            // Up to three seconds, says the specification; QEMU takes none.
-            if !(0..100_000).any(|_| control.read() & SCI_EN != 0) {
-                log!(warn, "acpi: it can't be switched on; the power button is not heard");
-                return;
-            }
+        if !switch_on(button.control, button.enable) {
+            log!(warn, "acpi: it can't be switched on; the power button is not heard");
+            return;
         }
         // A press from before this moment is one all the same, so the status stays.
         Port::<u16>::new(button.event + 2).write(PWRBTN);
@@ -80,6 +73,45 @@ pub(crate) fn listen() {
     match apic::enable_line(button.line, trigger) {
         Some(vector) => BIT.store(apic::bit(vector).trailing_zeros() as u8, Relaxed),
         None => log!(warn, "acpi: line {} can't interrupt; the power button is heard late", button.line),
+    }
+}
+
+/// Has the firmware leave ACPI's registers to us, where it has to be asked. False: it does not.
+///
+/// # Safety
+/// The ports are those that the firmware's tables name for this.
+unsafe fn switch_on(control: u16, enable: Option<(u16, u8)>) -> bool {
+    let mut control = Port::<u16>::new(control);
+    // SAFETY: the caller's.
+    unsafe {
+        if control.read() & SCI_EN != 0 {
+            return true;
+        }
+        let Some((port, value)) = enable else { return true };
+        Port::<u8>::new(port).write(value);
+        // Up to three seconds, says the specification; QEMU takes none.
+        (0..100_000).any(|_| control.read() & SCI_EN != 0)
+    }
+}
+
+/// Switches the machine off as the firmware's tables say; comes back where they don't, or where it has no effect.
+pub(super) fn switch_off() {
+    let Some(info) = boot::found() else { return };
+    match acpi::power_off(&LowMemory, &info.rsdp) {
+        Some(Off::Control { ports, enable }) => {
+            for (port, value) in ports.into_iter().flatten() {
+                let mut control = Port::<u16>::new(port);
+                // SAFETY: as above; this run is over.
+                unsafe {
+                    switch_on(port, enable);
+                    let kept = control.read() & !(acpi::SLP_TYP | acpi::SLP_EN);
+                    control.write(kept | value);
+                }
+            }
+        }
+        // SAFETY: as above.
+        Some(Off::Sleep { port, value }) => unsafe { Port::<u8>::new(port).write(value) },
+        None => {}
     }
 }
 

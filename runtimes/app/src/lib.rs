@@ -8,7 +8,8 @@
 //! one guest has no other can touch but by the network. Of several guests none starves the others. Without grants
 //! nothing of the network is set up.
 //!
-//! Does not: wait (its caller knows how), boot, check the bundle's hash (the CLI does), or restart a guest.
+//! Does not: wait (its caller knows how), boot, check the bundle's hash (the CLI does; its signature is checked where one is
+//! demanded, [`Trust`]), or restart a guest.
 #![forbid(unsafe_code)]
 
 mod files;
@@ -18,6 +19,7 @@ mod run;
 mod runtime;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -26,6 +28,7 @@ use lunette_hostcalls::{Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Ver
 
 pub use run::{App, run};
 pub use runtime::{Runtime, native::Profile, needs};
+pub use trust::Trust;
 
 use crate::{
     label::Labelled,
@@ -55,7 +58,9 @@ pub struct Services {
     pub mount_size: u64,
     /// How native code is run here.
     pub native: Native,
-    /// Is native code refused whose bundle nobody has signed?
+    /// Whose apps are run. With keys in it, nothing else is.
+    pub trust: Trust,
+    /// Is native code refused if nobody is trusted by name?
     pub require_signed: bool,
     /// Where new versions of the app come from, if its launch says that they may.
     pub versions: Option<Arc<dyn Versions>>,
@@ -98,9 +103,10 @@ impl From<Error> for Refusal {
 /// Starts the app in `payload`, and the guests beside it: a bundle or a bare module, and what the launch adds.
 pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
     let payload = Payload::parse(payload)?;
+    services.trust.check(&payload)?;
     let plan = payload.plan()?;
     plan.allowed()?;
-    if services.require_signed {
+    if services.require_signed && !services.trust.is_limited() {
         payload.refuse_unsigned()?;
     }
     let mut maker = Maker {

@@ -113,6 +113,7 @@ fn services(world: &FakeWorld, raised: Arc<AtomicUsize>) -> Services {
         memory: 16 << 20,
         mount_size: 1 << 20,
         native: Native { open: Arc::new(|_| Err(io::ErrorKind::Unsupported.into())), tick: Arc::new(|| {}) },
+        trust: Trust::default(),
         require_signed: false,
         versions: None,
         profile: None,

@@ -2,7 +2,7 @@
 //!
 //! Promises: reading never panics, copies no file data and believes nothing; every error names the
 //! entry, the byte and the remedy. The same inputs give the same bytes. Does not: judge the module
-//! (`lunette-wasm` does), walk symbolic links, compress, sign.
+//! (`lunette-wasm` does), walk symbolic links, compress, sign or check signatures (`lunette-signature` does).
 //!
 //! # The format
 //!
@@ -38,7 +38,7 @@
 //! By hand: `head -c $h app.bundle | sha256sum`, where `tar tRf app.bundle` shows `h / 512` as the block
 //! of `.lunette/sha256`.
 //!
-//! A [`Payload`] is a bundle and what a run adds; [`Plan`] makes one of both. [`manifest`] has the keys
+//! A [`Payload`] is a bundle, its signature and what a run adds; [`Plan`] makes one of both. [`manifest`] has the keys
 //! of `lunette.toml`.
 #![forbid(unsafe_code)]
 
@@ -66,7 +66,7 @@ pub use read::{Bundle, Entry, Kind, sha256_hex};
 pub use route::{Route, Routes};
 pub use units::{parse_duration, parse_size};
 #[cfg(feature = "write")]
-pub use write::{Writer, Written};
+pub use write::{Writer, Written, attached};
 
 /// What the manifest is called, in a bundle and in a folder.
 pub const MANIFEST: &str = tar::MANIFEST;

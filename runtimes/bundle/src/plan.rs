@@ -8,15 +8,18 @@ use crate::{Bundle, Engine, Error, GuestSpec, Http, Kind, Launch, Manifest, Moun
 
 /// What the initrd (or `run --host`) holds: an app, and what this run adds to it.
 ///
-/// Layout: a bundle, then nothing, zeros, or a launch: a tar like the bundle's with the one file
-/// `launch.toml`, which begins where the bundle ends (a multiple of 4 KiB). So the bundle is the same to
-/// the byte wherever it runs. A bare module (`\0asm`) in place of the bundle is run as it is; nothing can
+/// Layout: a bundle, then its signature, if it has one, then the launch, if there is one, then nothing or zeros. Signature
+/// and launch are each a tar like the bundle's with one file, `bundle.minisig` or `launch.toml`, and begin where the one
+/// before ends (a multiple of 4 KiB). So the bundle is the same to the byte wherever it runs, and a signature is that of
+/// the bundle alone: nobody signs the launch. A bare module (`\0asm`) in place of the bundle is run as it is; nothing can
 /// follow it, so the CLI wraps modules that need a launch into a bundle.
 #[derive(Clone, Debug)]
 pub struct Payload<'a> {
     pub source: Source<'a>,
     pub manifest: Manifest,
     pub launch: Launch,
+    /// The bundle's signature, as it came: nobody has looked at it (`lunette-signature` does).
+    pub signature: Option<&'a [u8]>,
 }
 
 #[derive(Clone, Debug)]
@@ -93,7 +96,12 @@ impl<'a> Payload<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         if bytes.starts_with(b"\0asm") {
             let manifest = Manifest::bare(BARE);
-            return Ok(Self { source: Source::BareWasm(bytes), manifest, launch: Launch::default() });
+            return Ok(Self {
+                source: Source::BareWasm(bytes),
+                manifest,
+                launch: Launch::default(),
+                signature: None,
+            });
         }
         if bytes.is_empty() {
             return Err(Error::new(
@@ -111,8 +119,8 @@ impl<'a> Payload<'a> {
         }
         let (bundle, rest) = Bundle::parse_front(bytes)?;
         let manifest = Manifest::parse(bundle.manifest()?)?;
-        let launch = if rest.iter().all(|&b| b == 0) { Launch::default() } else { launch(rest)? };
-        Ok(Self { source: Source::Bundle(bundle), manifest, launch })
+        let (signature, launch) = behind(rest)?;
+        Ok(Self { source: Source::Bundle(bundle), manifest, launch, signature })
     }
 
     /// The module of one of the plan's guests.
@@ -133,15 +141,16 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// For a machine that runs no native code but of those whom it trusts: refuses a bundle that has some. (Bundles
-    /// can't be signed, so there is nobody to be trusted.)
+    /// For a machine that runs no native code but of those whom it trusts, and trusts nobody: refuses a bundle that has some.
     pub fn refuse_unsigned(&self) -> Result<(), Error> {
         let Source::Bundle(bundle) = &self.source else { return Ok(()) };
         match bundle.under(tar::NATIVE).find(|(_, entry)| matches!(entry.kind, Kind::File(_))) {
             Some((path, _)) => Err(Error::new(
-                format!("the bundle has native code ({path}) and is not signed, which this machine demands"),
+                format!(
+                    "the bundle has native code ({path}), for which this machine demands a signature, and trusts no key"
+                ),
                 "lunette.require-signed",
-                "build it without --aot, or start the machine without --require-signed if you trust its maker",
+                "name the key of its maker with --trust, build it without --aot, or start the machine without --require-signed",
             )),
             None => Ok(()),
         }
@@ -316,24 +325,36 @@ fn no_main(bundle: &Bundle<'_>, key: &str, main: &str) -> Error {
     Error::new(what, tar::MANIFEST, format!("put the module beside lunette.toml, or correct `{key}` in it"))
 }
 
-/// Reads the tar that follows the bundle.
-fn launch(bytes: &[u8]) -> Result<Launch, Error> {
+/// Reads what follows the bundle: its signature and the launch.
+fn behind(mut bytes: &[u8]) -> Result<(Option<&[u8]>, Launch), Error> {
     let wrong = |what: String| Error::new(what, "launch", "start it with `lunette run`");
-    let damaged = |e: Error| wrong(format!("what follows the bundle is no launch: {}", e.what));
-    let Some((entry, next)) = crate::read::entry(bytes, 0).map_err(damaged)? else {
-        return Err(wrong("what follows the bundle is no launch".into()));
-    };
-    let Kind::File(text) = entry.kind else {
-        return Err(wrong(format!("what follows the bundle is no launch: {:?} is no file", entry.path)));
-    };
-    if entry.path != tar::LAUNCH {
-        return Err(wrong(format!("what follows the bundle is no launch: it begins with {:?}", entry.path)));
-    }
+    let what = "what follows the bundle is no launch and no signature";
+    let damaged = |e: Error| wrong(format!("{what}: {}", e.what));
+    let mut signature = None;
     // Whoever loaded the payload may have padded it: more zeros do no harm.
-    let (_, rest) = crate::read::end(bytes, next).map_err(damaged)?;
-    if tar::first_not_zero(rest).is_some() {
-        return Err(wrong(format!("{} bytes follow the launch", rest.len())));
+    while tar::first_not_zero(bytes).is_some() {
+        let Some((entry, next)) = crate::read::entry(bytes, 0).map_err(damaged)? else {
+            return Err(wrong(what.into()));
+        };
+        let Kind::File(data) = entry.kind else {
+            return Err(wrong(format!("{what}: {:?} is no file", entry.path)));
+        };
+        let known = entry.path == tar::LAUNCH || entry.path == tar::SIGNATURE && signature.is_none();
+        if !known {
+            return Err(wrong(format!("{what}: it begins with {:?}", entry.path)));
+        }
+        let (_, rest) = crate::read::end(bytes, next).map_err(damaged)?;
+        match entry.path {
+            tar::SIGNATURE => (signature, bytes) = (Some(data), rest),
+            _ => {
+                if tar::first_not_zero(rest).is_some() {
+                    return Err(wrong(format!("{} bytes follow the launch", rest.len())));
+                }
+                let text =
+                    std::str::from_utf8(data).map_err(|_| wrong(format!("{} is not UTF-8", tar::LAUNCH)))?;
+                return Ok((signature, Launch::parse(text)?));
+            }
+        }
     }
-    let text = std::str::from_utf8(text).map_err(|_| wrong(format!("{} is not UTF-8", tar::LAUNCH)))?;
-    Launch::parse(text)
+    Ok((signature, Launch::default()))
 }

@@ -37,6 +37,7 @@ pub(crate) const NATIVE: &str = ".lunette/native";
 pub(crate) const MANIFEST: &str = "lunette.toml";
 pub(crate) const HASH: &str = ".lunette/sha256";
 pub(crate) const LAUNCH: &str = "launch.toml";
+pub(crate) const SIGNATURE: &str = "bundle.minisig";
 
 /// The sum of a header's bytes, with its own field read as spaces.
 pub(crate) fn checksum(header: &[u8; BLOCK]) -> u32 {

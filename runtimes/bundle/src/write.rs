@@ -154,6 +154,16 @@ impl Launch {
     }
 }
 
+/// A bundle's signature as it follows the bundle in a payload, before the launch.
+pub fn attached(signature: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut out = Out { to: &mut bytes, at: 0, hash: None, modified: 0 };
+    // Writing to memory does not fail.
+    let _ = out.entry(tar::FILE, tar::SIGNATURE, "", signature);
+    let _ = out.end();
+    bytes
+}
+
 /// A path that sorts as in a bundle.
 #[derive(Debug, PartialEq, Eq)]
 struct Path(String);

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use lunette_bundle::{
     Bundle, Engine, Error, GuestPlan, GuestSpec, Http, HttpLimits, Kind, Launch, Manifest, MountSpec,
-    Payload, Plan, Route, Source, Tls, Writer,
+    Payload, Plan, Route, Source, Tls, Writer, attached,
 };
 use lunette_hostcalls::Grants;
 
@@ -335,6 +335,30 @@ fn a_payload_is_a_bundle_and_perhaps_a_launch() {
     assert!(e.what.contains("begins with \"lunette.toml\""), "{e}");
     let e = Payload::parse(&[whole, vec![1]].concat()).unwrap_err();
     assert!(e.what.contains("follow the launch"), "{e}");
+}
+
+#[test]
+fn a_signature_travels_between_bundle_and_launch() {
+    let bundle = small();
+    let launch = Launch { args: Some(vec!["x".into()]), ..Launch::default() };
+    let signature = attached(b"untrusted comment: x\n");
+    assert_eq!(signature.len(), 4096);
+    for (rest, arguments) in [(launch.to_bytes(), 2), (Vec::new(), 1), (vec![0; 5], 1)] {
+        let bytes = [bundle.clone(), signature.clone(), rest].concat();
+        let payload = Payload::parse(&bytes).unwrap();
+        assert_eq!(payload.signature, Some(&b"untrusted comment: x\n"[..]));
+        assert_eq!(payload.plan().unwrap().app.args.len(), arguments);
+        let Source::Bundle(read) = &payload.source else { panic!("not a bundle") };
+        assert_eq!(read.bytes(), bundle, "it is none of the bundle's");
+    }
+    assert_eq!(Payload::parse(&bundle).unwrap().signature, None);
+    let refused =
+        |parts: &[Vec<u8>]| Payload::parse(&[&[bundle.clone()], parts].concat().concat()).unwrap_err();
+    assert!(refused(&[signature.clone(), signature.clone()]).what.contains("begins with \"bundle.minisig\""));
+    assert!(refused(&[launch.to_bytes(), signature.clone()]).what.contains("follow the launch"));
+    for cut in 1..4096 {
+        assert!(refused(&[signature[..cut].to_vec()]).what.contains("no launch and no signature"), "{cut}");
+    }
 }
 
 #[test]
@@ -684,7 +708,7 @@ fn native_code_of_nobody_known_is_refused_where_that_is_demanded() {
     assert_eq!(Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned(), Ok(()));
     writer.native("app.wasm", &b"label"[..], &b"code"[..]).unwrap();
     let e = Payload::parse(&writer.to_bytes()).unwrap().refuse_unsigned().unwrap_err();
-    assert!(e.what.contains("(app.wasm.cwasm)") && e.help.contains("--require-signed"), "{e}");
+    assert!(e.what.contains("(app.wasm.cwasm)") && e.help.contains("--trust"), "{e}");
     assert_eq!(Payload::parse(b"\0asm").unwrap().refuse_unsigned(), Ok(()));
 }
 

@@ -274,7 +274,7 @@ fn looks_like_a_bundle(bytes: &[u8]) -> bool {
 }
 
 /// The time in a bundle's entries: 1970, unless the builder says otherwise (reproducible-builds.org).
-fn source_date_epoch() -> Result<u64, Problem> {
+pub fn source_date_epoch() -> Result<u64, Problem> {
     const NAME: &str = "SOURCE_DATE_EPOCH";
     match std::env::var(NAME) {
         Ok(text) if !text.is_empty() => text.parse().map_err(|_| {

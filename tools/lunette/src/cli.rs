@@ -1,6 +1,11 @@
 //! The command line.
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
@@ -8,8 +13,18 @@ use clap::{
 };
 use lunette_bundle::Engine;
 use lunette_native::Cpu;
+use lunette_signature::PublicKey;
 
-use crate::{app::DirMount, background::store, exit, network};
+use crate::{
+    app::DirMount,
+    background::store,
+    exit, export,
+    network::{
+        self,
+        address::{Setting, parse_host, parse_name},
+    },
+    signing,
+};
 
 /// Boot a WebAssembly module or component, or a Lua script, as a virtual machine.
 #[derive(Debug, Parser)]
@@ -49,6 +64,21 @@ pub enum Verb {
     Check(Look),
     /// Show what is in an app; or what is known of a VM
     Inspect(Inspect),
+    /// Sign bundles, or other files, in minisign's format; or make a pair of keys
+    Sign(Sign),
+    /// Say who has signed a bundle, or another file
+    Verify(Verify),
+    /// Export apps for hypervisors and clouds; get images of releases
+    Image {
+        #[command(subcommand)]
+        verb: ImageVerb,
+    },
+    /// Say what this command is, and where it has its images from
+    #[command(name = "self")]
+    Own {
+        #[command(flatten)]
+        format: Format,
+    },
     /// List the VMs in the background
     Ps(Ps),
     /// Show what a VM in the background said
@@ -109,7 +139,11 @@ pub struct Run {
     /// stacks are in FILE.folded, for other tools
     #[arg(long, value_name = "FILE.svg", value_parser = parse_profile, conflicts_with_all = ["detach", "dry_run"])]
     pub profile: Option<PathBuf>,
-    /// Have the image refuse native code that is not signed
+    /// Run nothing but what this key, or another that is named, has signed: RW…, or a .pub file. The signature is APP.minisig; what
+    /// this run adds (arguments, variables, grants) is not signed
+    #[arg(long, value_name = "KEY", value_parser = signing::parse_key)]
+    pub trust: Vec<PublicKey>,
+    /// Have the image refuse native code unless a key is trusted (--trust) that has signed it
     #[arg(long)]
     pub require_signed: bool,
     /// Put a script's new version in its place whenever its files change; listeners stay open. It gets no input
@@ -194,6 +228,167 @@ pub struct Build {
     /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml
     #[arg(default_value = ".")]
     pub app: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct Sign {
+    /// The secret key: a file of minisign's
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Make a pair of keys, FILE and FILE.pub, and print the public one
+    #[arg(long, value_name = "FILE")]
+    pub new_key: Option<PathBuf>,
+    /// A file with the secret key's password (default: asked for, if it has one)
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// A line that is signed, too (default: time, file name and SHA-256)
+    #[arg(short, long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// What to sign; the signature is FILE.minisig
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Verify {
+    /// Whose signature is believed: RW…, or a .pub file; more than once for several
+    #[arg(short, long, required = true, value_name = "KEY", value_parser = signing::parse_key)]
+    pub key: Vec<PublicKey>,
+    /// The signature (default: FILE.minisig)
+    #[arg(long, value_name = "PATH")]
+    pub signature: Option<PathBuf>,
+    #[command(flatten)]
+    pub format: Format,
+    /// What was signed
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageVerb {
+    /// Write an app and its kernel as a hypervisor takes them, with what starts them there
+    #[command(
+        override_usage = "lunette image export --for TARGET [OPTIONS] APP [ARGS]...",
+        after_long_help = export::help()
+    )]
+    Export(Box<Export>),
+    #[command(flatten)]
+    Releases(Releases),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Releases {
+    /// List the images that were pulled; with --from, what there is
+    Ls {
+        #[command(flatten)]
+        from: ReleasesFrom,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Get the images of a release, or these of them; what was cut short goes on where it stopped
+    Pull {
+        #[command(flatten)]
+        from: ReleasesFrom,
+        /// Of the release: full, wasm, lua, native, loaders (default: all)
+        #[arg(value_name = "NAME")]
+        artifacts: Vec<String>,
+    },
+    /// Check the images that were pulled against the index that they came with
+    Verify {
+        /// Whose signature is believed (default: the releases' own keys)
+        #[arg(short, long, value_name = "KEY", value_parser = signing::parse_key)]
+        key: Vec<PublicKey>,
+        /// Versions (default: all)
+        #[arg(value_name = "VERSION")]
+        versions: Vec<String>,
+    },
+    /// Copy a release into a folder, which then can be given to --from
+    Mirror {
+        #[command(flatten)]
+        from: ReleasesFrom,
+        folder: PathBuf,
+    },
+    /// Take away the images of other versions, and what is left of downloads
+    Prune {
+        /// The version to keep (default: this command's own)
+        #[arg(long, value_name = "VERSION")]
+        keep: Option<String>,
+    },
+}
+
+/// Where releases are, and whom they must come from.
+#[derive(Args, Clone, Debug)]
+pub struct ReleasesFrom {
+    /// A URL, or a mirror's folder (default: $LUNETTE_RELEASES)
+    #[arg(long, value_name = "URL|DIR")]
+    pub from: Option<String>,
+    /// Which releases
+    #[arg(long, value_name = "NAME", default_value = "stable")]
+    pub stream: String,
+    /// Whose signature on the index is believed: RW…, or a .pub file (default: the releases' own keys)
+    #[arg(short, long, value_name = "KEY", value_parser = signing::parse_key)]
+    pub key: Vec<PublicKey>,
+}
+
+#[derive(Args, Debug)]
+pub struct Export {
+    /// What to export for
+    #[arg(long = "for", value_name = "TARGET")]
+    pub target: String,
+    /// The folder to make (default: NAME-TARGET, here)
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// The VM's memory (default: 512Mi and the size of the app)
+    #[arg(short, long, value_name = "SIZE", value_parser = lunette_bundle::parse_size)]
+    pub memory: Option<u64>,
+    /// The disk's size, where there is a disk (default: as small as can be)
+    #[arg(long, value_name = "SIZE", value_parser = lunette_bundle::parse_size)]
+    pub size: Option<u64>,
+    /// Set a variable for the app; without =VALUE, as it is here
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = parse_env)]
+    pub env: Vec<(String, Option<String>)>,
+    /// Put a key into the image: it then runs nothing but what this one, or another that is named, has signed
+    #[arg(long, value_name = "KEY", value_parser = signing::parse_key)]
+    pub trust: Vec<PublicKey>,
+    /// The kernel image: full, a variant (wasm, lua, native), a file, or a folder to choose from
+    #[arg(long, value_name = "NAME|PATH")]
+    pub image: Option<PathBuf>,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub address: Address,
+    /// A .wasm (module or component), a .lua, a bundle, or a folder with a lunette.toml; and the app's arguments, untouched
+    #[arg(required = true, trailing_var_arg = true, value_names = ["APP", "ARGS"])]
+    pub command: Vec<String>,
+}
+
+/// Who a VM is on its network.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Network, for apps that are granted some")]
+pub struct Address {
+    /// The VM's IPv4 address: dhcp, none or ADDR/BITS[,GATEWAY] (default: dhcp)
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<Setting<Ipv4Addr>>,
+    /// The VM's IPv6 address: auto, none or ADDR/BITS[,GATEWAY] (default: auto)
+    #[arg(long, value_name = "IP")]
+    pub ip6: Option<Setting<Ipv6Addr>>,
+    /// The name servers to ask
+    #[arg(long, value_name = "ADDR", value_delimiter = ',')]
+    pub dns: Vec<IpAddr>,
+    /// The VM's own name
+    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    pub hostname: Option<String>,
+    /// A name that needs no name server
+    #[arg(long, value_name = "NAME:ADDR", value_parser = parse_host)]
+    pub add_host: Vec<(String, IpAddr)>,
+}
+
+impl Address {
+    pub fn flags(&self) -> network::Flags {
+        let Self { ip, ip6, dns, hostname, add_host } = self.clone();
+        network::Flags { ip, ip6, dns, hostname, add_host, ..network::Flags::default() }
+    }
 }
 
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@
 //! its ELF note (kernel/image); one without a note has all. Where nobody names an image, the smallest is taken that has what
 //! the app needs ([`Needs`]).
 //!
-//! Promises: a file that is named is taken as it is; a variant of another release than ours is never taken unasked. Does
+//! Promises: an image that was pulled (`lunette image pull`) is checked each time that it is taken; a file that is named is taken as it is; a variant of another release than ours is never taken unasked. Does
 //! not: refuse an image that lacks something: it says so itself, and falls back where it can.
 
 use std::{
@@ -23,7 +23,7 @@ use object::{
     read::elf::{FileHeader as _, ProgramHeader as _},
 };
 
-use crate::{native, problem::Problem};
+use crate::{native, problem::Problem, verbs::images};
 
 /// The one that has all, by its name for `--image` and by its file's.
 const FULL: &str = "full";
@@ -68,7 +68,9 @@ pub fn choose(flag: Option<&Path>, executable: Option<&Path>, needs: &Needs) -> 
             }
         }
     };
-    chosen.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })
+    let image = chosen.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })?;
+    images::check(&image.path)?;
+    Ok(image)
 }
 
 /// All from which [`choose`] would choose, the largest first.
@@ -138,7 +140,8 @@ fn is_name(text: &str) -> bool {
 fn installed(executable: Option<&Path>) -> Result<PathBuf, Problem> {
     let folder = executable.and_then(Path::parent).unwrap_or(Path::new("."));
     let places = [".", "../image", "../share/lunette"].map(|place| folder.join(place));
-    let found = places.into_iter().find(|place| !files(place).is_empty());
+    // Those of our release, if they were pulled.
+    let found = places.into_iter().chain(images::pulled()).find(|place| !files(place).is_empty());
     found.ok_or_else(|| not_found(folder))
 }
 
@@ -184,7 +187,8 @@ fn none_fits(images: &[Image], needs: &Needs) -> Problem {
 
 #[cold]
 fn not_found(folder: &Path) -> Problem {
-    let help = "cargo xtask image, or name it with --image or LUNETTE_IMAGE";
+    let help =
+        "`lunette image pull` gets it, cargo xtask image builds it; or name it with --image or LUNETTE_IMAGE";
     Problem::new("the kernel image was not found", help).at(folder.join(FILE).display())
 }
 

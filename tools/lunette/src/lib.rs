@@ -1,4 +1,4 @@
-//! The CLI `lunette`: run, build, check, inspect, doctor; and ps, logs, stop, rm, wait for VMs in the background.
+//! The CLI `lunette`: run, build, sign, verify, check, inspect, doctor; and ps, logs, stop, rm, wait for VMs in the background.
 //!
 //! Promises: what is bad is refused before anything boots, with what, where and the remedy; a run that
 //! ends without the kernel's farewell is never taken for success; the app's exit code is the command's
@@ -11,11 +11,13 @@
 
 pub mod app;
 pub mod background;
+pub mod baked;
 pub mod cache;
 pub mod cli;
 pub mod component;
 pub mod console;
 pub mod exit;
+pub mod export;
 pub mod host;
 pub mod hypervisor;
 pub mod identity;
@@ -27,6 +29,7 @@ pub mod problem;
 pub mod profile;
 pub mod run;
 pub mod script;
+pub mod signing;
 pub mod verbs;
 pub mod watch;
 
@@ -34,7 +37,7 @@ use std::ffi::OsString;
 
 use background::supervisor;
 use clap::{CommandFactory, Parser};
-use cli::{Cli, Verb};
+use cli::{Cli, ImageVerb, Verb};
 use hypervisor::running;
 use problem::{Problem, Voice};
 
@@ -76,6 +79,11 @@ fn dispatch(verb: &Verb, us: &run::Us) -> Result<u8, Problem> {
         Verb::Build(args) => verbs::build::build(args, us),
         Verb::Check(args) => verbs::check::check(args, us),
         Verb::Inspect(args) => verbs::inspect::inspect(args, us),
+        Verb::Sign(args) => verbs::sign::sign(args),
+        Verb::Verify(args) => verbs::sign::verify(args),
+        Verb::Image { verb: ImageVerb::Export(args) } => export::export(args, us),
+        Verb::Image { verb: ImageVerb::Releases(verb) } => verbs::images::releases(verb, us),
+        Verb::Own { format } => verbs::own::own(*format, us),
         Verb::Ps(args) => verbs::ps::ps(args, us),
         Verb::Logs(args) => verbs::logs::logs(args),
         Verb::Stop(args) => verbs::end::stop(args, us),

@@ -560,7 +560,7 @@ fn what_is_not_interpreted_is_compiled_by_itself() {
     fails(world.run("--engine wasmi a.lua"), 125, "a.lua is a script", "leave out --engine");
     let shown = ends(world.lunette("inspect throws.wasm"), 0).0;
     assert!(shown.contains("uses exception handling: runs as native code only"), "{shown}");
-    fails(world.run("--require-signed command.wasm"), 125, "is not signed", "--require-signed");
+    fails(world.run("--require-signed command.wasm"), 125, "demands a signature", "--require-signed");
     let (out, _) = ends(world.run("--dry-run --require-signed hello.wasm"), 0);
     assert!(out.contains("lunette.require-signed"), "{out}");
 }
@@ -680,4 +680,266 @@ fn doctor_completion_and_version() {
     assert!(ends(world.lunette("completion bash"), 0).0.contains("lunette"));
     assert!(ends(world.lunette("version"), 0).0.starts_with("lunette "));
     assert!(ends(world.lunette("run --help"), 0).0.contains("134    the app trapped"));
+}
+
+/// Bytes of each kind in a bundle: of a tar header, of what is in a file, of the padding, of the hash, of the end.
+fn places(bundle: &[u8]) -> Vec<usize> {
+    let module = bundle.windows(4).position(|w| w == b"\0asm").unwrap();
+    let hash = bundle.windows(14).position(|w| w == b".lunette/sha256").unwrap_or(0);
+    let places = [0, 100, 148, 257, 400, 512, 600, module, module + 9, hash, hash + 512];
+    places.into_iter().chain([bundle.len() - 2000, bundle.len() - 1]).collect()
+}
+
+#[test]
+fn what_a_key_has_signed_is_known_and_nothing_else() {
+    let world = World::new("say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    let other = ends(world.lunette("sign --new-key other"), 0).0.trim().to_owned();
+    fails(world.lunette("sign --new-key me"), 125, "there already", "not there yet");
+    assert_eq!(fs::metadata(world.path("me")).unwrap().permissions().mode() & 0o77, 0, "for nobody else");
+    ends(world.lunette("build -o a.bundle hello.wasm"), 0);
+    let bundle = fs::read(world.path("a.bundle")).unwrap();
+    let verify = |key: &str| world.lunette(&format!("verify --key {key} a.bundle"));
+    fails(verify(&key), 125, "a.bundle is not signed: there is no a.bundle.minisig", "from the maker");
+    assert_eq!(ends(world.lunette("sign --key me a.bundle"), 0).0, "a.bundle.minisig\n");
+    assert_eq!(fs::read(world.path("a.bundle")).unwrap(), bundle, "a bundle stays as it is");
+    for key in [&key, "me.pub"] {
+        let (out, _) = ends(verify(key), 0);
+        assert!(out.starts_with("a.bundle  signed by ") && out.contains("file:a.bundle\\tsha256:"), "{out}");
+    }
+    ends(world.lunette(&format!("verify -o json -k {other} -k {key} a.bundle")), 0);
+    fails(verify(&other), 125, "which is not among the trusted", "name its maker's key");
+    let (_, err) = ends(verify("RWnothing"), 125);
+    assert!(err.contains("56 characters"), "{err}");
+
+    // Whoever has the bundle can sign it anew; whoever has not the key can't.
+    for at in places(&bundle) {
+        let mut changed = bundle.clone();
+        changed[at] ^= 1;
+        world.put("a.bundle", &changed);
+        fails(verify(&key), 125, "is not what key", "from its maker");
+    }
+    world.put("a.bundle", &bundle);
+    let signature = fs::read(world.path("a.bundle.minisig")).unwrap();
+    let lines: Vec<_> =
+        signature.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
+    for at in [0, lines[0] + 1, lines[0] + 5, lines[0] + 40, lines[1] + 1, lines[1] + 30, lines[2] + 9] {
+        let mut changed = signature.clone();
+        changed[at] ^= 1;
+        world.put("a.bundle.minisig", &changed);
+        let (_, err) = ends(verify(&key), 125);
+        assert!(err.contains("error: a.bundle ") && err.contains("\nhelp: "), "{at}: {err}");
+    }
+    world.put("a.bundle.minisig", &[b'x'; 5000]);
+    fails(verify(&key), 125, "no signature: it has 5000 bytes", "lunette sign");
+    fails(world.lunette("sign a.bundle"), 125, "no key", "--new-key");
+    fails(world.lunette("sign -k hello.wasm a.bundle"), 125, "no secret key", "minisign");
+    fails(world.lunette("sign -k me lost.bundle"), 127, "can't be read", "file");
+    let mut broken = bundle;
+    broken[600] ^= 1;
+    world.put("a.bundle", &broken);
+    fails(world.lunette("sign -k me a.bundle"), 125, "changed or damaged", "build");
+}
+
+#[test]
+fn a_key_with_a_password_opens_with_it_only() {
+    let world = World::new("say exit 0");
+    world.put("word", b"moon\n");
+    world.put("wrong", b"noon\n");
+    ends(world.lunette("sign --new-key me --password-file word"), 0);
+    ends(world.lunette("sign -k me --password-file word hello.wasm"), 0);
+    ends(world.lunette("verify -k me.pub hello.wasm"), 0);
+    fails(world.lunette("sign -k me --password-file wrong hello.wasm"), 125, "does not open", "password");
+    fails(world.lunette("sign -k me hello.wasm"), 125, "has a password", "--password-file");
+}
+
+#[test]
+fn a_run_that_trusts_a_key_runs_what_it_signed_as_it_is() {
+    let world = World::new("shift $(( $# - 3 )); cp \"$1\" payload; say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    let other = ends(world.lunette("sign --new-key other"), 0).0.trim().to_owned();
+    ends(world.lunette("build -o a.bundle hello.wasm"), 0);
+    let trusting = |key: &str, words: &str| world.run(&format!("--trust {key} {words}"));
+    fails(trusting(&key, "a.bundle"), 125, "a.bundle is not signed", "leave --trust out");
+    fails(trusting(&key, "hello.wasm"), 125, "hello.wasm is no bundle", "lunette build");
+    ends(world.lunette("sign -k me a.bundle"), 0);
+    let (out, _) = ends(trusting(&key, "--dry-run a.bundle"), 0);
+    assert!(out.contains(&format!("lunette.trust={key}")), "{out}");
+    ends(trusting(&key, "a.bundle with args"), 0);
+    let payload = fs::read(world.path("payload")).unwrap();
+    let bundle = fs::read(world.path("a.bundle")).unwrap();
+    let signature = fs::read(world.path("a.bundle.minisig")).unwrap();
+    assert!(payload.starts_with(&bundle), "the bundle is the same to the byte");
+    assert!(payload[bundle.len()..].starts_with(b"bundle.minisig\0"));
+    assert!(payload[bundle.len() + 512..].starts_with(&signature));
+    assert!(payload[bundle.len() + 4096..].starts_with(b"launch.toml\0"));
+    // It travels along where nobody asks for it, too: the image may.
+    ends(world.run("a.bundle"), 0);
+    assert!(fs::read(world.path("payload")).unwrap()[bundle.len()..].starts_with(b"bundle.minisig\0"));
+    fails(trusting(&other, "a.bundle"), 125, "which is not among the trusted", "name its maker's key");
+    fs::create_dir(world.path("dir")).unwrap();
+    for more in ["--dir dir", "--aot"] {
+        fails(trusting(&key, &format!("{more} a.bundle")), 125, "would change a.bundle", "leave out");
+        ends(world.run(&format!("{more} a.bundle")), 0);
+        assert!(!fs::read(world.path("payload")).unwrap()[bundle.len()..].starts_with(b"bundle.minisig"));
+    }
+    // Native code that somebody signed is run where a signature is demanded.
+    ends(world.lunette("build --aot -o a.bundle hello.wasm"), 0);
+    fails(world.run("--require-signed a.bundle"), 125, "trusts no key", "--trust");
+    ends(world.lunette("sign -k me a.bundle"), 0);
+    ends(trusting(&key, "--require-signed a.bundle"), 0);
+    ends(trusting(&key, "--host a.bundle"), 0);
+    let mut changed = fs::read(world.path("a.bundle")).unwrap();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    world.put("a.bundle", &changed);
+    fails(trusting(&key, "a.bundle"), 125, "not all zeros", "");
+}
+
+fn export(world: &World, words: &str) -> Command {
+    world.lunette(&format!("image export --image lunette.elf {words}"))
+}
+
+#[test]
+fn an_export_is_a_folder_with_all_that_its_target_takes() {
+    let world = World::new("");
+    let manifest = "[app]\nname = \"Moon App\"\nmain = \"hello.wasm\"\n[network]\nlisten = [\"80\"]\n";
+    world.put("app/lunette.toml", manifest.as_bytes());
+    fs::copy(world.path("hello.wasm"), world.path("app/hello.wasm")).unwrap();
+    ends(world.lunette("build -o app.bundle app"), 0);
+    let bundle = fs::read(world.path("app.bundle")).unwrap();
+    for (target, file, words) in [
+        ("qemu", "run.sh", "-append 'lunette.ip=dhcp lunette.ip6=auto'"),
+        ("microvm", "run.sh", "-M microvm,acpi=off -m 513"),
+        ("firecracker", "firecracker.json", "\"mem_size_mib\": 513"),
+        ("cloud-hypervisor", "run.sh", "--initramfs moon-app.initrd"),
+        ("xen", "xl.cfg", "ramdisk = \"moon-app.initrd\""),
+    ] {
+        let (out, _) = ends(export(&world, &format!("--for {target} app")), 0);
+        let folder = world.path(&format!("moon-app-{target}"));
+        assert!(out.starts_with(&format!("moon-app-{target}  ")), "{out}");
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        assert!(text.contains(words), "{target}: {text}");
+        assert_eq!(fs::read(folder.join("moon-app.initrd")).unwrap(), bundle, "the same to the byte");
+        assert_eq!(fs::read(folder.join("lunette.elf")).unwrap(), b"\x7fELF fake");
+        let check =
+            Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&folder).status();
+        assert!(check.unwrap().success());
+        assert!(fs::read_to_string(folder.join("README")).unwrap().contains("Exported by Lunette"));
+    }
+    let run = fs::metadata(world.path("moon-app-qemu/run.sh")).unwrap();
+    assert_eq!(run.permissions().mode() & 0o111, 0o111);
+    fails(export(&world, "--for qemu app"), 125, "there already (moon-app-qemu)", "-o");
+
+    // What a run adds lies behind the bundle, with its signature between.
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    ends(world.lunette("sign -k me app.bundle"), 0);
+    let fixed = "--for qemu --ip 10.0.0.7/24,10.0.0.1 --ip6 none --dns 10.0.0.2 --hostname moon -e A=1 -o fixed --json";
+    let (out, _) = ends(export(&world, &format!("{fixed} app.bundle --flag")), 0);
+    assert!(out.contains("\"target\": \"qemu\"") && out.contains("moon-app.initrd"), "{out}");
+    let initrd = fs::read(world.path("fixed/moon-app.initrd")).unwrap();
+    assert!(initrd.starts_with(&bundle) && initrd[bundle.len()..].starts_with(b"bundle.minisig\0"));
+    let launch = String::from_utf8_lossy(&initrd[bundle.len() + 4096..]).into_owned();
+    assert!(launch.contains("--flag") && launch.contains("\"A\" = \"1\""), "{launch}");
+    let run = fs::read_to_string(world.path("fixed/run.sh")).unwrap();
+    let words =
+        "lunette.ip=10.0.0.7/24,10.0.0.1 lunette.ip6=none lunette.dns=10.0.0.2 lunette.hostname=moon'";
+    assert!(run.contains(words), "{run}");
+
+    fails(
+        export(&world, "--for vmx app"),
+        125,
+        "no target \"vmx\" (--for)",
+        "the targets are: qemu, microvm, ",
+    );
+    fails(export(&world, "--for qemu --ip none hello.wasm"), 125, "--ip is for nothing", "[network]");
+    fails(export(&world, "--for qemu lost.wasm"), 127, "there is no lost.wasm", "give the path");
+    fails(
+        export(&world, &format!("--for qemu --trust {key} -o x hello.wasm")),
+        125,
+        "no bundle",
+        "lunette sign",
+    );
+    let trust = format!("--for qemu --trust {key} -o x app.bundle");
+    fails(export(&world, &trust), 125, "no room for keys", "cargo xtask image");
+    let left: Vec<_> =
+        fs::read_dir(world.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        !left.iter().any(|name| name == "x" || name.to_string_lossy().starts_with(".lunette")),
+        "{left:?}"
+    );
+}
+
+/// A release in a folder: an image of this version, signed by `me`.
+fn release(world: &World, serial: u64) {
+    let version = env!("CARGO_PKG_VERSION");
+    let image = fs::read(world.path("lunette.elf")).unwrap();
+    let name = format!("lunette-{version}-x86_64-full.elf");
+    world.put(&format!("release/{name}"), &image);
+    let sum = Command::new("sha256sum").arg(world.path("lunette.elf")).output().unwrap().stdout;
+    let sum = String::from_utf8(sum).unwrap()[..64].to_owned();
+    let index = serde_json::json!({
+        "schema": 1, "stream": "stable", "version": version, "serial": serial, "min-cli": version,
+        "expires": "2999-01-01T00:00:00Z",
+        "architectures": { "x86_64": { "artifacts": { "full": { "release": version, "formats": { "elf": { "kernel": {
+            "location": name, "size": image.len(), "sha256": sum, "install": "lunette.elf"
+        } } } } } } }
+    });
+    world.put("release/stream-stable.json", index.to_string().as_bytes());
+    ends(world.lunette("sign -k me release/stream-stable.json"), 0);
+}
+
+#[test]
+fn images_of_a_release_are_pulled_checked_and_used() {
+    let world = World::new("say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    release(&world, 7);
+    let lunette = |words: &str| {
+        let mut command = world.lunette(words);
+        command.env("XDG_DATA_HOME", world.path("data")).env("LUNETTE_RELEASE_KEYS", &key);
+        command
+    };
+    fails(lunette("image pull"), 125, "nobody says where", "--from");
+    let mut stranger = lunette("image pull --from release");
+    stranger.env_remove("LUNETTE_RELEASE_KEYS");
+    fails(stranger, 125, "nobody is trusted", "--key");
+    let (out, _) = ends(lunette("image ls --from release"), 0);
+    assert!(out.contains("stable") && out.contains("-full.elf"), "{out}");
+    let (out, _) = ends(lunette("image pull --from release full"), 0);
+    assert!(out.contains("lunette.elf"), "{out}");
+    assert!(ends(lunette("image pull --from release"), 0).0.contains("all was here"));
+    assert!(ends(lunette("image verify"), 0).0.contains("good: lunette.elf"));
+    assert!(ends(lunette("image ls"), 0).0.starts_with("here "));
+
+    // Where nothing is installed, what was pulled is booted; what was changed since is not.
+    let alone = world.path("bin/lunette");
+    fs::create_dir(world.path("bin")).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_lunette"), &alone).unwrap();
+    let run = |words: &str| {
+        let mut command = Command::new(&alone);
+        command.args(words.split(' ')).current_dir(world.0.path()).env_remove("LUNETTE_IMAGE");
+        command.env("XDG_DATA_HOME", world.path("data")).env("LUNETTE_RELEASE_KEYS", &key);
+        command.env("XDG_CACHE_HOME", world.path("cache")).stdin(Stdio::null());
+        command
+    };
+    ends(run("run --accel tcg --qemu ./qemu hello.wasm"), 0);
+    assert!(ends(run("self"), 0).0.contains("data/lunette/images/versions"));
+    let image =
+        world.path(&format!("data/lunette/images/versions/{}/lunette.elf", env!("CARGO_PKG_VERSION")));
+    let mut bytes = fs::read(&image).unwrap();
+    bytes[6] ^= 1;
+    fs::write(&image, &bytes).unwrap();
+    fails(run("run --accel tcg --qemu ./qemu hello.wasm"), 125, "it was changed", "lunette image pull");
+    fails(lunette("image verify"), 125, "it was changed", "lunette image pull");
+    ends(lunette("image pull --from release"), 0);
+    ends(run("run --accel tcg --qemu ./qemu hello.wasm"), 0);
+
+    ends(lunette("image mirror --from release mirror"), 0);
+    release(&world, 8);
+    ends(lunette("image pull --from release"), 0);
+    fails(lunette("image pull --from mirror"), 125, "its serial is 7, and 8 was seen", "newer");
+    assert_eq!(ends(lunette("image prune"), 0).0, "", "nothing of another version");
+    let (out, _) = ends(lunette("image prune --keep 9.9.9"), 0);
+    assert!(out.starts_with(env!("CARGO_PKG_VERSION")), "{out}");
+    fails(run("run --accel tcg --qemu ./qemu hello.wasm"), 125, "image was not found", "lunette image pull");
 }

@@ -122,20 +122,26 @@ pub(crate) fn for_the_machine(words: &[&str]) -> Result<std::process::Command> {
     Ok(command)
 }
 
-/// kernel/image/rustflags: one flag a line. And nothing of where this machine keeps its sources gets into the image.
+/// kernel/image/rustflags: one flag a line; and [`remapping`].
 fn flags() -> Result<Vec<String>> {
     let file = root().join("kernel/image/rustflags");
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let mut flags: Vec<_> = lines.map(str::to_owned).collect();
-    flags.push(format!("--remap-path-prefix={}=lunette", root().display()));
+    flags.extend(remapping());
+    Ok(flags)
+}
+
+/// Flags with which nothing of where this machine keeps its sources gets into what is built.
+pub(crate) fn remapping() -> Vec<String> {
+    let mut flags = vec![format!("--remap-path-prefix={}=lunette", root().display())];
     let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     // A folder for each registry, whose name would be in the image some thousand times. No registry: nothing to hide.
     let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
     let mut folders: Vec<_> = registries.into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     folders.sort();
     flags.extend(folders.iter().map(|folder| format!("--remap-path-prefix={}=crates", folder.display())));
-    Ok(flags)
+    flags
 }
 
 pub(crate) fn build(variant: &Variant) -> Result<Image> {
@@ -167,7 +173,7 @@ fn forget_variants(full: &Path) {
 }
 
 /// Writes a file only if it would change, and never half of it: a VM may be booting from it. Did it change?
-fn put(path: &Path, bytes: &[u8]) -> Result<bool> {
+pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(false);
     }

@@ -5,11 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod dist;
 mod echo;
 mod foreign;
 mod guests;
 mod image;
 mod json;
+mod loaders;
 mod reference;
 mod run;
 mod samples;
@@ -30,6 +32,10 @@ cargo xtask COMMAND
   setup           install what is missing: Rust targets, apt packages
   image [--variant NAME,…]
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
+                  and the loaders for disks
+  loaders         build those only: target/image/lunette.bios and lunette.efi
+  dist --key FILE [--cli PATH] [--variant NAME,…] [--stream NAME] [--output DIR]
+                  build a release into target/dist/: images, command line, bills of materials, sums, signed index
   samples         build the samples into target/samples/
   guests          build the tests' Rust programs into target/guests/
   reference       build Wasmtime's own CLI, to compare with, into target/reference/
@@ -46,8 +52,11 @@ fn main() -> ExitCode {
         "bench" => bench::bench(&rest),
         "setup" => setup::setup(),
         "image" => image::asked(&rest).and_then(|variants| {
-            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))
+            variants.iter().try_for_each(|variant| image::build(variant).map(|image| println!("{image}")))?;
+            loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}")))
         }),
+        "loaders" => loaders::build().map(|built| built.iter().for_each(|loader| println!("{loader}"))),
+        "dist" => dist::dist(&rest),
         "samples" => samples::build_all().map(|built| {
             for (name, state) in built {
                 match state {

@@ -12,8 +12,13 @@ use std::{
 
 use crate::sh::{Result, command, read, root, run, succeeds, which};
 
-const TARGETS: &[&str] =
-    &["x86_64-unknown-linux-musl", "x86_64-unknown-none", "wasm32-wasip1", "wasm32-wasip2"];
+const TARGETS: &[&str] = &[
+    "x86_64-unknown-linux-musl",
+    "x86_64-unknown-none",
+    "x86_64-unknown-uefi",
+    "wasm32-wasip1",
+    "wasm32-wasip2",
+];
 const COMPONENTS: &[&str] = &["clippy", "rustfmt"];
 
 pub(crate) fn setup() -> Result<()> {
@@ -114,6 +119,28 @@ const NEEDS: &[Need] = &[
         present: clang_builtins_present,
         package: clang_builtins_package,
     },
+    Need {
+        what: "UEFI's firmware for QEMU",
+        present: || Path::new("/usr/share/OVMF/OVMF_CODE_4M.fd").is_file(),
+        package: || Some("ovmf".into()),
+    },
+    Need {
+        what: "GRUB's maker of ISOs",
+        present: || which("grub-mkrescue").is_some(),
+        package: || Some("grub-common".into()),
+    },
+    Need {
+        what: "GRUB for a BIOS",
+        present: || Path::new("/usr/lib/grub/i386-pc").is_dir(),
+        package: || Some("grub-pc-bin".into()),
+    },
+    Need {
+        what: "GRUB for EFI",
+        present: || Path::new("/usr/lib/grub/x86_64-efi").is_dir(),
+        package: || Some("grub-efi-amd64-bin".into()),
+    },
+    Need { what: "xorriso", present: || which("xorriso").is_some(), package: || Some("xorriso".into()) },
+    Need { what: "mtools", present: || which("mformat").is_some(), package: || Some("mtools".into()) },
     Need { what: "curl", present: || which("curl").is_some(), package: || Some("curl".into()) },
     Need { what: "dig", present: || which("dig").is_some(), package: || Some("bind9-dnsutils".into()) },
     Need { what: "openssl", present: || which("openssl").is_some(), package: || Some("openssl".into()) },

@@ -144,7 +144,16 @@ pub(crate) fn finish(image: &[u8]) -> Result<Finished> {
     let size = (packed.len() as u64).to_le_bytes();
     patch(&mut bytes, entry(last)? + 8, &packed_at.to_le_bytes())?;
     patch(&mut bytes, entry(last)? + 32, &size)?;
-    patch(&mut bytes, entry(last)? + 40, &size)?;
+    // Segments are whole pages: a loader must not put anything of its own into the rest of one (GRUB does). They end where the
+    // next one begins, though: the linker counts room for thread-local zeros, which are nobody's memory.
+    let loaded = || headers.iter().enumerate().filter(|(_, h)| h.p_type(LE) == elf::PT_LOAD);
+    for (index, header) in loaded() {
+        let start = header.p_vaddr(LE);
+        let taken = if index == last { packed.len() as u64 } else { header.p_memsz(LE) };
+        let next = loaded().map(|(_, next)| next.p_vaddr(LE)).filter(|next| *next > start).min();
+        let end = (start + taken).next_multiple_of(PAGE).min(next.unwrap_or(u64::MAX));
+        patch(&mut bytes, entry(index)? + 40, &(end - start).to_le_bytes())?;
+    }
     patch(&mut bytes, 40, &[0; 8])?;
     patch(&mut bytes, 58, &[0; 6])?;
     let cold = (cold.len(), packed.len());
@@ -377,18 +386,19 @@ mod tests {
         let done = finish(&image).unwrap();
         assert!(done.bytes.len() < image.len() - 512);
         let header = |segment: usize, at: usize| long(&done.bytes, 64 + segment * 56 + at);
-        // The data's file ends before what is cold; in memory it is as long as before.
+        // The data's file ends before what is cold; in memory it is as long as before, and all are whole pages.
         assert_eq!(header(1, 32), DATA as u64, "p_filesz");
-        assert_eq!(header(1, 40), (DATA + TABLES.len() + 1024) as u64, "p_memsz");
+        assert_eq!(header(1, 40), ((DATA + TABLES.len() + 1024) as u64).next_multiple_of(4096), "p_memsz");
+        assert_eq!(header(0, 40), 4096, "p_memsz");
         // The last one lies at a page of the file, and has what is used.
         let packed = done.cold.1 as u64;
         assert_eq!((header(2, 8) % 4096, header(2, 16)), (0, PACKED_AT));
-        assert_eq!((header(2, 32), header(2, 40)), (packed, packed));
+        assert_eq!((header(2, 32), header(2, 40)), (packed, packed.next_multiple_of(4096)));
         assert_eq!(done.bytes.len() as u64, header(2, 8) + packed);
         assert_eq!(long(&done.bytes, 40), 0, "e_shoff");
         assert_eq!(done.bytes[58..64], [0; 6], "section header counts");
         // The code and its header are as they were.
-        assert_eq!(done.bytes[64..120], image[64..120]);
+        assert_eq!(done.bytes[64..104], image[64..104]);
         assert_eq!(done.bytes[HEADERS..HEADERS + CODE + DATA], image[HEADERS..HEADERS + CODE + DATA]);
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    echo, foreign, guests, image, samples, setup,
+    echo, foreign, guests, image, loaders, samples, setup,
     sh::{Result, cargo, command, logged, root, succeeds, target, which},
 };
 
@@ -56,6 +56,9 @@ const PHASES: &[Phase] = &[
     ("echo", echo),
     ("spec-vm", spec),
     ("stories", stories),
+    ("doors", doors),
+    ("release", release),
+    ("reproduce", || crate::dist::reproduce().map(|words| vec![Verdict::passed(words)])),
     ("fuzz", fuzz),
 ];
 
@@ -224,6 +227,12 @@ fn clippy() -> Result<Vec<Verdict>> {
     // The kernel must stay free of std, which only a target without one can tell.
     let mut kernel = cargo(&["clippy", "--quiet", "-p", "lunette-kernel", "--target", "x86_64-unknown-none"]);
     verdicts.extend(chore("clippy-kernel", kernel.args(strict))?);
+    for (package, target) in
+        [("lunette-bios", "x86_64-unknown-none"), ("lunette-uefi", "x86_64-unknown-uefi")]
+    {
+        let mut loader = cargo(&["clippy", "--quiet", "-p", package, "--target", target]);
+        verdicts.extend(chore(&format!("clippy-{package}"), loader.args(strict))?);
+    }
     Ok(verdicts)
 }
 
@@ -231,7 +240,7 @@ fn clippy() -> Result<Vec<Verdict>> {
 fn unit() -> Result<Vec<Verdict>> {
     let mut tests = cargo(&["test", "--no-fail-fast", "--workspace"]);
     // The images are no programs of this machine.
-    for package in ["lunette-tests", "lunette-image", "lunette-vm-tests"] {
+    for package in ["lunette-tests", "lunette-doors", "lunette-image", "lunette-vm-tests"] {
         tests.args(["--exclude", package]);
     }
     runner("unit", &mut tests)
@@ -247,7 +256,35 @@ fn build_image() -> Result<Vec<Verdict>> {
             false => built,
         });
     }
+    for mut command in loaders::commands()? {
+        let package = command.get_args().nth(2).map(|name| name.to_string_lossy().into_owned());
+        verdicts.extend(chore(&package.unwrap_or_default(), &mut command)?);
+    }
+    verdicts.extend(loaders::finish()?.map(|loader| Verdict::passed(loader.to_string())));
     Ok(verdicts)
+}
+
+/// A release of the smallest image, and what it is on a machine with QEMU alone.
+fn release() -> Result<Vec<Verdict>> {
+    let app = target().join("samples/hello-rust.wasm");
+    for (what, there) in [
+        ("QEMU", which("qemu-system-x86_64").is_some()),
+        ("hello-rust", app.is_file()),
+        ("git", which("git").is_some()),
+    ] {
+        if !there {
+            return Ok(vec![Verdict::skipped(format!("no {what}"))]);
+        }
+    }
+    // The one that the stories run.
+    let built =
+        chore("release", &mut cargo(&["build", "-p", "lunette-tests", "--bin", "lunette-under-test"]))?;
+    if built.iter().any(|verdict| verdict.count.failed > 0) {
+        return Ok(built);
+    }
+    let expected = root().join("samples/hello-rust/expected.txt");
+    let words = crate::dist::try_it(&target().join("debug/lunette-under-test"), &app, &expected)?;
+    Ok(vec![Verdict::passed(words)])
 }
 
 fn build_samples() -> Result<Vec<Verdict>> {
@@ -414,6 +451,16 @@ fn stories() -> Result<Vec<Verdict>> {
         stories.env("LUNETTE_FOREIGN", foreign);
     }
     runner("stories", &mut stories)
+}
+
+/// Every way into the kernel that can be tried here (tests/doors). Two at a time.
+fn doors() -> Result<Vec<Verdict>> {
+    let mut doors = cargo(&["test", "-p", "lunette-doors", "--no-fail-fast"]);
+    doors.args(["--", "--test-threads", "2"]);
+    if let Some(folder) = image::path().parent().filter(|folder| folder.is_dir()) {
+        doors.env("LUNETTE_IMAGE", folder);
+    }
+    runner("doors", &mut doors)
 }
 
 /// Where, which, and what it needs to be told: steps mean something only if there are many.

@@ -202,11 +202,7 @@ pub fn plan(
             (Backend::Unix { local, remote }, flags.addresses(), Vec::new(), Reserved::default())
         }
     };
-    words.extend(flags.hostname.iter().map(|name| format!("lunette.hostname={name}")));
-    if !flags.add_host.is_empty() {
-        let hosts: Vec<_> = flags.add_host.iter().map(|(name, ip)| format!("{name}={ip}")).collect();
-        words.push(format!("lunette.hosts={}", hosts.join(",")));
-    }
+    words.extend(flags.names());
     let capture = flags.pcap.as_deref().map(check_capture).transpose()?;
     let mac = mac(&backend);
     Ok(Network { nic: Some(Nic { backend, mac, capture }), words, published, reserved })
@@ -235,7 +231,7 @@ impl Flags {
     }
 
     /// The first flag that makes sense with a network only.
-    fn in_vain(&self) -> Option<&'static str> {
+    pub fn in_vain(&self) -> Option<&'static str> {
         let all = [
             (!self.publish.is_empty(), "-p"),
             (self.ip.is_some(), "--ip"),
@@ -249,10 +245,17 @@ impl Flags {
     }
 
     /// As they were given: the rest is the kernel's choice.
-    fn addresses(&self) -> Vec<String> {
+    pub fn addresses(&self) -> Vec<String> {
         let ip = self.ip.map(|ip| format!("lunette.ip={ip}"));
         let ip6 = self.ip6.map(|ip| format!("lunette.ip6={ip}"));
         ip.into_iter().chain(ip6).chain(self.dns_word(None)).collect()
+    }
+
+    /// Its own name, and those that it need not ask for.
+    pub fn names(&self) -> Vec<String> {
+        let hosts: Vec<_> = self.add_host.iter().map(|(name, ip)| format!("{name}={ip}")).collect();
+        let hosts = (!hosts.is_empty()).then(|| format!("lunette.hosts={}", hosts.join(",")));
+        self.hostname.iter().map(|name| format!("lunette.hostname={name}")).chain(hosts).collect()
     }
 
     fn dns_word(&self, default: Option<IpAddr>) -> Option<String> {

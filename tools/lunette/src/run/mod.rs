@@ -36,7 +36,7 @@ use crate::{
     },
     problem::{Problem, Voice},
     profile::{self, Wanted},
-    script,
+    script, signing,
     watch::{Made, Watch},
 };
 
@@ -87,11 +87,11 @@ pub fn run(args: &Run, us: &Us) -> Result<u8, Problem> {
     let packed = pack(args, app, &us.voice)?;
     let needs = check(&packed, &us.cache).map_err(|e| named(e, app))?;
     let (payload, sources) =
-        payload(args, rest, packed, &needs, &us.cache, &us.voice).map_err(|e| named(e, app))?;
+        payload(args, app, rest, packed, &needs, &us.cache, &us.voice).map_err(|e| named(e, app))?;
     let parsed = Payload::parse(&payload)?;
     let plan = parsed.plan()?;
     plan.allowed().map_err(|e| named(e.into(), app))?;
-    if args.require_signed {
+    if args.require_signed && args.trust.is_empty() {
         parsed.refuse_unsigned().map_err(|e| named(e.into(), app))?;
     }
     refuse_talk(args, &plan.app)?;
@@ -134,9 +134,10 @@ fn pack(args: &Run, app: &str, voice: &Voice) -> Result<Packed, Problem> {
     App::open(Path::new(app))?.pack(&extras, voice).map_err(|e| named(e, app))
 }
 
-/// The bundle with the native code that this run gets, and what it adds; and what it was made of. `rest`: the app's arguments.
+/// The bundle with the native code that this run gets, its signature, and what the run adds; and what it was made of. `rest`: the app's arguments.
 fn payload(
     args: &Run,
+    app: &str,
     rest: &[String],
     packed: Packed,
     needs: &NativeNeeds,
@@ -147,7 +148,8 @@ fn payload(
     let bare = args.profile.is_some();
     let how = How { aot: args.aot || bare, cpu: args.cpu, here: args.host, bare, told: false };
     let packed = native::add(packed, &launch, needs, &how, cache, voice)?;
-    Ok(([&packed.bytes[..], &launch.to_bytes()].concat(), packed.sources))
+    let signature = signing::of_payload(Path::new(app), &packed.bytes, &args.trust)?;
+    Ok(([&packed.bytes[..], &signature, &launch.to_bytes()].concat(), packed.sources))
 }
 
 /// The files for a profile, if somebody wants one.
@@ -204,7 +206,7 @@ fn watch(args: &Run, words: &[String], made: Made, us: &Us) -> Result<Watch, Pro
         let (app, rest) = words.split_first().map_or(("", &[][..]), |(app, rest)| (app.as_str(), rest));
         let packed = pack(&args, app, &voice)?;
         let needs = packed.check().map_err(|e| named(e, app))?;
-        payload(&args, rest, packed, &needs, &cache, &voice)
+        payload(&args, app, rest, packed, &needs, &cache, &voice)
     };
     Ok(Watch { make: Box::new(make), made, voice })
 }
@@ -236,6 +238,7 @@ fn ready(
     })?;
     let memory = memory(args.memory, payload.len() as u64, image.size)?;
     let mut words = network.words;
+    words.extend(signing::words(&args.trust));
     if args.require_signed {
         words.push("lunette.require-signed".into());
     }
@@ -374,7 +377,7 @@ fn check(packed: &Packed, cache: &Cache) -> Result<NativeNeeds, Problem> {
 }
 
 /// The VM's memory; refuses one that can't hold the image and the app.
-fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem> {
+pub fn memory(wanted: Option<u64>, payload: u64, image: u64) -> Result<u64, Problem> {
     const PAGES: u64 = 1 << 20;
     let Some(wanted) = wanted else {
         return Ok(MEMORY + payload.next_multiple_of(PAGES));

@@ -45,7 +45,7 @@ fn default_output(name: &str) -> PathBuf {
 }
 
 /// Whole or not at all.
-fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(super) fn save(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Less the umask, as for any new file.
     let mut builder = tempfile::Builder::new();

@@ -4,10 +4,13 @@ pub mod build;
 pub mod check;
 pub mod doctor;
 pub mod end;
+pub mod images;
 pub mod inspect;
 pub mod logs;
 pub mod new;
+pub mod own;
 pub mod ps;
+pub mod sign;
 
 use std::io::Write;
 

@@ -1,0 +1,44 @@
+//! Doors: every way into the kernel that can be tried here, each to a farewell or an answered request. Disks are booted by
+//! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO.
+//!
+//! `cargo xtask test doors` sets LUNETTE_IMAGE, the folder with the image and the loaders. What can't be tried here is *ignored*,
+//! with the reason in brackets before its name; it never counts as passed.
+#![forbid(unsafe_code)]
+
+mod bad;
+mod disks;
+mod grub;
+mod machine;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// The tries of this run.
+pub(crate) struct Doors(Vec<Trial>);
+
+impl Doors {
+    /// One that is ignored for a reason, if there is one.
+    pub(crate) fn opens(
+        &mut self,
+        name: impl Into<String>,
+        lack: Option<&'static str>,
+        try_it: impl FnOnce() + Send + 'static,
+    ) {
+        let trial = Trial::test(name, move || {
+            try_it();
+            Ok(())
+        });
+        self.0.push(match lack {
+            Some(why) => trial.with_kind(why).with_ignored_flag(true),
+            None => trial,
+        });
+    }
+}
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let mut doors = Doors(Vec::new());
+    disks::doors(&mut doors);
+    grub::doors(&mut doors);
+    bad::doors(&mut doors);
+    libtest_mimic::run(&arguments, doors.0).exit();
+}
