@@ -1,6 +1,6 @@
 //! The devices of this machine that are in use: set up when they are first needed, and never taken down.
 
-use alloc::{boxed::Box, format, string::String, vec};
+use alloc::{boxed::Box, format, string::String, vec::Vec};
 
 use lunette_net::smoltcp::{
     phy::{Device, DeviceCapabilities, Medium, TxToken},
@@ -15,8 +15,14 @@ use super::{
     Fault,
     card::Frames,
     console::Console,
+    e1000::{self, E1000},
     net::{Frame, Nic, Room},
-    virtio::{self, DmaHal, KernelHal, Wired},
+    pci::{
+        self,
+        plain::{self, Plain},
+    },
+    virtio::{self, DmaHal, Interrupt, KernelHal, Wired},
+    vmxnet3::{self, Vmxnet3},
     xen::{guest as xen, netfront::Missing},
 };
 use crate::{
@@ -29,6 +35,8 @@ use crate::{
 struct InUse<D> {
     device: D,
     bit: u32,
+    /// Its interrupt is known to arrive.
+    heard: bool,
 }
 
 static INPUT: StaticCell<Option<InUse<Console<KernelHal, Wired>>>> = StaticCell::new(None);
@@ -39,6 +47,7 @@ static CARD: StaticCell<Option<InUse<AnyNic>>> = StaticCell::new(None);
 pub(crate) enum AnyNic {
     Virtio(Nic<DmaHal, Wired>),
     Xen(Box<xen::Card>),
+    Other(Box<dyn Frames>),
 }
 
 /// What every card can be asked.
@@ -47,6 +56,7 @@ macro_rules! each {
         match $any {
             AnyNic::Virtio($nic) => $what,
             AnyNic::Xen($nic) => $what,
+            AnyNic::Other($nic) => $what,
         }
     };
 }
@@ -105,7 +115,7 @@ pub(crate) fn open_input() -> Result<(), &'static str> {
             log!(error, "virtio-console: {fault}");
             "it can't be used"
         })?;
-        *slot = Some(InUse { device, bit });
+        *slot = Some(InUse { device, bit, heard: true });
     }
     Ok(())
 }
@@ -120,21 +130,53 @@ pub(crate) fn open_card(memory: usize) -> Option<Result<(), String>> {
     if xen::present() {
         return open_netfront(memory);
     }
-    let mut wired = virtio::find(DeviceType::Network)?;
+    let Some(mut wired) = virtio::find(DeviceType::Network) else {
+        return open_other(memory).map(|opened| opened.map_err(|fault| format!("{fault}; help: {}", help())));
+    };
     let interrupt = wired.interrupt();
     let bit = interrupt.vector().map_or(0, apic::bit);
     let opened = Nic::new(wired, memory).map(|device| {
         log!(debug, "virtio-net: features {:#x}, interrupt {interrupt:?}", device.features());
-        *card() = Some(InUse { device: AnyNic::Virtio(device), bit });
+        *card() = Some(InUse { device: AnyNic::Virtio(device), bit, heard: true });
     });
     Some(opened.map_err(|fault| format!("{fault}; help: {}", help())))
+}
+
+/// A card on PCI that is not virtio's.
+fn open_other(memory: usize) -> Option<Result<(), Fault>> {
+    if !pci::is_there() {
+        return None;
+    }
+    let intel = plain::find(e1000::VENDOR, &e1000::DEVICES);
+    let is_intel = intel.is_some();
+    let found = intel.or_else(|| plain::find(vmxnet3::VENDOR, &vmxnet3::DEVICES))?;
+    let interrupt = found.interrupt();
+    let device = if is_intel { open_e1000(&found, memory) } else { open_vmxnet3(&found, memory) };
+    Some(device.map(|device| {
+        log!(debug, "network card {:#x}: interrupt {interrupt:?}", found.device);
+        let bit = interrupt.vector().map_or(0, apic::bit);
+        // Which line of the I/O APIC a PCI line is, is the firmware's word.
+        let heard = !matches!(interrupt, Interrupt::Line(_));
+        *card() = Some(InUse { device: AnyNic::Other(device), bit, heard });
+    }))
+}
+
+fn open_e1000(found: &Plain, memory: usize) -> Result<Box<dyn Frames>, Fault> {
+    let registers = found.region(0, e1000::REGISTERS).ok_or(Fault::Refused)?;
+    Ok(Box::new(E1000::<DmaHal, _>::new(registers, memory)?))
+}
+
+fn open_vmxnet3(found: &Plain, memory: usize) -> Result<Box<dyn Frames>, Fault> {
+    let region = |bar| found.region(bar, vmxnet3::REGISTERS).ok_or(Fault::Refused);
+    Ok(Box::new(Vmxnet3::<DmaHal, _>::new(region(0)?, region(1)?, memory)?))
 }
 
 fn open_netfront(memory: usize) -> Option<Result<(), String>> {
     Some(match xen::open_card(memory) {
         Ok(device) => {
             log!(debug, "netfront: connected");
-            *card() = Some(InUse { device: AnyNic::Xen(Box::new(device)), bit: xen::events() });
+            let bit = xen::events();
+            *card() = Some(InUse { device: AnyNic::Xen(Box::new(device)), bit, heard: true });
             Ok(())
         }
         Err(Missing::NotThere) => return None,
@@ -171,7 +213,8 @@ pub(crate) fn nic() -> Option<&'static mut AnyNic> {
 
 /// Does every device that is in use interrupt? Else whoever waits has to look again now and then.
 pub(crate) fn all_interrupt() -> bool {
-    input().as_ref().is_none_or(|input| input.bit != 0) && card().as_ref().is_none_or(|card| card.bit != 0)
+    input().as_ref().is_none_or(|input| input.bit != 0)
+        && card().as_ref().is_none_or(|card| card.bit != 0 && card.heard)
 }
 
 /// Sees to the devices whose interrupts were recorded.
@@ -184,6 +227,7 @@ pub(crate) fn acknowledge(fired: u32) {
     if let Some(card) = card()
         && card.bit & fired != 0
     {
+        card.heard = true;
         card.device.acknowledge();
     }
 }
@@ -233,6 +277,7 @@ impl Device for Card {
                 Some((frame, AnyRoom::Virtio(room)))
             }
             AnyNic::Xen(nic) => receive(&mut **nic),
+            AnyNic::Other(nic) => receive(&mut **nic),
         }
     }
 
@@ -240,6 +285,7 @@ impl Device for Card {
         match nic()? {
             AnyNic::Virtio(nic) => nic.transmit(now).map(AnyRoom::Virtio),
             AnyNic::Xen(nic) => nic.has_room().then_some(AnyRoom::Frames(&mut **nic)),
+            AnyNic::Other(nic) => nic.has_room().then_some(AnyRoom::Frames(&mut **nic)),
         }
     }
 
@@ -274,18 +320,25 @@ pub(crate) enum AnyRoom<'a> {
 }
 
 impl TxToken for AnyRoom<'_> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, length: usize, fill: F) -> R {
+        let room = match &mut self {
+            Self::Virtio(room) => room.open(length),
+            Self::Frames(nic) => nic.buffer(length),
+        };
+        let goes = room.is_some();
+        let mut nowhere = Vec::new();
+        let bytes = room.unwrap_or_else(|| {
+            nowhere.resize(length, 0);
+            &mut nowhere
+        });
+        // In one place, for each call is a copy of it.
+        let result = fill(bytes);
         match self {
-            Self::Virtio(room) => room.consume(length, fill),
-            Self::Frames(nic) => match nic.buffer(length) {
-                Some(bytes) => {
-                    let result = fill(bytes);
-                    nic.send(length);
-                    result
-                }
-                None => fill(&mut vec![0; length]),
-            },
+            _ if !goes => {}
+            Self::Virtio(room) => room.send(length),
+            Self::Frames(nic) => nic.send(length),
         }
+        result
     }
 }
 

@@ -17,6 +17,16 @@ pub mod net;
 pub(crate) mod card;
 #[cfg(any(test, target_env = "musl", target_os = "none"))]
 #[cfg_attr(test, allow(dead_code, reason = "as above"))]
+mod e1000;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+mod registers;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+mod slots;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "as above"))]
+mod vmxnet3;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "as above"))]
 pub(crate) mod xen;
 
 #[cfg(any(target_env = "musl", target_os = "none"))]

@@ -509,18 +509,25 @@ impl<H: Hal> Transmit<H> {
         Ok(self.free_count > 0)
     }
 
-    /// Has `fill` write a frame of `length` bytes, and posts it.
-    fn send<R>(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        let whole = self.header + length;
-        if self.dead || self.free_count == 0 || whole > BUFFER {
-            // Or larger than the capabilities say: such a frame goes nowhere.
-            return fill(&mut alloc::vec![0; length]);
+    /// Room for a frame of `length` bytes; `None`: it goes nowhere, for the device is dead, or it is larger than the
+    /// capabilities say.
+    fn open(&mut self, length: usize) -> Option<&mut [u8]> {
+        if self.dead || self.free_count == 0 || self.header + length > BUFFER {
+            return None;
         }
         let buffer = self.free[self.free_count - 1];
         // SAFETY: a free buffer is ours alone, and the length was checked.
+        Some(unsafe { self.memory.bytes(usize::from(buffer), self.header, length) })
+    }
+
+    /// Posts the frame that was written where [`Transmit::open`] said.
+    fn post(&mut self, length: usize) {
+        let Some(last) = self.free_count.checked_sub(1) else { return };
+        let buffer = self.free[last];
+        let whole = self.header + length;
+        // SAFETY: as in `open`, which has checked the length.
         let bytes = unsafe { self.memory.bytes(usize::from(buffer), 0, whole) };
         let (header, frame) = bytes.split_at_mut(self.header);
-        let result = fill(frame);
         header.fill(0);
         if self.partial
             && let Some((start, at)) = make_partial(frame)
@@ -536,7 +543,6 @@ impl<H: Hal> Transmit<H> {
             self.under_way += 1;
             self.fresh += 1;
         }
-        result
     }
 }
 
@@ -706,12 +712,26 @@ pub struct Room<'a, H: Hal, T: Transport> {
     transport: &'a mut T,
 }
 
-impl<H: Hal, T: Transport> TxToken for Room<'_, H, T> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        let result = self.tx.send(length, fill);
-        if self.tx.fresh >= BATCH && !self.tx.dead {
+impl<H: Hal, T: Transport> Room<'_, H, T> {
+    /// Where a frame of this length is to be written; `None`: it goes nowhere.
+    pub(super) fn open(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.tx.open(length)
+    }
+
+    /// Sends what was written where [`Room::open`] said.
+    pub(super) fn send(self, length: usize) {
+        self.tx.post(length);
+        if self.tx.fresh >= BATCH {
             notify(self.transport, TRANSMIT, &self.tx.queue, &mut self.tx.fresh);
         }
+    }
+}
+
+impl<H: Hal, T: Transport> TxToken for Room<'_, H, T> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, length: usize, fill: F) -> R {
+        let Some(bytes) = self.open(length) else { return fill(&mut alloc::vec![0; length]) };
+        let result = fill(bytes);
+        self.send(length);
         result
     }
 }
