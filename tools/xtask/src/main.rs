@@ -10,6 +10,7 @@ mod foreign;
 mod guests;
 mod image;
 mod json;
+mod packages;
 mod reference;
 mod run;
 mod samples;
@@ -17,6 +18,7 @@ mod setup;
 mod sh;
 mod symbols;
 mod test;
+mod xen;
 
 use std::process::ExitCode;
 
