@@ -1,4 +1,4 @@
-//! The ways in and out of the machine: the console (COM1), and, where the command line names them, one
+//! The ways in and out of the machine: the console (COM1, or Xen's), and, where the command line names them, one
 //! write-only port for standard error and the log (`lunette.stderr=PORT`) and one for marks, a profile and the
 //! farewell (`lunette.report=PORT`). Without those everything goes to the console, as on a bare machine.
 //!
@@ -17,7 +17,7 @@ use crate::{
     arch::apic::{self, Trigger},
     cell::StaticCell,
     cmdline::Cmdline,
-    drivers::machine,
+    drivers::{machine, xen::guest as xen},
     platform::stop,
     stdin::{Coding, Decoder},
 };
@@ -100,6 +100,7 @@ impl embedded_io::ErrorType for Channel {
 impl Write for Channel {
     fn write(&mut self, buf: &[u8]) -> Result<usize, Self::Error> {
         match self.port() {
+            0 if xen::present() => xen_write(buf),
             0 => serial_write(buf),
             port => {
                 // SAFETY: a debug console's port takes bytes and does nothing else; `buf` is readable.
@@ -114,6 +115,19 @@ impl Write for Channel {
 
     fn flush(&mut self) -> Result<(), Self::Error> {
         Ok(())
+    }
+}
+
+/// Xen's console, as a terminal or raw.
+fn xen_write(buf: &[u8]) {
+    for line in buf.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_suffix(b"\n") {
+            Some(words) if RAW.load(Relaxed) == 0 => {
+                xen::console_write(words);
+                xen::console_write(b"\r\n");
+            }
+            _ => xen::console_write(line),
+        }
     }
 }
 
@@ -168,7 +182,9 @@ pub(crate) fn open_input() {
     if INPUT_IS_OPEN.swap(true, Relaxed) {
         return;
     }
-    if !INPUT_BY_VIRTIO.load(Relaxed) {
+    if xen::present() {
+        xen::open_console();
+    } else if !INPUT_BY_VIRTIO.load(Relaxed) {
         apic::enable_line(COM1_LINE, Trigger::Edge);
         // SAFETY: interrupt enable: received data.
         unsafe { Port::<u8>::new(COM1 + 1).write(1) };
@@ -207,6 +223,14 @@ fn fill() {
             }
         }
         return;
+    }
+    if xen::present() && decoder.has_room() {
+        return xen::console_read(|byte| {
+            if let Some(echo) = decoder.push(byte) {
+                xen::console_write(echo);
+            }
+            decoder.has_room()
+        });
     }
     while decoder.has_room() {
         // SAFETY: COM1's line status and receive register.

@@ -74,11 +74,7 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
     config.memory = share(SOCKETS);
     match machine::open_card(share(BUFFERS)) {
         Some(Ok(())) => {}
-        Some(Err(fault)) => {
-            return Err(format!(
-                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
-            ));
-        }
+        Some(Err(why)) => return Err(format!("the network card can't be used: {why}")),
         None if config.ipv4 == V4::None => {
             let stack = Stack::loopback(Arc::new(KernelClock), Arc::new(KernelRandom), Arc::new(Notes));
             log!(info, "network: the loopback only");
@@ -114,9 +110,7 @@ fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String>
         let status = stack.status();
         let Some(missing) = status.missing else { return Ok(()) };
         if let Some(fault) = machine::nic().and_then(|nic| nic.failure()) {
-            return Err(format!(
-                "the network card can't be used: {fault}; help: give the VM a virtio-net device"
-            ));
+            return Err(format!("the network card can't be used: {fault}; help: {}", machine::help()));
         }
         if time::monotonic() >= end {
             if status.v6 || !wants_ipv4 {

@@ -197,6 +197,7 @@ fn look(busy: bool) -> bool {
     if machine::work(console::takes_input()) {
         LAST_WORK.store(now, Relaxed);
     }
+    machine::look_at_store();
     let mut woke = network::poll(now);
     if busy && now - LAST_LOOK.load(Relaxed).min(now) >= LOOK_LATER {
         LAST_LOOK.store(now, Relaxed);

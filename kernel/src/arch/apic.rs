@@ -1,8 +1,8 @@
 //! The local APIC (its timer, and the priority that keeps devices out while code runs) and the I/O APIC
 //! (which line interrupts where).
 //!
-//! Devices interrupt only while the processor is halted, or runs who gives way to others ([`open`]): the task priority is raised
-//! at all other times.
+//! Devices interrupt only while the processor is halted, or runs who gives way to others ([`open`]). At all other times
+//! interrupts are off; or, where it ticks, the task priority is raised.
 //! An interrupt is recorded ([`take_fired`]); whoever halted acts. The timer tick stands above that priority.
 //! Intel SDM vol. 3, chapter 11; Intel 82093AA (I/O APIC).
 
@@ -70,9 +70,8 @@ fn io_read(register: u32) -> u32 {
     }
 }
 
-/// Switches the local APIC on, keeps devices out, and sets its timer off, to be measured later.
+/// Switches the local APIC on, and sets its timer off, to be measured later.
 pub(crate) fn init() {
-    set_priority(true);
     write(register::SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
     write(register::LVT_LINT0, MASKED);
     write(register::LVT_LINT1, 0x400); // NMI: how a hypervisor asks for attention
@@ -124,6 +123,7 @@ static PERIOD: AtomicU32 = AtomicU32::new(0);
 /// halted is left alone (see [`halt`]).
 pub fn start_tick(nanos: u64) {
     PERIOD.store(counts(nanos), Relaxed);
+    set_priority(true);
     tick();
     x86_64::instructions::interrupts::enable();
 }
@@ -133,6 +133,7 @@ pub fn stop_tick() {
     x86_64::instructions::interrupts::disable();
     PERIOD.store(0, Relaxed);
     silence();
+    set_priority(false);
 }
 
 /// Makes the timer tick.
@@ -169,10 +170,14 @@ pub(crate) fn halt(nanos: Option<u64>) {
         taken = true;
     }
     let ticks = super::traps::ticks();
-    set_priority(false);
+    if ticking {
+        set_priority(false);
+    }
     x86_64::instructions::interrupts::enable_and_hlt();
     x86_64::instructions::interrupts::disable();
-    set_priority(true);
+    if ticking {
+        set_priority(true);
+    }
     ENDED_BY_TICK.store(FIRED.load(Relaxed) == 0 && super::traps::ticks() != ticks, Relaxed);
     match (taken, ticking) {
         (true, true) => tick(),

@@ -102,12 +102,12 @@ boot_enter:
     jb 2b
 
     mov esp, offset boot_stack_top
+    mov eax, 0x6a0                      # CR4: PAE, PGE, OSFXSR, OSXMMEXCPT; no OSXSAVE: FXSAVE is enough
+    mov cr4, eax                        # before EFER: QEMU's SVM loses its host's CR0 at an exit with LME and no PAE
     mov ecx, 0xc0000080                 # EFER: SYSCALL, long mode, no-execute
     rdmsr
     or eax, 0x901
     wrmsr
-    mov eax, 0x6a0                      # CR4: PAE, PGE, OSFXSR, OSXMMEXCPT; no OSXSAVE: FXSAVE is enough
-    mov cr4, eax
     mov eax, offset boot_pml4
     mov cr3, eax
     mov eax, 0x80010033                 # CR0: PG, WP, NE, ET, MP, PE; EM and TS clear

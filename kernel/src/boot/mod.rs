@@ -16,6 +16,7 @@ use crate::{
     cmdline::Cmdline,
     cold,
     console::{self, log},
+    drivers::xen::guest as xen,
     floor,
     mm::{self, PhysAddr},
     platform, time,
@@ -137,12 +138,13 @@ fn start(mut info: BootInfo) -> ! {
     unsafe {
         arch::init(); //                      from here on a fault has words
         tables::unmap_image_page(0); //       and a null pointer faults
+        xen::detect(&info.rsdp); //           which has no UART
         console::init(&info.cmdline); //      and a place to put them
         if info.cmdline.has("avx") && !arch::cpu::enable_avx() {
             log!(warn, "lunette.avx: this processor has no AVX");
         }
         time::init(info.entry_tsc, &info.cmdline); // the reference pair: costs nothing, read later
-        arch::apic::init(); //                devices kept out
+        arch::apic::init();
         platform::init();
         info.memory.remove(0..0x10_0000); //  firmware's own, and the start info
         info.memory.remove(image());

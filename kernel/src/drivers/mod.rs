@@ -8,7 +8,26 @@
 pub mod console;
 #[cfg(test)]
 mod fake;
+mod memory;
 pub mod net;
+
+// What only `machine` uses, and tests.
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "a test does not call all that the machine does"))]
+pub(crate) mod card;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "as above"))]
+mod e1000;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+mod registers;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+mod slots;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "as above"))]
+mod vmxnet3;
+#[cfg(any(test, target_env = "musl", target_os = "none"))]
+#[cfg_attr(test, allow(dead_code, reason = "as above"))]
+pub(crate) mod xen;
 
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod machine;
@@ -40,6 +59,10 @@ pub enum Fault {
     WildPieces(u16),
     /// It takes nothing of what is to be sent.
     Stuck,
+    /// Its other half, in another domain, has closed it, or is not there.
+    Closed,
+    /// Its other half has not become ready.
+    NotReady,
 }
 
 impl fmt::Display for Fault {
@@ -53,6 +76,8 @@ impl fmt::Display for Fault {
             Self::WildLength(length) => write!(f, "it says that it wrote {length} bytes into a buffer"),
             Self::WildPieces(pieces) => write!(f, "it announced a frame in {pieces} buffers"),
             Self::Stuck => f.write_str("it has taken nothing of what is to be sent for 5 s"),
+            Self::Closed => f.write_str("its backend has closed it, or is gone"),
+            Self::NotReady => f.write_str("its backend has not become ready within 10 s"),
         }
     }
 }

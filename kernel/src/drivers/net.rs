@@ -24,12 +24,12 @@ use lunette_net::smoltcp::{
     wire::{EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet, TcpPacket},
 };
 use virtio_drivers::{
-    BufferDirection, Hal, PhysAddr,
+    BufferDirection, Hal,
     queue::VirtQueue,
     transport::{DeviceStatus, Transport},
 };
 
-use super::{Fault, feature};
+use super::{Fault, feature, memory::Memory};
 
 /// Descriptors in each of the two queues.
 pub const QUEUE: usize = 256;
@@ -248,53 +248,6 @@ fn notify<H: Hal, T: Transport>(
         core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
         if queue.should_notify() {
             transport.notify(index);
-        }
-    }
-}
-
-/// Buffers that a device can reach: contiguous pages.
-struct Memory<H: Hal> {
-    at: NonNull<u8>,
-    physical: PhysAddr,
-    pages: usize,
-    size: usize,
-    /// The device may still use it: never freed.
-    keep: bool,
-    hal: core::marker::PhantomData<H>,
-}
-
-impl<H: Hal> Memory<H> {
-    /// Room for `count` buffers, or for half as many, and so on; and for how many it is.
-    fn new(mut count: usize, size: usize, direction: BufferDirection) -> Result<(Self, usize), Fault> {
-        while count >= 8 {
-            let pages = (count * size).div_ceil(virtio_drivers::PAGE_SIZE);
-            let (physical, at) = H::dma_alloc(pages, direction);
-            if physical != 0 {
-                let hal = core::marker::PhantomData;
-                return Ok((Self { at, physical, pages, size, keep: false, hal }, count));
-            }
-            count /= 2;
-        }
-        Err(Fault::NoMemory)
-    }
-
-    /// Bytes from the start of buffer `index`.
-    ///
-    /// # Safety
-    /// The range is inside, and neither the device nor another reference has any of it.
-    unsafe fn bytes<'a>(&self, index: usize, from: usize, length: usize) -> &'a mut [u8] {
-        // SAFETY: pages from `dma_alloc` are valid and initialised (zeroed); the rest is the caller's word. A
-        // device that writes to what it gave back changes bytes under a reader that checks each access: the same risk as
-        // any memory that the hypervisor can write to, which is all of it.
-        unsafe { core::slice::from_raw_parts_mut(self.at.as_ptr().add(index * self.size + from), length) }
-    }
-}
-
-impl<H: Hal> Drop for Memory<H> {
-    fn drop(&mut self) {
-        if !self.keep {
-            // SAFETY: it came from `dma_alloc` with these values; the device was reset, or never had it.
-            unsafe { H::dma_dealloc(self.physical, self.at, self.pages) };
         }
     }
 }
@@ -556,18 +509,25 @@ impl<H: Hal> Transmit<H> {
         Ok(self.free_count > 0)
     }
 
-    /// Has `fill` write a frame of `length` bytes, and posts it.
-    fn send<R>(&mut self, length: usize, fill: impl FnOnce(&mut [u8]) -> R) -> R {
-        let whole = self.header + length;
-        if self.dead || self.free_count == 0 || whole > BUFFER {
-            // Or larger than the capabilities say: such a frame goes nowhere.
-            return fill(&mut alloc::vec![0; length]);
+    /// Room for a frame of `length` bytes; `None`: it goes nowhere, for the device is dead, or it is larger than the
+    /// capabilities say.
+    fn open(&mut self, length: usize) -> Option<&mut [u8]> {
+        if self.dead || self.free_count == 0 || self.header + length > BUFFER {
+            return None;
         }
         let buffer = self.free[self.free_count - 1];
         // SAFETY: a free buffer is ours alone, and the length was checked.
+        Some(unsafe { self.memory.bytes(usize::from(buffer), self.header, length) })
+    }
+
+    /// Posts the frame that was written where [`Transmit::open`] said.
+    fn post(&mut self, length: usize) {
+        let Some(last) = self.free_count.checked_sub(1) else { return };
+        let buffer = self.free[last];
+        let whole = self.header + length;
+        // SAFETY: as in `open`, which has checked the length.
         let bytes = unsafe { self.memory.bytes(usize::from(buffer), 0, whole) };
         let (header, frame) = bytes.split_at_mut(self.header);
-        let result = fill(frame);
         header.fill(0);
         if self.partial
             && let Some((start, at)) = make_partial(frame)
@@ -583,7 +543,6 @@ impl<H: Hal> Transmit<H> {
             self.under_way += 1;
             self.fresh += 1;
         }
-        result
     }
 }
 
@@ -739,7 +698,7 @@ impl<H: Hal, T: Transport> Device for Nic<H, T> {
 }
 
 /// A frame that came.
-pub struct Frame<'a>(&'a [u8]);
+pub struct Frame<'a>(pub(super) &'a [u8]);
 
 impl RxToken for Frame<'_> {
     fn consume<R, F: FnOnce(&[u8]) -> R>(self, read: F) -> R {
@@ -753,12 +712,26 @@ pub struct Room<'a, H: Hal, T: Transport> {
     transport: &'a mut T,
 }
 
-impl<H: Hal, T: Transport> TxToken for Room<'_, H, T> {
-    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, fill: F) -> R {
-        let result = self.tx.send(length, fill);
-        if self.tx.fresh >= BATCH && !self.tx.dead {
+impl<H: Hal, T: Transport> Room<'_, H, T> {
+    /// Where a frame of this length is to be written; `None`: it goes nowhere.
+    pub(super) fn open(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.tx.open(length)
+    }
+
+    /// Sends what was written where [`Room::open`] said.
+    pub(super) fn send(self, length: usize) {
+        self.tx.post(length);
+        if self.tx.fresh >= BATCH {
             notify(self.transport, TRANSMIT, &self.tx.queue, &mut self.tx.fresh);
         }
+    }
+}
+
+impl<H: Hal, T: Transport> TxToken for Room<'_, H, T> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(mut self, length: usize, fill: F) -> R {
+        let Some(bytes) = self.open(length) else { return fill(&mut alloc::vec![0; length]) };
+        let result = fill(bytes);
+        self.send(length);
         result
     }
 }

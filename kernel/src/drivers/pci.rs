@@ -3,6 +3,8 @@
 //!
 //! Bus 0 only; addresses and lines are those that the firmware gave.
 
+pub(super) mod plain;
+
 use core::ptr::NonNull;
 
 use virtio_drivers::{
@@ -181,10 +183,14 @@ impl Registers {
     }
 
     fn line(&self) -> Option<Interrupt> {
-        let line = ConfigurationPorts.read_word(self.at, offset::LINE) as u8;
-        // 255: none; 0 to 2 are no PCI device's.
-        (line > 2).then(|| apic::enable_line(line, Trigger::Level)).flatten().map(Interrupt::Line)
+        line_of(self.at)
     }
+}
+
+fn line_of(at: DeviceFunction) -> Option<Interrupt> {
+    let line = ConfigurationPorts.read_word(at, offset::LINE) as u8;
+    // 255: none; 0 to 2 are no PCI device's.
+    (line > 2).then(|| apic::enable_line(line, Trigger::Level)).flatten().map(Interrupt::Line)
 }
 
 /// A part of one of the device's memory regions, mapped.

@@ -12,7 +12,7 @@ use virtio_drivers::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::pci;
+use super::{pci, xen::guest as xen};
 use crate::{
     arch::apic::{self, Trigger},
     boot, mm,
@@ -59,6 +59,9 @@ pub(crate) struct Wired {
 
 /// The first device of this kind.
 pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
+    if xen::present() {
+        return None;
+    }
     if pci::is_there() {
         let (transport, registers) = pci::find(kind)?;
         return Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None));

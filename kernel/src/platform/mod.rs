@@ -15,6 +15,7 @@ use x86_64::instructions::port::Port;
 
 use crate::{
     console::{Channel, log},
+    drivers::xen::guest as xen,
     mm,
 };
 
@@ -50,6 +51,10 @@ pub fn report(line: Arguments<'_>) {
 /// Says the farewell and switches the machine off.
 pub fn end(farewell: &Farewell) -> ! {
     report(format_args!("{farewell}"));
+    // What was stopped did not fail.
+    if xen::present() {
+        xen::shut_down(matches!(farewell, Farewell::Exit(0) | Farewell::Stopped));
+    }
     power_off(matches!(farewell, Farewell::Exit(0)))
 }
 
@@ -102,6 +107,9 @@ fn end_with(word: &str, why: Arguments<'_>) -> ! {
     let _ = write!(line, "{}{word} {why}", lunette_hostcalls::farewell::PREFIX);
     let Ok(()) = Channel::Report.write_all(&line.bytes[..line.len]);
     let Ok(()) = Channel::Report.write_all(b"\n");
+    if xen::present() {
+        xen::shut_down(false);
+    }
     power_off(false)
 }
 

@@ -1,5 +1,5 @@
 //! "Stop, please": the power button where there is ACPI, a code on the virtio console where there is none
-//! (`stdin`). The first request lets guests end in good order, the second ends the run. An NMI ends it at once
+//! (`stdin`), a word in the store where we are a guest of Xen. The first request lets guests end in good order, the second ends the run. An NMI ends it at once
 //! ([`super::stop_requested`]).
 //!
 //! Nothing is set up before somebody waits for the first time: a run that never waits is over before it could be asked.
@@ -14,6 +14,7 @@ use crate::{
     boot,
     cell::StaticCell,
     console::{self, log},
+    drivers::xen::guest as xen,
 };
 
 /// How often we were asked.
@@ -54,6 +55,9 @@ pub(crate) fn listen() {
         return;
     }
     console::listen_for_stop();
+    if xen::present() {
+        return xen::listen_for_stop();
+    }
     let Some(button) = acpi::power_button(&LowMemory, &boot::info().rsdp) else { return };
     // SAFETY: ports that the firmware's tables, which sum up, name for this.
     unsafe {

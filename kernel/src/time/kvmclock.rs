@@ -3,6 +3,7 @@
 
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
+use super::scale;
 use crate::{arch::cpu, cell::StaticCell};
 
 const FEATURES_LEAF: u32 = 0x4000_0001;
@@ -63,13 +64,7 @@ pub(super) fn tsc_frequency() -> Option<u64> {
         cpu::write_msr(MSR_SYSTEM_TIME, 0);
         (time.tsc_to_system_mul, time.tsc_shift)
     };
-    // nanos = (tsc << shift) * mul / 2^32, so Hz = 10^9 * 2^32 / mul >> shift.
-    if multiplier == 0 || shift.unsigned_abs() >= 32 {
-        return None;
-    }
-    let hz = (1_000_000_000u128 << 32) / u128::from(multiplier);
-    let hz = if shift >= 0 { hz >> shift } else { hz << shift.unsigned_abs() };
-    u64::try_from(hz).ok().filter(|&hz| hz >= 1_000_000)
+    scale::frequency(multiplier, shift)
 }
 
 /// Nanoseconds since 1970 now. KVM tells the date at which its system time was 0, and the system time.

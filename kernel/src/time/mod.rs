@@ -1,6 +1,6 @@
 //! Time: a monotonic clock in nanoseconds over the time stamp counter, and the date.
 //!
-//! Nothing is calibrated at boot. The frequency comes from the hypervisor (kvmclock, the VMware timing leaf)
+//! Nothing is calibrated at boot. The frequency comes from the hypervisor (kvmclock, Xen's shared page, the VMware timing leaf)
 //! or the processor (CPUID leaf 15h) where one of them tells; else the PIT is started at entry, and the first
 //! reading compares how far both have come. A later reading, when more time has passed, refines it.
 //! The clock starts at 0 at kernel entry and is never set back.
@@ -25,13 +25,18 @@ mod machine {
 
     use embedded_io::Write;
 
-    use super::{date, kvmclock, pit, scale::Scale, wakes};
+    use super::{
+        date, kvmclock, pit,
+        scale::{self, Scale},
+        wakes,
+    };
     use crate::{
         arch::cpu::{self, tsc},
         boot,
         cell::StaticCell,
         cmdline::Cmdline,
         console::Channel,
+        drivers::xen::guest as xen,
     };
 
     /// How the clock got its frequency.
@@ -71,9 +76,15 @@ mod machine {
         unsafe { &mut *STATE.get() }
     }
 
+    /// Hertz of the TSC, from the factor that Xen wants us to multiply with.
+    fn xen_frequency() -> Option<u64> {
+        let (multiplier, shift) = xen::tsc_scale()?;
+        scale::frequency(multiplier, shift)
+    }
+
     /// Hertz of the TSC as told by the hypervisor or the processor.
     fn told() -> Option<u64> {
-        if let Some(hz) = kvmclock::tsc_frequency() {
+        if let Some(hz) = kvmclock::tsc_frequency().or_else(xen_frequency) {
             return Some(hz);
         }
         if let Some([khz, ..]) = cpu::hypervisor_signature().and_then(|_| cpu::cpuid(0x4000_0010))
@@ -138,7 +149,7 @@ mod machine {
         let now = monotonic();
         match OFFSET.load(Relaxed) {
             0 => {
-                let date = kvmclock::wall_at_boot().or_else(date::read_rtc)?;
+                let date = kvmclock::wall_at_boot().or_else(xen::wall).or_else(date::read_rtc)?;
                 OFFSET.store(date.saturating_sub(now).max(1), Relaxed);
                 Some(date)
             }

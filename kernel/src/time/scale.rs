@@ -27,9 +27,33 @@ impl Scale {
     }
 }
 
+/// Hertz of the TSC where a hypervisor (KVM, Xen) tells how its time comes from it:
+/// `nanos = (tsc << shift) * multiplier / 2^32`. `None`: that makes no sense.
+pub fn frequency(multiplier: u32, shift: i8) -> Option<u64> {
+    if multiplier == 0 || shift.unsigned_abs() >= 32 {
+        return None;
+    }
+    let hz = (1_000_000_000u128 << 32) / u128::from(multiplier);
+    let hz = if shift >= 0 { hz >> shift } else { hz << shift.unsigned_abs() };
+    u64::try_from(hz).ok().filter(|&hz| hz >= 1_000_000)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Scale;
+    use super::{Scale, frequency};
+
+    #[test]
+    fn a_frequency_from_its_factor() {
+        // 2.6 GHz: 2^32 / 2.6, and the same with shifts.
+        let factor = ((1_u64 << 32) * 10 / 26) as u32;
+        assert!(frequency(factor, 0).unwrap().abs_diff(2_600_000_000) < 10);
+        assert!(frequency(factor / 2 * 2, 1).unwrap().abs_diff(1_300_000_000) < 10);
+        assert!(frequency(factor, -1).unwrap().abs_diff(5_200_000_000) < 10);
+        assert_eq!(
+            [frequency(0, 0), frequency(1, 40), frequency(1, i8::MIN), frequency(u32::MAX, 31)],
+            [None; 4]
+        );
+    }
 
     #[test]
     fn years_stay_exact_and_nothing_overflows() {

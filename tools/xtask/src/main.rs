@@ -12,6 +12,7 @@ mod guests;
 mod image;
 mod json;
 mod loaders;
+mod packages;
 mod reference;
 mod run;
 mod samples;
@@ -19,6 +20,7 @@ mod setup;
 mod sh;
 mod symbols;
 mod test;
+mod xen;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,8 @@ use std::{
 
 use crate::{
     echo, foreign, guests, image, loaders, samples, setup,
-    sh::{Result, cargo, command, logged, root, succeeds, target, which},
+    sh::{Result, cargo, command, logged, read, root, succeeds, target, which},
+    xen,
 };
 
 #[derive(Clone, Copy, Default)]
@@ -55,6 +56,7 @@ const PHASES: &[Phase] = &[
     ("selftest", selftest),
     ("echo", echo),
     ("spec-vm", spec),
+    ("xen", xen),
     ("stories", stories),
     ("doors", doors),
     ("release", release),
@@ -434,6 +436,40 @@ fn boot_test_image(
         qemu.arg("-initrd").arg(payload);
     }
     Ok(logged(&mut qemu, &log_of(&format!("{image}-{machine}")))?.1)
+}
+
+/// A guest of Xen, in an emulated host.
+fn xen() -> Result<Vec<Verdict>> {
+    if which("qemu-system-x86_64").is_none() {
+        return Ok(vec![Verdict::skipped("QEMU is not installed")]);
+    }
+    let (ok, log) = logged(&mut image::WASM.command()?, &log_of("xen-image"))?;
+    if !ok {
+        return Ok(vec![failure(&log, 60)]);
+    }
+    let image = image::WASM.finish()?;
+    let app = match samples::build("http-rust")? {
+        samples::State::Built(app) => app,
+        samples::State::Skipped(why) => return Ok(vec![Verdict::skipped(format!("http-rust: {why}"))]),
+    };
+    let (ok, log) = logged(&mut cargo(&["build", "-p", "lunette"]), &log_of("xen-cli"))?;
+    if !ok {
+        return Ok(vec![failure(&log, 60)]);
+    }
+    let bundle = target().join("test-logs/xen.bundle");
+    read(command(target().join("debug/lunette"), &["build"]).arg(app).arg("-o").arg(&bundle))?;
+    let host = match xen::host(&image.path, &bundle) {
+        Ok(host) => host,
+        Err(error) => {
+            let error = error.to_string();
+            let why = error.lines().next().unwrap_or_default();
+            return Ok(vec![Verdict::skipped(format!("Debian's Xen can't be had: {why}"))]);
+        }
+    };
+    Ok(vec![match xen::run(&host, &log_of("xen")) {
+        Ok(words) => Verdict::passed(words),
+        Err(error) => failure(&error.to_string(), 80),
+    }])
 }
 
 /// The stories of tests/: real images, booted through the CLI. Two at a time, for a VM takes a core.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    samples,
+    packages, samples,
     sh::{Result, command, read, root, target},
 };
 
@@ -54,7 +54,7 @@ pub(super) fn net_bench() -> Result<Debian> {
 pub(super) fn pack(name: &str, run: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Debian> {
     let dir = target().join("debian");
     let files = kernel_files(&dir)?;
-    let version = only_entry(&files.join("lib/modules"))?;
+    let version = packages::only_entry(&files.join("lib/modules"))?;
     let kernel = files.join(format!("boot/vmlinuz-{version}"));
 
     let system = dir.join(name);
@@ -79,47 +79,13 @@ pub(super) fn pack(name: &str, run: &str, fill: impl FnOnce(&Path) -> Result<()>
     fs::write(system.join("init"), init)?;
     read(command("chmod", &["+x"]).arg(system.join("init")))?;
     let initrd = dir.join(format!("{name}.cpio"));
-    let pack = "cd \"$1\" && find . | \"$2\" cpio -o -H newc > \"$3\" 2>/dev/null";
-    read(command("sh", &["-c", pack, "sh"]).arg(&system).arg(&busybox).arg(&initrd))?;
+    packages::initramfs(&system, &busybox, &initrd)?;
     Ok(Debian { kernel, initrd })
 }
 
 fn kernel_files(dir: &Path) -> Result<PathBuf> {
-    let depends = read(&mut command("apt-cache", &["depends", KERNEL]))?;
-    let kernel = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .ok_or_else(|| format!("apt knows no {KERNEL}: the comparison needs Debian's packages"))?;
-    unpacked(&dir.join("files"), &[kernel, "busybox-static"])
-}
-
-/// The packages' files, in a folder of their own.
-pub(super) fn unpacked(files: &Path, packages: &[&str]) -> Result<PathBuf> {
-    let complete = files.join("complete");
-    if complete.is_file() {
-        return Ok(files.to_owned());
-    }
-    if files.exists() {
-        fs::remove_dir_all(files)?;
-    }
-    fs::create_dir_all(files)?;
-    println!("bench: fetching {} from Debian, to compare with", packages.join(", "));
-    read(command("apt-get", &["download", "-qq"]).args(packages).current_dir(files))?;
-    for entry in fs::read_dir(files)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            read(command("dpkg-deb", &["-x"]).arg(&path).arg(files))?;
-            fs::remove_file(&path)?;
-        }
-    }
-    fs::write(complete, "")?;
-    Ok(files.to_owned())
-}
-
-fn only_entry(dir: &Path) -> Result<String> {
-    let mut entries = fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let first = entries.next().ok_or_else(|| format!("{} is empty", dir.display()))??;
-    Ok(first.file_name().to_string_lossy().into_owned())
+    let kernel = packages::dependency(KERNEL, "linux-image-")?;
+    packages::unpacked(&dir.join("files"), &[&kernel, "busybox-static"], &[])
 }
 
 /// The bench program for Linux, with nothing beside it.

@@ -3,7 +3,10 @@
 use std::{fs, path::Path};
 
 use super::debian::{self, Debian};
-use crate::sh::{Result, target};
+use crate::{
+    packages,
+    sh::{Result, target},
+};
 
 const PACKAGES: [&str; 14] = [
     "libc6",
@@ -83,7 +86,7 @@ http {
 "#;
 
 pub(super) fn guest() -> Result<Debian> {
-    let files = debian::unpacked(&target().join("debian/nginx-files"), &PACKAGES)?;
+    let files = packages::unpacked(&target().join("debian/nginx-files"), &PACKAGES, &[])?;
     debian::pack("nginx", RUN, |system| {
         for folder in ["etc", "lib64", "usr/sbin", "usr/lib/nginx/modules", "usr/share/lua/5.1", "www/static"]
         {
