@@ -14,7 +14,8 @@ use lunette_bundle::Writer;
 use lunette_disk::Parts;
 use tempfile::TempDir;
 
-/// Long enough for OVMF on a busy machine.
+/// Long enough for OVMF on a busy machine, and for a read of SeaBIOS' IDE driver, which was seen to stall on one (some six
+/// of 150 boots, inside of INT 13h; why is not known).
 const DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const OVMF: [&str; 2] = ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"];
 
