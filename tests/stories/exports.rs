@@ -64,6 +64,7 @@ pub(crate) fn stories(s: &mut Stories) {
             script(&made, None).farewell("refused the bundle is not what key");
         },
     );
+    disks(s, lack);
 }
 
 fn hello() -> String {

@@ -314,7 +314,10 @@ mod tests {
         assert_eq!(verify(&signature, b"x", &[ours.key()]), Err(Fault::Stranger(theirs.key().number())));
         assert_eq!(verify(&signature, b"x", &[]), Err(Fault::Stranger(theirs.key().number())));
         let pretender = PublicKey { number: theirs.key().number(), key: ours.key().key };
-        assert_eq!(verify(&signature, b"x", &[pretender.clone()]), Err(Fault::Content(pretender.number())));
+        assert_eq!(
+            verify(&signature, b"x", std::slice::from_ref(&pretender)),
+            Err(Fault::Content(pretender.number()))
+        );
         // With the same number, the second is asked as well.
         assert!(verify(&signature, b"x", &[pretender, theirs.key()]).is_ok());
     }

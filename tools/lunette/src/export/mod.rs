@@ -379,7 +379,11 @@ mod tests {
             Err::<(), _>(Problem::new("no", "so"))
         });
         assert!(e.is_err() && left() == 0);
-        whole(&output, |folder| Ok(fs::write(folder.join("file"), b"").unwrap())).unwrap();
+        whole(&output, |folder| {
+            fs::write(folder.join("file"), b"").unwrap();
+            Ok(())
+        })
+        .unwrap();
         assert!(output.join("file").is_file() && left() == 1);
         assert!(whole(&output, |_| Ok(())).unwrap_err().what.contains("there already"));
     }
