@@ -30,7 +30,8 @@ pub(super) fn bytes(what: &str, at: u64, length: u64) -> &'static [u8] {
     unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(at as usize), length as usize) }
 }
 
-/// A text that ends with NUL, up to `most` bytes of it. None is the empty one.
+/// A text that ends with NUL, after `most` bytes at the latest: what is beyond that may matter (a demand for signatures), so it is not
+/// cut. None is the empty one.
 pub(super) fn text(what: &str, at: u64, most: u64) -> &'static [u8] {
     if at == 0 {
         return &[];
@@ -38,7 +39,10 @@ pub(super) fn text(what: &str, at: u64, most: u64) -> &'static [u8] {
     let image = super::image().start;
     let end = if at < image { image } else { tables::MAPPED };
     let bytes = bytes(what, at, most.min(end.saturating_sub(at)));
-    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    match bytes.iter().position(|byte| *byte == 0) {
+        Some(end) => &bytes[..end],
+        None => refuse(format_args!("{what} at {at:#x}: it has more than {} bytes", bytes.len())),
+    }
 }
 
 /// The bundle, which has to lie in memory. Nothing is none.

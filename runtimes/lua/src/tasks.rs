@@ -184,13 +184,16 @@ impl Drop for Join {
 /// The script's object for a task.
 pub(crate) struct Handle(pub(crate) Rc<Task>);
 
+/// Its step back, which nothing cuts short.
+type Back = StepBack<Arc<Timers>, fn() -> bool>;
+
 /// A task's coroutine, and its end: dropped, the task is cancelled.
 pub(crate) struct Running {
     world: Rc<World>,
     task: Rc<Task>,
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
     /// It computed on and on, and lets all others go first.
-    back: Option<StepBack<Arc<Timers>, fn() -> bool>>,
+    back: Option<Back>,
 }
 
 impl Running {

@@ -116,8 +116,8 @@ pub const TARGETS: &[Target] = &[
         what: "Xen, as a PVH guest",
         artefact: Artefact::Kernel,
         files: &[("xl.cfg", template!("xl.cfg")), ("run.sh", template!("xen.sh"))],
-        way: "PVH",
-        tried: "This export was not tried under Xen.",
+        way: "PVH; Xen's console and network",
+        tried: "Not tried as it is here. The image boots under Debian's Xen 4.17 in the tests of this project.",
     },
     Target {
         name: "virtualbox",
