@@ -548,6 +548,12 @@ fn touch(space: &mut Space<Counted>, addr: u64) -> bool {
     !there
 }
 
+fn touch_all(space: &mut Space<Counted>, addr: u64, pages: core::ops::Range<u64>) {
+    for page in pages {
+        touch(space, addr + page * PAGE);
+    }
+}
+
 #[test]
 fn memory_touched_page_after_page_is_made_ahead() {
     let arena = Arena::new(16384);
@@ -569,7 +575,7 @@ fn memory_touched_page_after_page_is_made_ahead() {
     for pages in [1, 2, 3, 4, 10, 40] {
         let at = map(&mut space, 1024, false);
         let before = space.statistics().resident;
-        (0..pages).for_each(|page| drop(touch(&mut space, at + page * PAGE)));
+        touch_all(&mut space, at, 0..pages);
         let made = space.statistics().resident - before;
         assert!((pages..=pages + pages / 4).contains(&made), "{made} pages for {pages}");
     }
@@ -590,8 +596,8 @@ fn memory_touched_page_after_page_is_made_ahead() {
     let left = space.frames.available(Floor::Reserve) - (now.committed - now.resident);
     let pages = left - left / 256 - 20;
     let promised = map(&mut space, pages, false);
-    (0..100).for_each(|page| drop(touch(&mut space, sparse + page * PAGE)));
-    (0..pages).for_each(|page| drop(touch(&mut space, promised + page * PAGE)));
+    touch_all(&mut space, sparse, 0..100);
+    touch_all(&mut space, promised, 0..pages);
 }
 
 /// What another area promised stays its own.
@@ -601,7 +607,7 @@ fn what_is_made_ahead_leaves_the_reserve_alone() {
     let mut space = space(&arena);
     let len = (space.frames.available(Floor::Reserve) - 10) * PAGE;
     let at = space.map(Place::Any, len, Prot::READ_WRITE, false, Backing::Anonymous).unwrap();
-    (0..len / PAGE).for_each(|page| drop(touch(&mut space, at + page * PAGE)));
+    touch_all(&mut space, at, 0..len / PAGE);
     assert_eq!(space.statistics().resident, len / PAGE);
     space.unmap(at, len).unwrap();
     let now = space.statistics();
