@@ -16,7 +16,7 @@ use std::{
 
 use lunette_hostcalls::{
     Nanos,
-    task::{StepBack, Timers},
+    task::{Sleep, StepBack, Timers},
 };
 use mlua::{
     AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Value, function::AsyncCallFuture, lua_State,
@@ -184,7 +184,6 @@ impl Drop for Join {
 /// The script's object for a task.
 pub(crate) struct Handle(pub(crate) Rc<Task>);
 
-/// Its step back, which nothing cuts short.
 type Back = StepBack<Arc<Timers>, fn() -> bool>;
 
 /// A task's coroutine, and its end: dropped, the task is cancelled.
@@ -192,8 +191,8 @@ pub(crate) struct Running {
     world: Rc<World>,
     task: Rc<Task>,
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
-    /// It computed on and on, and lets all others go first.
-    back: Option<Back>,
+    /// It computed on and on, and lets all others go first; until the script's time is up, for it is to be stopped where it is.
+    back: Option<(Back, Option<Sleep>)>,
 }
 
 impl Running {
@@ -222,10 +221,8 @@ impl Running {
     }
 
     fn poll_coroutine(&mut self, cx: &mut Context<'_>) -> Option<mlua::Result<MultiValue>> {
-        if let Some(back) = &mut self.back {
-            // Past the script's time it goes on, to be stopped where it is.
-            let deadline = self.world.usage.deadline.get();
-            let over = deadline.is_some_and(|deadline| deadline <= self.world.time.now());
+        if let Some((back, alarm)) = &mut self.back {
+            let over = alarm.as_mut().is_some_and(|alarm| Pin::new(alarm).poll(cx).is_ready());
             if !over && Pin::new(back).poll(cx).is_pending() {
                 return None;
             }
@@ -249,9 +246,14 @@ impl Running {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
                 if usage.gave_way.get() {
-                    let mut back = self.world.time.step_back((|| false) as fn() -> bool);
-                    if Pin::new(&mut back).poll(cx).is_pending() {
-                        self.back = Some(back);
+                    let time = &self.world.time;
+                    let mut back = time.step_back((|| false) as fn() -> bool);
+                    let mut alarm = usage.deadline.get().map(|deadline| time.sleep_until(deadline));
+                    let over = alarm.as_mut().is_some_and(|alarm| Pin::new(alarm).poll(cx).is_ready());
+                    if over || Pin::new(&mut back).poll(cx).is_ready() {
+                        cx.waker().wake_by_ref();
+                    } else {
+                        self.back = Some((back, alarm));
                     }
                 }
                 None

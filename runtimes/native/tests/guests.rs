@@ -277,14 +277,15 @@ fn samples_that_take_long_are_taken_seldom_and_count_for_those_left_out() {
     let engine = Engine::of(Variant::default()).unwrap();
     let mut store = wasmtime::Store::new(engine.wasmtime(), ());
     let clock = Arc::new(Slow(AtomicU64::new(0)));
-    meter.hold(&mut store, Time::new(clock.clone(), Arc::default())).unwrap();
+    let timers = Arc::<Timers>::default();
+    meter.hold(&mut store, Time::new(clock.clone(), timers.clone())).unwrap();
     // Each turn is a tick, and each tick looks at the clock.
     let tick = wasmtime::Func::wrap(&mut store, ticker);
     let text = r#"(module (import "" "tick" (func $tick)) (func $run (export "run") (local $n i32)
         (loop $l (call $tick) (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 100))))))"#;
     let artifact = compile(&wat::parse_str(text).unwrap(), Variant::default(), Cpu::V1, "00".into()).unwrap();
     let module = load(&artifact, &artifact.code).unwrap();
-    let mut executor = Executor::new(Arc::<Timers>::default());
+    let mut executor = Executor::new(timers);
     executor.spawn(async {
         let instance = wasmtime::Instance::new_async(&mut store, &module, &[tick.into()]).await.unwrap();
         let run = instance.get_typed_func::<(), ()>(&mut store, "run").unwrap();
