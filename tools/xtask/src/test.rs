@@ -5,6 +5,7 @@
 //! machine lacks is skipped by name; it never counts as passed.
 
 use std::{
+    path::PathBuf,
     process::{Command, ExitCode},
     thread,
     time::Instant,
@@ -208,7 +209,7 @@ fn show(log: &str, lines: usize) {
     }
 }
 
-fn log_of(name: &str) -> std::path::PathBuf {
+fn log_of(name: &str) -> PathBuf {
     target().join("test-logs").join(format!("{name}.log"))
 }
 
@@ -278,15 +279,20 @@ fn release() -> Result<Vec<Verdict>> {
             return Ok(vec![Verdict::skipped(format!("no {what}"))]);
         }
     }
-    // The one that the stories run.
-    let built =
-        chore("release", &mut cargo(&["build", "-p", "lunette-tests", "--bin", "lunette-under-test"]))?;
-    if built.iter().any(|verdict| verdict.count.failed > 0) {
-        return Ok(built);
-    }
+    let cli = match under_test()? {
+        Ok(cli) => cli,
+        Err(failure) => return Ok(vec![failure]),
+    };
     let expected = root().join("samples/hello-rust/expected.txt");
-    let words = crate::dist::try_it(&target().join("debug/lunette-under-test"), &app, &expected)?;
+    let words = crate::dist::try_it(&cli, &app, &expected)?;
     Ok(vec![Verdict::passed(words)])
+}
+
+/// The CLI that the stories run: another one would have a compiler of its own to be built with.
+fn under_test() -> Result<std::result::Result<PathBuf, Verdict>> {
+    let mut build = cargo(&["build", "-p", "lunette-tests", "--bin", "lunette-under-test"]);
+    let (ok, log) = logged(&mut build, &log_of("under-test"))?;
+    Ok(if ok { Ok(target().join("debug/lunette-under-test")) } else { Err(failure(&log, 60)) })
 }
 
 fn build_samples() -> Result<Vec<Verdict>> {
@@ -341,7 +347,7 @@ fn selftest() -> Result<Vec<Verdict>> {
 
 /// 64 pages and a bit that the self-test maps: each byte is that of its page's number, but that a function
 /// begins page 16 which answers 42 (mov eax, 42; ret).
-fn selftest_payload() -> Result<std::path::PathBuf> {
+fn selftest_payload() -> Result<PathBuf> {
     let mut bytes: Vec<u8> = (0..64 * 4096 + 100).map(|at| (at / 4096) as u8).collect();
     bytes[16 * 4096..][..6].copy_from_slice(&[0xb8, 42, 0, 0, 0, 0xc3]);
     let path = log_of("selftest").with_extension("payload");
@@ -452,12 +458,12 @@ fn xen() -> Result<Vec<Verdict>> {
         samples::State::Built(app) => app,
         samples::State::Skipped(why) => return Ok(vec![Verdict::skipped(format!("http-rust: {why}"))]),
     };
-    let (ok, log) = logged(&mut cargo(&["build", "-p", "lunette"]), &log_of("xen-cli"))?;
-    if !ok {
-        return Ok(vec![failure(&log, 60)]);
-    }
+    let cli = match under_test()? {
+        Ok(cli) => cli,
+        Err(failure) => return Ok(vec![failure]),
+    };
     let bundle = target().join("test-logs/xen.bundle");
-    read(command(target().join("debug/lunette"), &["build"]).arg(app).arg("-o").arg(&bundle))?;
+    read(command(cli, &["build"]).arg(app).arg("-o").arg(&bundle))?;
     let host = match xen::host(&image.path, &bundle) {
         Ok(host) => host,
         Err(error) => {
