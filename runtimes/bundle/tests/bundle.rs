@@ -352,8 +352,9 @@ fn a_signature_travels_between_bundle_and_launch() {
         assert_eq!(read.bytes(), bundle, "it is none of the bundle's");
     }
     assert_eq!(Payload::parse(&bundle).unwrap().signature, None);
-    let refused =
-        |parts: &[Vec<u8>]| Payload::parse(&[&[bundle.clone()], parts].concat().concat()).unwrap_err();
+    let refused = |parts: &[Vec<u8>]| {
+        Payload::parse(&[std::slice::from_ref(&bundle), parts].concat().concat()).unwrap_err()
+    };
     assert!(refused(&[signature.clone(), signature.clone()]).what.contains("begins with \"bundle.minisig\""));
     assert!(refused(&[launch.to_bytes(), signature.clone()]).what.contains("follow the launch"));
     for cut in 1..4096 {
