@@ -36,10 +36,12 @@ const NAMES: &str = ".lunette.symbols";
 /// Where it goes with all that is cold.
 const PACKED: &str = ".lunette.packed";
 const PAGE: u64 = 4096;
+const DROP_GLUE: &str = "core::ptr::drop_in_place";
+
 /// The linker script's name for where the image begins; the lowest segment's address without it.
 const BASE: &str = "image_start";
 /// Names are cut to this many bytes; to fewer if the room is short.
-const NAME_LIMITS: [usize; 4] = [64, 48, 40, 24];
+const NAME_LIMITS: [usize; 1] = [24];
 
 /// What [`finish`] made.
 #[derive(Debug)]
@@ -194,7 +196,11 @@ fn functions(file: &ElfFile64<'_, LE>) -> Result<BTreeMap<u32, String>> {
         let Some(address) = symbol.address().checked_sub(base).and_then(|a| u32::try_from(a).ok()) else {
             continue;
         };
-        let name = format!("{:#}", rustc_demangle::demangle(name)).replace('\0', "");
+        let mut name = format!("{:#}", rustc_demangle::demangle(name)).replace('\0', "");
+        // There are thousands, in rows: what is dropped is seen from who drops it.
+        if name.starts_with(DROP_GLUE) {
+            name.truncate(DROP_GLUE.len());
+        }
         // A function with a size wins over a label at the same place.
         if symbol.size() > 0 || !functions.contains_key(&address) {
             functions.insert(address, name);
@@ -213,8 +219,13 @@ fn encode(functions: &BTreeMap<u32, String>, limit: usize) -> Vec<u8> {
     // Copies of a generic function share one name.
     let mut known: HashMap<&str, u32> = HashMap::new();
     let mut pairs = Vec::with_capacity(functions.len() * 8);
+    let mut before = None;
     for (address, name) in functions {
         let name = shorten(name, limit);
+        // What follows under the same name needs no entry.
+        if before.replace(name) == Some(name) {
+            continue;
+        }
         let at = *known.entry(name).or_insert_with(|| {
             let at = names.len() as u32;
             names.extend_from_slice(name.as_bytes());
@@ -225,7 +236,7 @@ fn encode(functions: &BTreeMap<u32, String>, limit: usize) -> Vec<u8> {
         pairs.extend_from_slice(&at.to_le_bytes());
     }
     let mut table = b"LSYM".to_vec();
-    table.extend_from_slice(&(functions.len() as u32).to_le_bytes());
+    table.extend_from_slice(&((pairs.len() / 8) as u32).to_le_bytes());
     table.extend_from_slice(&(names.len() as u32).to_le_bytes());
     table.extend_from_slice(&pairs);
     table.extend_from_slice(&names);
