@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use super::*;
-use crate::drivers::fake::FakeHal;
+use crate::drivers::fake::{FakeHal, received, send};
 
 type Card = E1000<FakeHal, Fake>;
 
@@ -109,22 +109,6 @@ fn card() -> (Card, Fake) {
         (register::STATUS, 2),
     ]);
     (Card::new(fake.clone(), 96 * 1024).unwrap(), fake)
-}
-
-fn received(card: &mut Card) -> Option<Vec<u8>> {
-    // SAFETY: it stays until the next call.
-    card.receive().map(|frame| unsafe { frame.as_ref() }.to_vec())
-}
-
-fn send(card: &mut Card, frame: &[u8]) -> bool {
-    if !card.has_room() {
-        return false;
-    }
-    if let Some(room) = card.buffer(frame.len()) {
-        room.copy_from_slice(frame);
-        card.send(frame.len());
-    }
-    true
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A device for tests: its registers, and its side of the rings, in which it can say what it likes.
+//! A device for tests: its registers, and its side of the rings, in which it can say what it likes; and the stack's side of any card.
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
@@ -13,7 +13,7 @@ use virtio_drivers::{
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::feature;
+use super::{card::Frames, feature};
 
 /// Physical addresses are the test's own.
 pub(crate) struct FakeHal;
@@ -249,4 +249,22 @@ impl Transport for Fake {
     fn write_config_space<V: IntoBytes + Immutable>(&mut self, _: usize, _: V) -> virtio_drivers::Result<()> {
         Ok(())
     }
+}
+
+/// The next frame of a card's, as the stack sees it.
+pub(crate) fn received(card: &mut impl Frames) -> Option<Vec<u8>> {
+    // SAFETY: it stays until the next call.
+    card.receive().map(|frame| unsafe { frame.as_ref() }.to_vec())
+}
+
+/// Sends one as the stack does; false: there is no room.
+pub(crate) fn send(card: &mut impl Frames, frame: &[u8]) -> bool {
+    if !card.has_room() {
+        return false;
+    }
+    if let Some(room) = card.buffer(frame.len()) {
+        room.copy_from_slice(frame);
+        card.send(frame.len());
+    }
+    true
 }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use super::*;
-use crate::drivers::fake::FakeHal;
+use crate::drivers::fake::{FakeHal, received, send};
 
 type Card = Vmxnet3<FakeHal, Fake>;
 
@@ -150,22 +150,6 @@ fn device() -> Fake {
 fn card() -> (Card, Fake) {
     let fake = device();
     (Card::new(fake.clone(), fake.clone(), 192 * 1024).unwrap(), fake)
-}
-
-fn received(card: &mut Card) -> Option<Vec<u8>> {
-    // SAFETY: it stays until the next call.
-    card.receive().map(|frame| unsafe { frame.as_ref() }.to_vec())
-}
-
-fn send(card: &mut Card, frame: &[u8]) -> bool {
-    if !card.has_room() {
-        return false;
-    }
-    if let Some(room) = card.buffer(frame.len()) {
-        room.copy_from_slice(frame);
-        card.send(frame.len());
-    }
-    true
 }
 
 #[test]

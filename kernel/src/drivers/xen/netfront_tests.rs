@@ -1,7 +1,10 @@
 //! The card against a backend that keeps the contract, and against others.
 
 use super::*;
-use crate::drivers::xen::fake::{Backend, Daemon, Fake, LowHal, bytes, frame_at, page};
+use crate::drivers::{
+    fake::{received, send},
+    xen::fake::{Backend, Daemon, Fake, LowHal, bytes, frame_at, page},
+};
 
 type Card = Netfront<LowHal, Fake>;
 
@@ -122,22 +125,6 @@ impl Other {
         response[..2].copy_from_slice(&id);
         self.tx.answer(response)
     }
-}
-
-fn received(card: &mut Card) -> Option<Vec<u8>> {
-    // SAFETY: it stays until the next call.
-    card.receive().map(|frame| unsafe { frame.as_ref() }.to_vec())
-}
-
-fn send(card: &mut Card, frame: &[u8]) -> bool {
-    if !card.has_room() {
-        return false;
-    }
-    if let Some(room) = card.buffer(frame.len()) {
-        room.copy_from_slice(frame);
-        card.send(frame.len());
-    }
-    true
 }
 
 #[test]
