@@ -8,9 +8,9 @@
 pub mod memory;
 pub mod payload;
 
-// Where there is a C library whose own these stand in for.
-#[cfg(all(target_env = "musl", not(test)))]
-mod compare;
+// Where there is a C library whose own these stand in for, and where they are tried.
+#[cfg(any(all(target_env = "musl", not(test)), all(test, target_arch = "x86_64", not(miri))))]
+mod bytes;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod signals;
 #[cfg(any(target_env = "musl", target_os = "none"))]
