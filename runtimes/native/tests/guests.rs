@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::Poll,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -177,6 +178,33 @@ const LOOP: &str = r#"(module
     (func $spin (loop $l (br $l)))
     (func $_start (export "_start") (call $spin) (drop (i32.const 1))))"#;
 
+/// A thread that counts the epoch up, as a machine's timer does.
+struct Ticks {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticks {
+    fn begin() -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let told = over.clone();
+        let thread = thread::spawn(move || {
+            while !told.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(1));
+                ticker();
+            }
+        });
+        Self { over, thread: Some(thread) }
+    }
+}
+
+impl Drop for Ticks {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
 #[test]
 fn an_endless_loop_is_stopped_and_its_neighbour_runs_meanwhile() {
     let world = FakeWorld::new(1);
@@ -184,14 +212,7 @@ fn an_endless_loop_is_stopped_and_its_neighbour_runs_meanwhile() {
     let meter = Meter { deadline: Some(world.clock.monotonic() + 5000 * MS), ..Meter::default() };
     let mut stuck = try_start(&world, &timers, LOOP, Limits::default(), meter).unwrap();
     let mut other = try_start(&world, &timers, SLEEPER, Limits::default(), Meter::default()).unwrap();
-    let over = Arc::new(AtomicBool::new(false));
-    let told = over.clone();
-    let thread = std::thread::spawn(move || {
-        while !told.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-            ticker();
-        }
-    });
+    let ticks = Ticks::begin();
     let mut executor = Executor::new(timers);
     executor.spawn(stuck.run());
     executor.spawn(other.run());
@@ -204,10 +225,73 @@ fn an_endless_loop_is_stopped_and_its_neighbour_runs_meanwhile() {
     let mut host = FakeHost::new(&world);
     assert_eq!(executor.next(&*world.clock, &mut host), Some(Ending::Exited(0)), "the neighbour first");
     assert_eq!(executor.next(&*world.clock, &mut host), Some(Ending::Stopped(Limit::Time)));
-    over.store(true, Ordering::Relaxed);
-    thread.join().unwrap();
+    drop(ticks);
     drop(executor);
     assert_eq!(stuck.backtrace()[0].to_string(), "spin");
+}
+
+#[test]
+fn memory_is_filled_and_copied_beside_others_and_no_longer_than_it_may() {
+    for write in [
+        "(memory.fill (i32.const 0) (i32.const 7) (i32.const 0x10000000))",
+        "(memory.copy (i32.const 0) (i32.const 1) (i32.const 0x0fffffff))",
+        "(memory.copy (i32.const 1) (i32.const 0) (i32.const 0x0fffffff))",
+    ] {
+        let text = format!(r#"(module (memory 4096) (func $_start (export "_start") {write}))"#);
+        for is_dropped in [false, true] {
+            let world = FakeWorld::new(1);
+            let timers = Arc::<Timers>::default();
+            let meter = Meter { deadline: Some(world.clock.monotonic() + 40 * MS), ..Meter::default() };
+            let limits = Limits { memory: 1 << 29, ..Limits::default() };
+            let mut guest = try_start(&world, &timers, &text, limits, meter).unwrap();
+            let _ticks = Ticks::begin();
+            let mut executor = Executor::new(timers);
+            executor.spawn(guest.run());
+            let mut turns = 0;
+            executor.spawn(poll_fn(|cx| {
+                turns += 1;
+                if is_dropped && turns == 2 {
+                    return Poll::Ready(Ending::Exited(9));
+                }
+                world.clock.advance(20 * MS);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }));
+            let ending = executor.next(&*world.clock, &mut FakeHost::new(&world));
+            drop(executor);
+            if is_dropped {
+                assert_eq!(ending, Some(Ending::Exited(9)), "{write}");
+            } else {
+                assert_eq!(ending, Some(Ending::Stopped(Limit::Time)), "{write}");
+                assert_eq!(guest.backtrace()[0].to_string(), "_start");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_filled_and_copied_in_stretches_is_all_there() {
+    // 300,000 bytes, more than a few stretches, over each other by 70,000 in both directions.
+    let text = r#"(module (memory 16)
+        (func $is (param $at i32) (param $byte i32)
+            (if (i32.ne (i32.load8_u (local.get $at)) (local.get $byte)) (then unreachable)))
+        (func (export "_start") (local $n i32)
+            (memory.fill (i32.const 99) (i32.const 0x1ff) (i32.const 300_002))
+            (call $is (i32.const 98) (i32.const 0))
+            (call $is (i32.const 99) (i32.const 255))
+            (call $is (i32.const 300_100) (i32.const 255))
+            (call $is (i32.const 300_101) (i32.const 0))
+            (loop $l
+                (i32.store (local.get $n) (i32.mul (local.get $n) (i32.const 0x9e3779b1)))
+                (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 4))) (i32.const 300_000))))
+            (memory.copy (i32.const 70_000) (i32.const 0) (i32.const 300_000))
+            (memory.copy (i32.const 8) (i32.const 70_000) (i32.const 300_000))
+            (local.set $n (i32.const 0))
+            (loop $l
+                (if (i32.ne (i32.load offset=8 (local.get $n)) (i32.mul (local.get $n) (i32.const 0x9e3779b1)))
+                    (then unreachable))
+                (br_if $l (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 4))) (i32.const 300_000))))))"#;
+    assert_eq!(run(text).0, Ending::Exited(0));
 }
 
 #[test]
@@ -226,14 +310,7 @@ fn a_profile_shows_where_the_time_went() {
     let meter = Meter { probe, ..Meter::default() };
     let mut guest = try_start(&world, &timers, text, Limits::default(), meter).unwrap();
     let mut quiet = try_start(&world, &timers, LOOP, Limits::default(), Meter::default()).unwrap();
-    let over = Arc::new(AtomicBool::new(false));
-    let told = over.clone();
-    let thread = std::thread::spawn(move || {
-        while !told.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(1));
-            ticker();
-        }
-    });
+    let ticks = Ticks::begin();
     let mut executor = Executor::new(timers);
     executor.spawn(guest.run());
     executor.spawn(quiet.run());
@@ -243,8 +320,7 @@ fn a_profile_shows_where_the_time_went() {
         if profile.samples().ticks() < 100 { Poll::Pending } else { Poll::Ready(Ending::Exited(0)) }
     }));
     assert_eq!(executor.next(&*world.clock, &mut FakeHost::new(&world)), Some(Ending::Exited(0)));
-    over.store(true, Ordering::Relaxed);
-    thread.join().unwrap();
+    drop(ticks);
     drop(executor);
     let folded: Vec<_> = profile.samples().folded().collect();
     let of = |stack: &str| {

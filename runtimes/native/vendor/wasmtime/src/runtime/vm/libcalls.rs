@@ -359,21 +359,28 @@ fn passive_elem_segment_drop(
 
 // Implementation of `memory.copy`.
 unsafe fn memory_copy(
-    _store: &mut dyn VMStore,
-    _instance: InstanceId,
+    store: &mut dyn VMStore,
+    instance: InstanceId,
     dst: *mut u8,
     src: *mut u8,
     len: usize,
 ) {
     let src = src.cast_const();
+    // What is still to be read must not be written over.
+    let forwards = dst.cast_const() <= src;
     // FIXME(#4203): this is known to not be sound in the presence of shared
     // memories.
-    unsafe { src.copy_to(dst, len) }
+    unsafe {
+        in_stretches(store, instance, len, |done, stretch| {
+            let at = if forwards { done } else { len - done - stretch };
+            src.add(at).copy_to(dst.add(at), stretch);
+        })
+    }
 }
 
 unsafe fn memory_fill(
-    _store: &mut dyn VMStore,
-    _instance: InstanceId,
+    store: &mut dyn VMStore,
+    instance: InstanceId,
     dst: *mut u8,
     val: u32,
     len: usize,
@@ -386,7 +393,49 @@ unsafe fn memory_fill(
             reason = "the libcall intentionally takes the raw 32-bit value, \
                       and semantically that's intentionally truncated"
         )]
-        dst.write_bytes(val as u8, len);
+        in_stretches(store, instance, len, |done, stretch| {
+            dst.add(done).write_bytes(val as u8, stretch);
+        })
+    }
+}
+
+/// So many bytes are written between two looks at the epoch.
+const STRETCH: usize = 64 << 10;
+
+/// Has `write` write so many bytes, a stretch at a time: it is told how many have been written, and how many
+/// it shall. Between stretches the guest is interrupted as at the head of a loop: it may ask for
+/// gigabytes.
+///
+/// # Safety
+///
+/// Called by compiled code's builtins only, with nothing on the stack that needs to be dropped: a guest that
+/// ends here is unwound from here, for compiled code does not expect these builtins to fail.
+unsafe fn in_stretches(
+    store: &mut dyn VMStore,
+    instance: InstanceId,
+    len: usize,
+    write: impl Fn(usize, usize) + Copy,
+) {
+    let mut done = 0;
+    loop {
+        let stretch = (len - done).min(STRETCH);
+        write(done, stretch);
+        done += stretch;
+        if done == len {
+            return;
+        }
+        #[cfg(target_has_atomic = "64")]
+        {
+            let opaque = store.store_opaque_mut();
+            if opaque.engine().tunables().epoch_interruption
+                && opaque.engine().current_epoch() >= opaque.get_epoch_deadline()
+            {
+                let said = vm::catch_unwind_and_record_trap(store, |store| new_epoch(store, instance));
+                if said == NextEpoch::SENTINEL {
+                    raise(store, instance);
+                }
+            }
+        }
     }
 }
 
