@@ -1,6 +1,10 @@
 //! From the engine's errors to [`Ending`]s and [`Trap`]s that a person can read.
 
-use std::fmt;
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+};
 
 use lunette_hostcalls::{CodeFrame, Ending, Limit, Trap, TrapKind};
 use wasmtime::{Error, WasmBacktrace};
@@ -68,6 +72,9 @@ fn root(error: &Error) -> String {
 }
 
 fn one_line(text: &str, most: usize) -> String {
+    if text.len() <= most && !text.bytes().any(|byte| !matches!(byte, b' '..=b'~')) {
+        return text.trim_end().to_owned();
+    }
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
     line.truncate(line.trim_end().len());
     line
@@ -90,7 +97,7 @@ fn backtrace(found: &WasmBacktrace) -> Vec<CodeFrame> {
             });
             CodeFrame {
                 function: frame.func_index(),
-                name: name.map(|name| one_line(&demangled(name), MAX_NAME)),
+                name: name.map(shown),
                 place: place.map(|place| one_line(&place, MAX_NAME)),
             }
         })
@@ -124,6 +131,25 @@ pub(crate) fn names(found: &WasmBacktrace) -> Vec<String> {
         }
     }
     names
+}
+
+/// A name as its language writes it, in one line. That takes a while, and what fails once will again: the last few hundred are kept.
+fn shown(name: &str) -> String {
+    const KEPT: usize = 256;
+    static SHOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut kept = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(shown) = kept.get(name) {
+        return shown.clone();
+    }
+    let shown = one_line(&demangled(name), MAX_NAME);
+    if kept.len() >= KEPT {
+        kept.clear();
+    }
+    // Who makes names of megabytes has them made again.
+    if name.len() <= 4 * MAX_NAME {
+        kept.insert(name.to_owned(), shown.clone());
+    }
+    shown
 }
 
 /// A name as its language writes it.

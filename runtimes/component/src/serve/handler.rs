@@ -222,6 +222,9 @@ impl Begun {
         // It sends its answer while it runs, so it has run by the time there is one.
         let (ended, answer) = poll_fn(|cx| {
             let ended = Pin::new(&mut *running).poll(cx);
+            if ended.is_pending() && running.is_failing() {
+                return Poll::Pending;
+            }
             match (&ended, answer.try_recv()) {
                 (_, Ok(answer)) => Poll::Ready((ended, Some(answer))),
                 (Poll::Ready(_), Err(_)) => Poll::Ready((ended, None)),

@@ -5,12 +5,16 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use http::StatusCode;
-use lunette_hostcalls::{Ending, Limit, Nanos, Trap, TrapKind, task::Sleep};
+use lunette_hostcalls::{
+    Ending, Limit, Nanos, Trap, TrapKind,
+    task::{Sleep, StepBack, Time, Timers},
+};
 use lunette_http::Boxed;
 use lunette_native::{Stopped, trap};
 use wasmtime::Store;
@@ -77,9 +81,25 @@ pub(super) struct Running {
     /// Until then; set when it first waits.
     sleep: Option<Sleep>,
     client_is_gone: bool,
+    end: Option<End>,
     /// What is to be told yet of its failure.
     trace: Option<Trace>,
     place: Place,
+}
+
+/// The end of one that has failed, in turns, for each takes as long as some requests do: to find out what it failed of, and where;
+/// to say so; to give its memory back. All others go first, before each.
+struct End {
+    failure: Failure,
+    /// What its client is told, once the log was.
+    status: Option<StatusCode>,
+    back: Back,
+}
+
+type Back = StepBack<Arc<Timers>, fn() -> bool>;
+
+fn back(time: &Time) -> Back {
+    time.step_back(|| false)
 }
 
 /// The lines of a backtrace that are to be told. Each may take as long as some requests do, for a console takes a byte at a time:
@@ -121,6 +141,7 @@ impl Running {
             deadline,
             sleep: None,
             client_is_gone: false,
+            end: None,
             trace: None,
             place,
         }
@@ -141,6 +162,11 @@ impl Running {
     /// A line in the log about it.
     pub(super) fn tell(&self, what: fmt::Arguments<'_>) {
         self.call.tell(self.inner(), what);
+    }
+
+    /// Has it failed, and is not at its end yet? Then an answer that it sent before is none.
+    pub(super) fn is_failing(&self) -> bool {
+        self.end.is_some()
     }
 
     /// What the log is still to be told, once it has failed.
@@ -171,6 +197,19 @@ impl Running {
         let Some(deadline) = self.deadline else { return Poll::Pending };
         let time = &self.place.0.time;
         Pin::new(self.sleep.get_or_insert_with(|| time.sleep_until(deadline))).poll(cx)
+    }
+
+    #[cold]
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<StatusCode> {
+        let Some(end) = &mut self.end else { return Poll::Pending };
+        ready!(Pin::new(&mut end.back).poll(cx));
+        let Some(End { failure, status, .. }) = self.end.take() else { return Poll::Pending };
+        if let Some(status) = status {
+            return Poll::Ready(status);
+        }
+        let status = Some(self.failed(&failure));
+        self.end = Some(End { failure, status, back: back(&self.inner().time) });
+        self.poll_end(cx)
     }
 
     #[cold]
@@ -218,6 +257,9 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
         let this = &mut *self;
+        if this.is_failing() {
+            return this.poll_end(cx).map(Err);
+        }
         // One that runs on is stopped by its meter, which knows where it was: it is given up only if it had a go after
         // its time, and waits.
         let late = this.deadline.is_some_and(|deadline| deadline <= this.inner().time.now());
@@ -240,6 +282,16 @@ impl Future for Running {
         // Before anything of it is dropped: to the body of its answer, that looks like the end.
         this.link.fail();
         this.run = None;
-        Poll::Ready(Err(this.failed(&failure)))
+        this.end = Some(End { failure, status: None, back: back(&this.inner().time) });
+        this.poll_end(cx).map(Err)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Whoever asked went away before it was said.
+        if let Some(End { failure, status: None, .. }) = self.end.take() {
+            self.failed(&failure);
+        }
     }
 }

@@ -28,7 +28,7 @@ pub struct CompiledModule {
     /// What debug information says of the places that were in backtraces so
     /// far, by their offsets in the text section.
     #[cfg(feature = "addr2line")]
-    symbols: crate::sync::RwLock<alloc::collections::BTreeMap<usize, Arc<[crate::FrameSymbol]>>>,
+    places: crate::sync::RwLock<alloc::collections::BTreeMap<usize, Place>>,
 }
 
 impl CompiledModule {
@@ -63,7 +63,7 @@ impl CompiledModule {
             index,
             func_names: info.func_names,
             #[cfg(feature = "addr2line")]
-            symbols: crate::sync::RwLock::new(alloc::collections::BTreeMap::new()),
+            places: crate::sync::RwLock::new(alloc::collections::BTreeMap::new()),
         };
         ret.register_profiling(profiler)?;
 
@@ -225,29 +225,30 @@ impl CompiledModule {
         }))
     }
 
-    /// Returns what debug information says of the place at `text_offset`, which
-    /// is `instr` in the original file: the innermost of what was inlined first.
+    /// Returns where `text_offset` is in the original file, and what debug
+    /// information says of that: the innermost of what was inlined first.
     ///
-    /// Reading debug information takes long, and what traps once will again:
-    /// the last few hundred answers are kept.
+    /// Finding both takes long, and what traps once will again: the last few
+    /// hundred answers are kept.
     #[cfg(feature = "addr2line")]
-    pub(crate) fn symbols<'a>(
+    pub(crate) fn place<'a>(
         &'a self,
         text_offset: usize,
-        instr: Option<FilePos>,
         symbolizer: &mut Symbolizer<'a>,
-    ) -> Arc<[crate::FrameSymbol]> {
+        find: impl FnOnce() -> Option<FilePos>,
+    ) -> Place {
         const KEPT: usize = 256;
-        if let Some(symbols) = self.symbols.read().get(&text_offset) {
-            return symbols.clone();
+        if let Some(place) = self.places.read().get(&text_offset) {
+            return place.clone();
         }
-        let symbols: Arc<[_]> = symbolizer.read(self, instr).into();
-        let mut kept = self.symbols.write();
+        let instr = find();
+        let place: Place = (instr, symbolizer.read(self, instr).into());
+        let mut kept = self.places.write();
         if kept.len() >= KEPT {
             kept.clear();
         }
-        kept.insert(text_offset, symbols.clone());
-        symbols
+        kept.insert(text_offset, place.clone());
+        place
     }
 
     /// Returns whether the original wasm module had unparsed debug information
@@ -301,6 +302,9 @@ impl<'a> SymbolizeContext<'a> {
         self.code_section_offset
     }
 }
+
+#[cfg(feature = "addr2line")]
+pub(crate) type Place = (Option<FilePos>, Arc<[crate::FrameSymbol]>);
 
 /// Reads debug information for the frames of one backtrace, most of which are
 /// of one module.

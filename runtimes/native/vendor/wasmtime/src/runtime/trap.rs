@@ -514,8 +514,15 @@ impl FrameInfo {
         let index = compiled_module.func_by_text_offset(text_offset)?;
         let key = FuncKey::DefinedWasmFunction(compiled_module.module().module_index, index);
         let func_start = compiled_module.func_start_srcloc(key);
-        let instr =
-            wasmtime_environ::lookup_file_pos(module.engine_code().address_map_data(), text_offset);
+        let find =
+            || wasmtime_environ::lookup_file_pos(module.engine_code().address_map_data(), text_offset);
+        // Use our wasm-relative pc to symbolize this frame. If there's a
+        // symbolication context (dwarf debug info) available then we can try to
+        // look this up there.
+        #[cfg(feature = "addr2line")]
+        let (instr, symbols) = compiled_module.place(text_offset, symbolizer, find);
+        #[cfg(not(feature = "addr2line"))]
+        let (instr, symbols, _) = (find(), Arc::new([]), symbolizer);
         let index = compiled_module.module().func_index(index);
         let func_index = index.as_u32();
         let func_name = compiled_module.func_name(index).map(|s| s.to_string());
@@ -531,19 +538,6 @@ impl FrameInfo {
             instr.is_some() || !compiled_module.has_address_map(),
             "failed to find instruction for {text_offset:#x}"
         );
-
-        // Use our wasm-relative pc to symbolize this frame. If there's a
-        // symbolication context (dwarf debug info) available then we can try to
-        // look this up there.
-        //
-        // Note that dwarf pcs are code-section-relative, hence the subtraction
-        // from the location of `instr`. Also note that all errors are ignored
-        // here for now since technically wasm modules can always have any
-        // custom section contents.
-        #[cfg(feature = "addr2line")]
-        let symbols = compiled_module.symbols(text_offset, instr, symbolizer);
-        #[cfg(not(feature = "addr2line"))]
-        let (symbols, _) = (Arc::new([]), symbolizer);
 
         Some(FrameInfo {
             module: module.clone(),
