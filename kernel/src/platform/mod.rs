@@ -4,6 +4,8 @@
 
 pub(crate) mod stop;
 
+pub(crate) use stop::LowMemory;
+
 use core::{
     convert::Infallible,
     fmt::{self, Arguments, Write as _},
@@ -63,6 +65,7 @@ fn power_off(well: bool) -> ! {
     // Each is tried in turn; what isn't there does nothing.
     // SAFETY: the ports of the machines' power switches; this run is over.
     unsafe { Port::<u32>::new(DEBUG_EXIT).write(if well { WELL } else { ILL }) };
+    // ACPI's S5, as the tables say: QEMU, Cloud Hypervisor, and most that is no microVM.
     stop::switch_off();
     // SAFETY: as above.
     unsafe {
