@@ -54,7 +54,7 @@ pub(crate) const CMDLINE: &str = "lunette.log=info";
 pub(crate) const GOOD_END: &str = "lunette: farewell exit 0";
 
 /// A bundle of one program and what its manifest says besides.
-pub(crate) fn bundle(program: &str, more: &str) -> Vec<u8> {
+fn bundle(program: &str, more: &str) -> Vec<u8> {
     let module = wat::parse_str(program).expect("it is a module");
     let mut writer = Writer::new(format!("[app]\nmain = \"app.wasm\"\n{more}").into_bytes());
     writer.file("app.wasm", module).expect("a path");
@@ -65,6 +65,11 @@ pub(crate) fn bundle(program: &str, more: &str) -> Vec<u8> {
 
 pub(crate) fn hello() -> Vec<u8> {
     bundle(include_str!("../../../samples/hello-wat/hello.wat"), "")
+}
+
+/// Answers one request.
+pub(crate) fn answering() -> Vec<u8> {
+    bundle(include_str!("../guests/answer.wat"), "[network]\nlisten = [\"80\"]\n")
 }
 
 /// The files of a try.
