@@ -46,8 +46,9 @@ pub(super) struct Configuration;
 /// Where bus 0 is configured, 4 KiB a function; or one of:
 static ECAM: AtomicU64 = AtomicU64::new(UNKNOWN);
 const UNKNOWN: u64 = 0;
-const NONE: u64 = 1;
-const PORTS: u64 = 2;
+const NO_PORTS: u64 = 1;
+const NONE: u64 = 2;
+const PORTS: u64 = 3;
 const ECAM_BYTES: u64 = 1 << 20;
 
 /// The part of the window in which nothing is yet. Empty where firmware gave the addresses.
@@ -98,19 +99,23 @@ impl ConfigurationAccess for Configuration {
     }
 }
 
-/// Is there a PCI bus? Ports are asked first: nothing needs to be known for that.
-pub(super) fn is_there() -> bool {
+/// Is there a PCI bus that is configured by ports?
+pub(super) fn has_ports() -> bool {
     if ECAM.load(Relaxed) == UNKNOWN {
         let host = DeviceFunction { bus: 0, device: 0, function: 0 };
-        let ports = Configuration.read_word(host, 0) != u32::MAX;
-        ECAM.store(if ports { PORTS } else { find_in_memory().unwrap_or(NONE) }, Relaxed);
+        let answers = Configuration.read_word(host, 0) != u32::MAX;
+        ECAM.store(if answers { PORTS } else { NO_PORTS }, Relaxed);
     }
-    ECAM.load(Relaxed) != NONE
+    ECAM.load(Relaxed) == PORTS
 }
 
-/// Is the bus, which is there, configured by ports?
-pub(super) fn has_ports() -> bool {
-    ECAM.load(Relaxed) == PORTS
+/// Is there a PCI bus? Ports are asked first: nothing needs to be known for that.
+pub(super) fn is_there() -> bool {
+    if !has_ports() && ECAM.load(Relaxed) == NO_PORTS {
+        let found = find_in_memory().unwrap_or(NONE);
+        ECAM.store(found, Relaxed);
+    }
+    ECAM.load(Relaxed) != NONE
 }
 
 /// Where the bus is configured that has no ports.

@@ -84,18 +84,21 @@ pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
             return found;
         }
     }
-    if pci::is_there() {
-        if let Some((transport, registers)) = pci::find(kind) {
-            return Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None));
-        }
-        // A PC has all its devices there; who has to ask ACPI for the bus asks it for the others too.
-        if pci::has_ports() {
-            return None;
-        }
+    let on_pci = || {
+        let (transport, registers) = pci::find(kind)?;
+        Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None))
+    };
+    // Who has ports has all devices there, and who names devices names them all: only others have to ask ACPI.
+    if pci::has_ports() {
+        return on_pci();
     }
-    // Who names devices names them all.
     if named {
         return None;
+    }
+    if pci::is_there()
+        && let Some(found) = on_pci()
+    {
+        return Some(found);
     }
     let mut found = None;
     acpi::virtio(&LowMemory, &boot::info().rsdp, &mut |device| {
