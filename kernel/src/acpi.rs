@@ -1,9 +1,17 @@
-//! ACPI's tables, as far as the power button needs them, where its status is and how it interrupts, and the way to switch
-//! the machine off (ACPI 6.5, 5.2: RSDP, RSDT and XSDT, FADT, MADT, and of the DSDT one object).
+//! ACPI's tables, as far as they are needed: the power button, where its status is and how it interrupts; the way to switch
+//! the machine off; virtio devices that are nowhere else ([`virtio`]), and where PCI is configured that has no ports
+//! ([`host_bridge`]) (ACPI 6.5, 5.2: RSDP, RSDT and XSDT, FADT, MADT, MCFG; DSDT and SSDT).
 //!
 //! The tables are the firmware's word, and are read as such: every table is measured and summed before it is used, and
 //! what does not fit is as if it were not there. No AML is run: a button that is a device of the namespace
-//! (`PNP0C0C`) is not found, and the sleep type of `_S5_` is, which every firmware writes as a plain package.
+//! (`PNP0C0C`) is not found, and the sleep type of `_S5_` is, which every firmware writes as a plain package; of devices there
+//! is what [`aml`] can read.
+
+mod aml;
+
+use core::ops::Range;
+
+use aml::Resource;
 
 /// Physical memory, read where a table says that something is. `None`: there is no memory that may be read.
 pub trait Physical {
@@ -46,16 +54,24 @@ impl Rsdp {
             let bytes = memory.bytes(at, Self::BYTES).or_else(|| memory.bytes(at, 20))?;
             root(bytes)
         };
+        // Nearly everywhere it is not: memory is asked for by the piece, and each place costs one comparison.
+        let search = |piece: u64| {
+            let places = memory.bytes(piece, PIECE)?.chunks(16).zip((piece..).step_by(16));
+            places.filter(|(bytes, _)| bytes.starts_with(SIGNATURE)).find_map(|(_, address)| at(address))
+        };
         match self {
             Self::At(address) => at(*address),
             Self::Copy(bytes) => root(bytes),
             Self::Search { ebda } => {
-                let first = (*ebda..*ebda + 1024).step_by(16);
-                first.chain((0xe_0000..0x10_0000).step_by(16)).find_map(at)
+                search(*ebda).or_else(|| (0xe_0000..0x10_0000).step_by(PIECE).find_map(search))
             }
         }
     }
 }
+
+const SIGNATURE: &[u8; 8] = b"RSD PTR ";
+/// As large as the first area of a BIOS.
+const PIECE: usize = 1024;
 
 /// How the machine is switched off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +79,14 @@ pub enum Off {
     /// PM1 control registers (ACPI 6.5, 4.8.3.2): each port, and what to write there beside what is there.
     Control { ports: [Option<(u16, u16)>; 2], enable: Option<(u16, u8)> },
     /// The sleep control register of hardware-reduced ACPI (4.8.3.7).
-    Sleep { port: u16, value: u8 },
+    Sleep { register: Register, value: u8 },
+}
+
+/// A register of a byte (5.2.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Register {
+    Port(u16),
+    Memory(u64),
 }
 
 /// Of a PM1 control register: sleep now; and what the sleep type does not touch.
@@ -80,13 +103,17 @@ const HW_REDUCED: u32 = 1 << 20;
 pub fn power_off(memory: &impl Physical, rsdp: &Rsdp) -> Option<Off> {
     let list = rsdp.list(memory)?;
     let fadt = table(memory, list, b"FACP")?;
-    let dsdt = [wide(fadt, 140), long(fadt, 40).map(u64::from)].into_iter().flatten().find(|at| *at != 0)?;
-    let (a, b) = soft_off(whole(memory, dsdt)?)?;
+    let (a, b) = soft_off(dsdt(memory, fadt)?)?;
     if long(fadt, 112)? & HW_REDUCED != 0 {
-        // A generic address: its space (1: ports), then the address (5.2.3.2).
-        let port = u16::try_from(wide(fadt, 248)?).ok().filter(|port| *port != 0)?;
         const SLEEP_ENABLE: u8 = 1 << 5;
-        return (fadt.get(244) == Some(&1)).then_some(Off::Sleep { port, value: a << 2 | SLEEP_ENABLE });
+        // A generic address: its space, then the address.
+        let at = wide(fadt, 248).filter(|at| *at != 0)?;
+        let register = match fadt.get(244)? {
+            0 => Register::Memory(at),
+            1 => Register::Port(u16::try_from(at).ok()?),
+            _ => return None,
+        };
+        return Some(Off::Sleep { register, value: a << 2 | SLEEP_ENABLE });
     }
     let control = |at, extended, kind: u8| {
         let extended = (fadt.get(extended) == Some(&1)).then(|| wide(fadt, extended + 4)).flatten();
@@ -144,10 +171,90 @@ pub fn power_button(memory: &impl Physical, rsdp: &Rsdp) -> Option<PowerButton> 
     Some(PowerButton { event, control, enable, line, edge, low })
 }
 
+/// A line that interrupts, counted over all I/O APICs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub number: u8,
+    pub edge: bool,
+    pub low: bool,
+}
+
+/// A virtio device's registers in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mmio {
+    pub registers: Range<u64>,
+    pub line: Option<Line>,
+}
+
+/// Calls `visit` with every virtio device on MMIO (`LNRO0005`, which is what Linux knows).
+pub fn virtio(memory: &impl Physical, rsdp: &Rsdp, visit: &mut dyn FnMut(Mmio)) {
+    let Some(list) = rsdp.list(memory) else { return };
+    devices(memory, list, &mut |device| {
+        if !device.is(b"LNRO0005") {
+            return;
+        }
+        let (mut registers, mut line) = (None, None);
+        device.resources(&mut |resource| match resource {
+            Resource::Memory(range) => registers = registers.take().or(Some(range)),
+            Resource::Line { number, edge, low } => {
+                line = line.or(u8::try_from(number).ok().map(|number| Line { number, edge, low }));
+            }
+        });
+        if let Some(registers) = registers {
+            visit(Mmio { registers, line });
+        }
+    });
+}
+
+/// The I/O APIC that has this line (5.2.12.3): where its registers are, and its first line.
+pub fn io_apic(memory: &impl Physical, rsdp: &Rsdp, line: u8) -> Option<(u64, u8)> {
+    let madt = table(memory, rsdp.list(memory)?, b"APIC")?;
+    let all = entries(madt).filter(|entry| entry[0] == 1);
+    all.filter_map(|entry| Some((long(entry, 4)?.into(), u8::try_from(long(entry, 8)?).ok()?)))
+        .filter(|(_, first)| *first <= line)
+        .max_by_key(|(_, first)| *first)
+}
+
+/// A PCI host bridge without ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostBridge {
+    /// Where bus 0 is configured: 4 KiB a function (PCI Express Base, 7.2.2).
+    pub configuration: u64,
+    /// Where its devices' memory may be, as far as that is said, of which what lies in the first 4 GiB.
+    pub window: Range<u64>,
+}
+
+/// The host bridge of bus 0. Where it is configured the MCFG says (PCI Firmware 3.3, 4.1.2), or else the device itself.
+pub fn host_bridge(memory: &impl Physical, rsdp: &Rsdp) -> Option<HostBridge> {
+    let list = rsdp.list(memory)?;
+    let mcfg = table(memory, list, b"MCFG").and_then(|mcfg| mcfg.get(HEADER + 8..)).unwrap_or_default();
+    // Address, segment, first and last bus.
+    let first = mcfg.chunks_exact(16).find(|entry| entry[8..11] == [0, 0, 0]);
+    let mut configuration = first.and_then(|entry| wide(entry, 0));
+    let mut window = 0..0;
+    devices(memory, list, &mut |device| {
+        // As texts, and as numbers.
+        let named = device.is(b"PNP0A08") || device.is(b"PNP0A03");
+        if !named && !device.is_eisa(0x080a_d041) && !device.is_eisa(0x030a_d041) {
+            return;
+        }
+        configuration = configuration.or(device.configuration);
+        device.resources(&mut |resource| {
+            if let Resource::Memory(range) = resource
+                && range.end <= 4 << 30
+                && range.end.saturating_sub(range.start) > window.end - window.start
+            {
+                window = range;
+            }
+        });
+    });
+    Some(HostBridge { configuration: configuration?, window })
+}
+
 /// An RSDP: where the list of tables is, and how wide its entries are.
 fn root(rsdp: &[u8]) -> Option<(u64, usize)> {
     let first = rsdp.get(..20)?;
-    if !first.starts_with(b"RSD PTR ") || !sums_up(first) {
+    if !first.starts_with(SIGNATURE) || !sums_up(first) {
         return None;
     }
     if first[15] >= 2
@@ -161,14 +268,41 @@ fn root(rsdp: &[u8]) -> Option<(u64, usize)> {
     Some((long(first, 16)?.into(), 4))
 }
 
-fn table<'m>(memory: &'m impl Physical, (list, width): (u64, usize), name: &[u8; 4]) -> Option<&'m [u8]> {
-    let list = whole(memory, list)?;
-    list[HEADER..].chunks_exact(width).find_map(|entry| {
+fn table<'m>(memory: &'m impl Physical, list: (u64, usize), name: &[u8; 4]) -> Option<&'m [u8]> {
+    let mut found = None;
+    tables(memory, list, name, &mut |table| found = found.or(Some(table)));
+    found
+}
+
+/// Calls `visit` with every table of this name.
+fn tables<'m>(
+    memory: &'m impl Physical,
+    (list, width): (u64, usize),
+    name: &[u8; 4],
+    visit: &mut dyn FnMut(&'m [u8]),
+) {
+    let entries = whole(memory, list).unwrap_or_default().get(HEADER..).unwrap_or_default();
+    for entry in entries.chunks_exact(width) {
         let mut wide = [0; 8];
         wide[..width].copy_from_slice(entry);
         let at = u64::from_le_bytes(wide);
-        (memory.bytes(at, 4)? == name).then(|| whole(memory, at)).flatten()
-    })
+        if memory.bytes(at, 4).is_some_and(|bytes| bytes == name) {
+            whole(memory, at).into_iter().for_each(&mut *visit);
+        }
+    }
+}
+
+fn dsdt<'m>(memory: &'m impl Physical, fadt: &[u8]) -> Option<&'m [u8]> {
+    let at = [wide(fadt, 140), long(fadt, 40).map(u64::from)].into_iter().flatten().find(|at| *at != 0)?;
+    whole(memory, at)
+}
+
+/// Calls `visit` with every device that the tables describe.
+fn devices(memory: &impl Physical, list: (u64, usize), visit: &mut dyn FnMut(&aml::Device<'_>)) {
+    let dsdt = table(memory, list, b"FACP").and_then(|fadt| dsdt(memory, fadt));
+    let mut read = |table: &[u8]| aml::devices(&table[HEADER..], visit);
+    dsdt.into_iter().for_each(&mut read);
+    tables(memory, list, b"SSDT", &mut |table| read(table));
 }
 
 /// A table with its header, if it is what it says.
@@ -180,17 +314,20 @@ fn whole(memory: &impl Physical, at: u64) -> Option<&[u8]> {
 
 /// The interrupt source override of an ISA line (ACPI 6.5, 5.2.12.5): line, edge, low.
 fn overridden(madt: &[u8], isa: u8) -> Option<(u8, bool, bool)> {
-    let mut rest = madt.get(44..)?;
-    while let [kind, length, ..] = *rest {
+    let entry = entries(madt).find(|entry| entry[0] == 2 && entry.get(3) == Some(&isa))?;
+    let flags = short(entry, 8)?;
+    Some((u8::try_from(long(entry, 4)?).ok()?, flags >> 2 & 3 == 1, flags & 3 == 3))
+}
+
+/// The entries of a MADT, each of two bytes at least.
+fn entries(madt: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = madt.get(44..).unwrap_or_default();
+    core::iter::from_fn(move || {
+        let length = *rest.get(1)?;
         let (entry, after) = (length >= 2).then(|| rest.split_at_checked(length.into())).flatten()?;
-        if kind == 2 && entry.get(3) == Some(&isa) {
-            let line = u8::try_from(long(entry, 4)?).ok()?;
-            let flags = short(entry, 8)?;
-            return Some((line, flags >> 2 & 3 == 1, flags & 3 == 3));
-        }
         rest = after;
-    }
-    None
+        Some(entry)
+    })
 }
 
 fn sums_up(bytes: &[u8]) -> bool {
@@ -275,6 +412,91 @@ mod tests {
         }
     }
 
+    /// As QEMU 7.2 lays them out on `-M microvm,acpi=on`, and with `pcie=on`: the guest's memory, saved; but for the places.
+    fn microvm(pcie: bool) -> Ram {
+        let mut ram = Ram::new();
+        let dsdt = match pcie {
+            false => &include_bytes!("acpi/tables/qemu-microvm.dsdt")[..],
+            true => include_bytes!("acpi/tables/qemu-microvm-pcie.dsdt"),
+        };
+        ram.put(0xa00, dsdt);
+        let fadt = include_bytes!("acpi/tables/qemu-microvm.facp");
+        ram.put(0x400, fadt);
+        ram.put(0x400 + 40, &(BASE as u32 + 0xa00).to_le_bytes());
+        ram.put(0x400 + 140, &(BASE + 0xa00).to_le_bytes());
+        ram.sum(0x400, fadt.len(), 9);
+        ram.put(0x600, include_bytes!("acpi/tables/qemu-microvm.apic"));
+        ram
+    }
+
+    fn virtio_of(ram: &Ram) -> Vec<Mmio> {
+        let mut all = Vec::new();
+        virtio(ram, &Rsdp::At(RSDP), &mut |device| all.push(device));
+        all
+    }
+
+    #[test]
+    fn virtio_on_a_microvm() {
+        let device = |at: u64, number| Mmio {
+            registers: at..at + 0x200,
+            line: Some(Line { number, edge: false, low: false }),
+        };
+        let mut ram = microvm(false);
+        assert_eq!(virtio_of(&ram), [device(0xfeb0_2e00, 47), device(0xfeb0_2c00, 46)]);
+        let io_apic = |ram: &Ram, line| io_apic(ram, &Rsdp::At(RSDP), line);
+        assert_eq!(io_apic(&ram, 5), Some((0xfec0_0000, 0)));
+        assert_eq!(io_apic(&ram, 23), Some((0xfec0_0000, 0)));
+        assert_eq!(io_apic(&ram, 24), Some((0xfec1_0000, 24)));
+        assert_eq!(io_apic(&ram, 255), Some((0xfec1_0000, 24)));
+        assert_eq!(power_button(&ram, &Rsdp::At(RSDP)), None, "it is a device of AML's");
+        assert_eq!(host_bridge(&ram, &Rsdp::At(RSDP)), None);
+
+        // The first device's line: more than there can be.
+        let line = ram.0[0xa00..].windows(4).position(|bytes| bytes == [47, 0, 0, 0]).unwrap();
+        ram.put(0xa00 + line, &256_u32.to_le_bytes());
+        ram.sum(0xa00, 472, 9);
+        assert_eq!(virtio_of(&ram)[0].line, None);
+
+        // In tables that come besides; and without the first.
+        let mut ram = microvm(false);
+        let ssdt = include_bytes!("acpi/tables/qemu-microvm.dsdt");
+        for at in [0x1700, 0x1a00] {
+            ram.table(at, b"SSDT", &ssdt[HEADER..]);
+        }
+        let list = [0x1700, 0x400, 0x600, 0x1a00].map(|at| (BASE as u32 + at).to_le_bytes()).concat();
+        ram.table(0x800, b"RSDT", &list);
+        assert_eq!(virtio_of(&ram).len(), 6);
+        ram.0[0xa00 + 40] ^= 1;
+        assert_eq!(virtio_of(&ram).len(), 4, "a table that does not sum up is not read");
+        ram.0[0x400] = b'X';
+        assert_eq!(virtio_of(&ram).len(), 4, "which need no FADT");
+        assert!(virtio_of(&Ram(Vec::new())).is_empty());
+    }
+
+    #[test]
+    fn the_host_bridge_of_a_microvm() {
+        let bridge = |ram: &Ram| host_bridge(ram, &Rsdp::At(RSDP));
+        let found = HostBridge { configuration: 0xe000_0000, window: 0xc000_0000..0xe000_0000 };
+        let mut ram = microvm(true);
+        assert_eq!(bridge(&ram), Some(found.clone()));
+        // An MCFG counts before what the device says: of segment 0, and from bus 0 on.
+        let entry = |at: u64, segment: u16, bus| {
+            [&at.to_le_bytes()[..], &segment.to_le_bytes(), &[bus, 255, 0, 0, 0, 0]].concat()
+        };
+        let entries = [vec![0; 8], entry(1, 1, 0), entry(2, 0, 1), entry(0xb000_0000, 0, 0)].concat();
+        ram.table(0x1700, b"MCFG", &entries);
+        ram.table(0x800, b"RSDT", &[0x400, 0x1700].map(|at| (BASE as u32 + at).to_le_bytes()).concat());
+        assert_eq!(bridge(&ram), Some(HostBridge { configuration: 0xb000_0000, ..found.clone() }));
+        for short in 0..entries.len() - 16 {
+            ram.table(0x1700, b"MCFG", &entries[..short]);
+            assert_eq!(bridge(&ram), Some(found.clone()), "{short} bytes of it");
+        }
+        // Without the namespace there is no window.
+        ram.table(0x1700, b"MCFG", &entries);
+        ram.0[0xa00] = 0;
+        assert_eq!(bridge(&ram), Some(HostBridge { configuration: 0xb000_0000, window: 0..0 }));
+    }
+
     const BUTTON: PowerButton = PowerButton {
         event: 0x600,
         control: 0x604,
@@ -351,7 +573,16 @@ mod tests {
             fadt[at - HEADER..][..bytes.len()].copy_from_slice(bytes);
         }
         ram.table(0x400, b"FACP", &fadt);
-        assert_eq!(off(&ram), Some(Off::Sleep { port: 0x600, value: 0x34 }));
+        assert_eq!(off(&ram), Some(Off::Sleep { register: Register::Port(0x600), value: 0x34 }));
+        ram.put(0x400 + 248, &0x1_0000_u64.to_le_bytes());
+        ram.sum(0x400, 276, 9);
+        assert_eq!(off(&ram), None, "no port");
+        ram.put(0x400 + 244, &[2]);
+        ram.sum(0x400, 276, 9);
+        assert_eq!(off(&ram), None, "PCI's configuration space");
+
+        let memory = Register::Memory(0xfea0_0200);
+        assert_eq!(off(&microvm(false)), Some(Off::Sleep { register: memory, value: 0x34 }));
     }
 
     #[test]

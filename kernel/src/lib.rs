@@ -20,6 +20,7 @@ pub mod acpi;
 pub mod cell;
 pub mod drivers;
 pub mod entropy;
+pub mod handover;
 pub mod stdin;
 pub mod symbols;
 pub mod time;

@@ -10,7 +10,7 @@ use crate::{
     Stories,
     guests::folder,
     samples::{built, expected},
-    vm::{Booted, cannot_boot, image, lunette},
+    vm::{Booted, cannot_boot, image, lunette, no_kvm, which},
 };
 
 pub(crate) fn stories(s: &mut Stories) {
@@ -20,6 +20,15 @@ pub(crate) fn stories(s: &mut Stories) {
         s.needs(format!("exports: {target}'s own script boots it on {name}"), lack, move || {
             let made = export(&folder("export"), target, &[]);
             script(&made, machine).farewell("exit 0").says(&hello());
+        });
+    }
+    for (target, program, missing) in [
+        ("firecracker", "firecracker", "no firecracker"),
+        ("cloud-hypervisor", "cloud-hypervisor", "no cloud-hypervisor"),
+    ] {
+        let lack = lack.or((!which(program)).then_some(missing)).or_else(no_kvm);
+        s.needs(format!("exports: {target}'s own script boots it"), lack, move || {
+            script(&export(&folder("export"), target, &[]), None).farewell("exit 0").says(&hello());
         });
     }
     s.needs(

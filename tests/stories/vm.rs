@@ -9,7 +9,7 @@ use std::{
     io::{Read, Write},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     thread,
     time::{Duration, Instant},
 };
@@ -55,9 +55,41 @@ pub(crate) fn cannot_boot() -> Option<&'static str> {
     if !image("lunette.elf").is_some_and(|path| path.is_file()) {
         return Some("no LUNETTE_IMAGE");
     }
+    if which("qemu-system-x86_64") { None } else { Some("no QEMU") }
+}
+
+pub(crate) fn which(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).any(|dir| dir.join("qemu-system-x86_64").is_file());
-    if found { None } else { Some("no QEMU") }
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+/// Why no kernel runs on KVM here, if so: a device that opens is not enough, so one is booted. On some nested hosts ring 0 is
+/// interpreted, of which ours uses instructions that their interpreter does not know.
+pub(crate) fn no_kvm() -> Option<&'static str> {
+    static VERDICT: OnceLock<Option<&str>> = OnceLock::new();
+    *VERDICT.get_or_init(|| {
+        if cannot_boot().is_some() {
+            return cannot_boot();
+        }
+        if File::options().read(true).write(true).open("/dev/kvm").is_err() {
+            return Some("no /dev/kvm that may be opened");
+        }
+        let fixed = "-accel kvm -cpu host -M microvm,acpi=off -m 64 -nodefaults -no-user-config -display none -no-reboot \
+                     -serial stdio -append lunette.probe -kernel";
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(fixed.split_whitespace()).arg(image("lunette.elf").expect("it was looked for"));
+        let mut child =
+            qemu.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+        let mut stdout = collect(child.stdout.take().expect("piped"));
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(5) && !matches!(child.try_wait(), Ok(Some(_))) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        let said = String::from_utf8_lossy(&stdout.whole()).contains("farewell exit 0");
+        if said { None } else { Some("KVM is of no use here: no kernel boots on it") }
+    })
 }
 
 /// `lunette` with these words.

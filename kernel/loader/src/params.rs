@@ -1,5 +1,5 @@
-//! Linux's boot_params, as the kernel's 64-bit entry reads them (Documentation/arch/x86/zero-page.rst): the memory map, the
-//! command line, the bundle as the initrd, the RSDP.
+//! Linux's boot_params (Documentation/arch/x86/zero-page.rst): the memory map, the command line, the bundle as the initrd, the
+//! RSDP. Loaders write them here; the kernel's 64-bit entry reads them by the same [`field`]s.
 
 use core::ops::Range;
 
@@ -7,19 +7,27 @@ pub const BYTES: usize = 4096;
 /// As many as the page holds.
 pub const MOST_REGIONS: usize = 128;
 
-const E820_RAM: u32 = 1;
+/// Start, length, kind.
+pub const E820_ENTRY: usize = 20;
+pub const E820_RAM: u32 = 1;
 const E820_RESERVED: u32 = 2;
+pub const MAGIC: &[u8] = b"HdrS";
 
-mod field {
-    pub(super) const RSDP: usize = 0x70;
-    pub(super) const E820_ENTRIES: usize = 0x1e8;
+/// Where each is in the page.
+pub mod field {
+    pub const RSDP: usize = 0x70;
+    pub const RAMDISK_HIGH: usize = 0xc0;
+    pub const RAMDISK_SIZE_HIGH: usize = 0xc4;
+    pub const CMDLINE_HIGH: usize = 0xc8;
+    pub const E820_ENTRIES: usize = 0x1e8;
     pub(super) const BOOT_FLAG: usize = 0x1fe;
-    pub(super) const MAGIC: usize = 0x202;
+    pub const MAGIC: usize = 0x202;
     pub(super) const LOADER: usize = 0x210;
-    pub(super) const RAMDISK: usize = 0x218;
-    pub(super) const CMDLINE: usize = 0x228;
+    pub const RAMDISK: usize = 0x218;
+    pub const RAMDISK_SIZE: usize = 0x21c;
+    pub const CMDLINE: usize = 0x228;
     pub(super) const CMDLINE_BYTES: usize = 0x238;
-    pub(super) const E820: usize = 0x2d0;
+    pub const E820: usize = 0x2d0;
 }
 
 /// The page, while it is made.
@@ -30,7 +38,7 @@ impl<'a> Params<'a> {
         page.fill(0);
         let mut params = Self(page);
         params.put(field::BOOT_FLAG, &0xaa55_u16.to_le_bytes());
-        params.put(field::MAGIC, b"HdrS");
+        params.put(field::MAGIC, MAGIC);
         // A loader without a number.
         params.put(field::LOADER, &[0xff]);
         params
@@ -51,7 +59,7 @@ impl<'a> Params<'a> {
         if count >= MOST_REGIONS {
             return false;
         }
-        let at = field::E820 + count * 20;
+        let at = field::E820 + count * E820_ENTRY;
         self.put(at, &range.start.to_le_bytes());
         self.put(at + 8, &(range.end.saturating_sub(range.start)).to_le_bytes());
         self.put(at + 16, &(if usable { E820_RAM } else { E820_RESERVED }).to_le_bytes());
@@ -67,7 +75,7 @@ impl<'a> Params<'a> {
 
     pub fn bundle(&mut self, at: u64, length: u64) {
         self.long(field::RAMDISK, at);
-        self.long(field::RAMDISK + 4, length);
+        self.long(field::RAMDISK_SIZE, length);
     }
 
     pub fn rsdp(&mut self, at: u64) {

@@ -54,19 +54,44 @@ fn read(register: usize) -> u32 {
     unsafe { core::ptr::with_exposed_provenance::<u32>(LOCAL + register).read_volatile() }
 }
 
-fn io_write(register: u32, value: u32) {
-    // SAFETY: the I/O APIC's page is mapped uncached by boot. Index and window are 32 bits wide.
+/// A second I/O APIC: where it is, and the first of its lines; 0: none is known.
+static SECOND: AtomicU64 = AtomicU64::new(0);
+static SECOND_FIRST: AtomicU8 = AtomicU8::new(0);
+
+/// Lines from `first` on are those of another I/O APIC.
+///
+/// # Safety
+/// Its page is mapped uncached, and nobody else's.
+pub(crate) unsafe fn know_second(page: u64, first: u8) {
+    SECOND.store(page, Relaxed);
+    SECOND_FIRST.store(first, Relaxed);
+}
+
+/// The I/O APIC of a line, and which of its own that is.
+fn io_of(line: u8) -> (usize, u8) {
+    let first = SECOND_FIRST.load(Relaxed);
+    if first == 0 || line < first { (IO, line) } else { (SECOND.load(Relaxed) as usize, line - first) }
+}
+
+/// The register of a line's that says how it interrupts; the one behind it says whom.
+fn redirection((io, line): (usize, u8)) -> (usize, u32) {
+    (io, 0x10 + 2 * u32::from(line))
+}
+
+fn io_write((io, register): (usize, u32), value: u32) {
+    // SAFETY: the I/O APIC's page is mapped uncached, by boot or as `know_second` was told. Index and window are 32 bits
+    // wide.
     unsafe {
-        core::ptr::with_exposed_provenance_mut::<u32>(IO).write_volatile(register);
-        core::ptr::with_exposed_provenance_mut::<u32>(IO + 0x10).write_volatile(value);
+        core::ptr::with_exposed_provenance_mut::<u32>(io).write_volatile(register);
+        core::ptr::with_exposed_provenance_mut::<u32>(io + 0x10).write_volatile(value);
     }
 }
 
-fn io_read(register: u32) -> u32 {
+fn io_read((io, register): (usize, u32)) -> u32 {
     // SAFETY: as above.
     unsafe {
-        core::ptr::with_exposed_provenance_mut::<u32>(IO).write_volatile(register);
-        core::ptr::with_exposed_provenance::<u32>(IO + 0x10).read_volatile()
+        core::ptr::with_exposed_provenance_mut::<u32>(io).write_volatile(register);
+        core::ptr::with_exposed_provenance::<u32>(io + 0x10).read_volatile()
     }
 }
 
@@ -200,6 +225,16 @@ pub(crate) enum Trigger {
     LevelLow,
 }
 
+impl Trigger {
+    pub(crate) fn of(edge: bool, low: bool) -> Self {
+        match (edge, low) {
+            (true, _) => Self::Edge,
+            (false, false) => Self::Level,
+            (false, true) => Self::LevelLow,
+        }
+    }
+}
+
 /// Which of the vectors from [`DEVICE_VECTORS`] on have interrupted since somebody asked.
 static FIRED: AtomicU32 = AtomicU32::new(0);
 /// For each of these vectors: the level-triggered line that it belongs to.
@@ -235,7 +270,7 @@ pub(crate) fn interrupted(vector: u8) {
     let line = LEVEL_LINES[usize::from(index)].load(Relaxed);
     if line != NO_LINE {
         // It stays up until somebody has seen to the device, who then calls `rearm`.
-        let redirection = 0x10 + 2 * u32::from(line);
+        let redirection = redirection(io_of(line));
         io_write(redirection, io_read(redirection) | MASKED);
     }
     write(register::EOI, 0);
@@ -259,7 +294,7 @@ pub(crate) fn rearm(fired: u32) {
     for (index, line) in LEVEL_LINES.iter().enumerate() {
         let line = line.load(Relaxed);
         if fired & 1 << index != 0 && line != NO_LINE {
-            let redirection = 0x10 + 2 * u32::from(line);
+            let redirection = redirection(io_of(line));
             io_write(redirection, io_read(redirection) & !MASKED);
         }
     }
@@ -275,11 +310,12 @@ pub(crate) fn take_vector() -> Option<u8> {
     Some(vector)
 }
 
-/// Lets a line of the I/O APIC interrupt a halted processor; by which vector. `None`: there is no such line, or there are no
+/// Lets a line of the I/O APICs interrupt a halted processor; by which vector. `None`: there is no such line, or there are no
 /// more vectors.
 pub(crate) fn enable_line(line: u8, trigger: Trigger) -> Option<u8> {
-    let last = (io_read(1) >> 16) as u8;
-    if line > last.min(239) {
+    let (io, own) = io_of(line);
+    let last = (io_read((io, 1)) >> 16) as u8;
+    if own > last.min(239) {
         return None;
     }
     let shared = LEVEL_LINES.iter().position(|known| known.load(Relaxed) == line);
@@ -296,8 +332,9 @@ pub(crate) fn enable_line(line: u8, trigger: Trigger) -> Option<u8> {
     if trigger == Trigger::LevelLow {
         low |= 1 << 13;
     }
-    io_write(0x11 + 2 * u32::from(line), own_id() << 24);
-    io_write(0x10 + 2 * u32::from(line), low);
+    let (io, register) = redirection((io, own));
+    io_write((io, register + 1), own_id() << 24);
+    io_write((io, register), low);
     Some(vector)
 }
 

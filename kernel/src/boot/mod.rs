@@ -1,16 +1,15 @@
 //! From the hypervisor's entry point to `main`: what was found, made once ([`BootInfo`]), and the order in
 //! which the rest is set up. One file an entry protocol, each of which ends in the same [`start`].
 
-mod claims;
 mod linux64;
 mod multiboot2;
 mod pvh;
 pub(crate) mod tables;
 
-use core::ops::Range;
+use core::{ops::Range, slice};
 
 use crate::{
-    acpi::Rsdp,
+    acpi::{Physical, Rsdp},
     arch,
     cell::StaticCell,
     cmdline::Cmdline,
@@ -18,14 +17,10 @@ use crate::{
     console::{self, log},
     drivers::xen::guest as xen,
     floor,
+    handover::{Claims, Handed, LONGEST_CMDLINE, Regions, Wrong},
     mm::{self, PhysAddr},
     platform, time,
 };
-
-/// The most regions of usable memory that are kept: the largest (a hypervisor reports one to four, EFI's map is in pieces).
-const MAX_REGIONS: usize = 16;
-/// The longest command line; the rest of a longer one is cut off.
-const LONGEST_CMDLINE: usize = 4096;
 
 /// Below this not even std starts: tables, the heap's first pages, the stack's.
 const LEAST_MEMORY: u64 = 512 * 1024;
@@ -43,53 +38,6 @@ pub struct BootInfo {
     pub rsdp: Rsdp,
 }
 
-/// A short list of address ranges.
-#[derive(Clone, Default)]
-pub struct Regions {
-    list: [Range<u64>; MAX_REGIONS],
-    len: usize,
-}
-
-impl Regions {
-    fn push(&mut self, range: Range<u64>) {
-        if range.start >= range.end {
-            return;
-        }
-        let (known, free) = self.list.split_at_mut(self.len);
-        if let Some(before) = known.last_mut().filter(|before| before.end == range.start) {
-            before.end = range.end;
-        } else if let Some(slot) = free.first_mut() {
-            *slot = range;
-            self.len += 1;
-        } else if let Some(least) = known.iter_mut().min_by_key(|known| known.end - known.start)
-            && least.end - least.start < range.end - range.start
-        {
-            *least = range;
-        }
-    }
-
-    /// Takes `hole` out of every range.
-    fn remove(&mut self, hole: Range<u64>) {
-        let old = core::mem::take(self);
-        for range in old.iter() {
-            self.push(range.start..range.end.min(hole.start));
-            self.push(range.start.max(hole.end)..range.end);
-        }
-    }
-
-    fn as_slice(&self) -> &[Range<u64>] {
-        &self.list[..self.len]
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Range<u64>> {
-        self.list[..self.len].iter().cloned()
-    }
-
-    pub fn total(&self) -> u64 {
-        self.iter().map(|r| r.end - r.start).sum()
-    }
-}
-
 static BOOT_INFO: StaticCell<Option<BootInfo>> = StaticCell::new(None);
 
 /// What boot found. Valid from `main` on.
@@ -103,11 +51,47 @@ pub(crate) fn found() -> Option<&'static BootInfo> {
     unsafe { (*BOOT_INFO.get()).as_ref() }
 }
 
-/// A copy of the command line at this address, for it may lie in page 0, which is about to go, or in memory that is ours to
-/// use.
-fn keep_cmdline(at: u64) -> Cmdline<'static> {
-    static COPY: StaticCell<[u8; LONGEST_CMDLINE]> = StaticCell::new([0; LONGEST_CMDLINE]);
-    let line = claims::text("the command line", at, LONGEST_CMDLINE as u64);
+/// All that boot maps, where nothing is set up yet.
+struct Mapped;
+
+impl Physical for Mapped {
+    fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
+        let end = at.checked_add(length as u64)?;
+        let image = image();
+        if at == 0 || end > tables::MAPPED || at < image.end && image.start < end {
+            return None;
+        }
+        // SAFETY: mapped by boot (enter.s), and not the kernel's own, which alone anybody writes by now.
+        Some(unsafe { slice::from_raw_parts(core::ptr::with_exposed_provenance(at as usize), length) })
+    }
+}
+
+/// From what a loader handed over, as `read` understands it, to [`start`].
+fn enter(read: fn(&Claims<'static>, u64) -> Result<Handed<'static>, Wrong>, at: u64, entry_tsc: u64) -> ! {
+    let claims = Claims { memory: &Mapped, image: image(), end: tables::MAPPED };
+    let handed = read(&claims, at).and_then(|handed| {
+        // Before the bundle may have to be moved: to where this is.
+        let cmdline = keep_cmdline(handed.cmdline);
+        let rsdp = match handed.rsdp {
+            Some(rsdp) => rsdp,
+            None => search_for_rsdp(&claims)?,
+        };
+        let payload = match handed.payload {
+            Some(place) if place.start == 0 => Some(moved_from_page_0(place.end, &handed.memory)),
+            place => place,
+        };
+        let payload = payload.map(|place| claims.bytes("the bundle", place.start, place.end - place.start));
+        Ok(BootInfo { entry_tsc, cmdline, payload: payload.transpose()?, memory: handed.memory, rsdp })
+    });
+    match handed {
+        Ok(info) => start(info),
+        Err(why) => platform::refuse(format_args!("what the loader handed over makes no sense: {why}")),
+    }
+}
+
+/// A copy of the command line, for it may lie in page 0, which is about to go, or in memory that is ours to use.
+fn keep_cmdline(line: &[u8]) -> Cmdline<'static> {
+    static COPY: StaticCell<[u8; LONGEST_CMDLINE as usize]> = StaticCell::new([0; LONGEST_CMDLINE as usize]);
     // SAFETY: this runs once, and nothing else knows the buffer.
     let copy = unsafe { &mut *COPY.get() };
     let copy = &mut copy[..line.len()];
@@ -115,12 +99,34 @@ fn keep_cmdline(at: u64) -> Cmdline<'static> {
     Cmdline::new(copy)
 }
 
+/// GRUB for EFI puts a bundle at address 0 if there is room, where no pointer of Rust's can point and no page will be. Gives
+/// back where it is now. What else the loader left has to have been read.
+fn moved_from_page_0(length: u64, memory: &Regions) -> Range<u64> {
+    let image = image();
+    let place = |range: Range<u64>| {
+        let at = range.end.min(tables::MAPPED).checked_sub(length)? & !0xfff;
+        (at >= range.start.max(image.end).max(length)).then_some(at)
+    };
+    let Some(to) = memory.iter().filter_map(place).max().filter(|_| length <= image.start) else {
+        platform::refuse(format_args!(
+            "what the loader handed over makes no sense: the bundle at 0x0, {length} bytes: and there is no room for it elsewhere"
+        ))
+    };
+    // SAFETY: from memory that was looked at, below the image, to memory behind the image and behind the source; nothing is in
+    // use yet but the image. Page 0 is still mapped.
+    unsafe {
+        core::arch::asm!("rep movsb", inout("rsi") 0_u64 => _, inout("rdi") to => _, inout("rcx") length => _,
+            options(nostack, preserves_flags));
+    }
+    to..to + length
+}
+
 /// Where nobody says where ACPI's tables begin, they are searched for, when somebody asks. The BIOS data area, where that
 /// search begins, is in page 0: it is read now.
-fn search_for_rsdp() -> Rsdp {
+fn search_for_rsdp(claims: &Claims<'_>) -> Result<Rsdp, Wrong> {
     const EBDA_SEGMENT: u64 = 0x40e;
-    let segment = claims::bytes("the BIOS data area", EBDA_SEGMENT, 2);
-    Rsdp::Search { ebda: u64::from(u16::from_le_bytes([segment[0], segment[1]])) << 4 }
+    let segment = claims.bytes("the BIOS data area", EBDA_SEGMENT, 2)?;
+    Ok(Rsdp::Search { ebda: u64::from(u16::from_le_bytes([segment[0], segment[1]])) << 4 })
 }
 
 unsafe extern "C" {

@@ -1,7 +1,9 @@
-//! Where virtio devices are found (PCI, or QEMU microvm's MMIO slots), how they interrupt, and what
-//! `virtio-drivers` needs of us.
+//! Where virtio devices are found, how they interrupt, and what `virtio-drivers` needs of us.
+//!
+//! They are looked for where the command line says that they are; else on PCI; else where ACPI says; else in QEMU microvm's
+//! slots.
 
-use core::{mem::ManuallyDrop, ptr::NonNull};
+use core::{mem::ManuallyDrop, ops::Range, ptr::NonNull};
 
 use virtio_drivers::{
     BufferDirection, Hal, PhysAddr,
@@ -14,8 +16,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{pci, xen::guest as xen};
 use crate::{
+    acpi::{self, Line},
     arch::apic::{self, Trigger},
     boot, mm,
+    platform::LowMemory,
 };
 
 /// QEMU microvm: 24 slots of 512 bytes (hw/i386/microvm.c, VIRTIO_MMIO_BASE).
@@ -24,6 +28,15 @@ const MMIO_SLOTS: u64 = 24;
 const MMIO_SLOT_BYTES: u64 = 512;
 /// Where devices are: what boot/enter.s maps uncached, up to 4 GiB.
 const UNCACHED: u64 = 3 << 30;
+
+/// May these be a device's registers, which boot has mapped?
+pub(crate) fn is_mapped(registers: &Range<u64>) -> bool {
+    let ram = |range: Range<u64>| range.start < registers.end && registers.start < range.end;
+    UNCACHED <= registers.start
+        && registers.start < registers.end
+        && registers.end <= boot::tables::MAPPED
+        && !boot::info().memory.iter().any(ram)
+}
 
 /// How a device interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +63,8 @@ impl Interrupt {
 pub(crate) struct Wired {
     inner: ManuallyDrop<SomeTransport<'static>>,
     registers: Option<pci::Registers>,
-    /// The line of an MMIO device, as the command line says.
-    line: Option<u8>,
+    /// The line of an MMIO device, as the command line or ACPI says.
+    line: Option<Line>,
     interrupt: Interrupt,
     /// Where the first queues' news are told (PCI). `virtio-drivers` asks the device each time, and believes it.
     doorbells: [Option<NonNull<u16>>; 2],
@@ -62,36 +75,77 @@ pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
     if xen::present() {
         return None;
     }
-    if pci::is_there() {
-        let (transport, registers) = pci::find(kind)?;
-        return Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None));
+    let mut named = false;
+    for (size, at, number) in boot::info().cmdline.virtio_mmio() {
+        named = true;
+        let line = Line { number, edge: true, low: false };
+        let found = at.checked_add(size).and_then(|end| mmio(kind, &(at..end), Some(line)));
+        if found.is_some() {
+            return found;
+        }
     }
-    let named = boot::info().cmdline.virtio_mmio().map(|(size, at, line)| (size, at, Some(line)));
-    // Where the command line names none (QEMU's `auto-kernel-cmdline=off`), there is a convention.
-    let slots = (0..MMIO_SLOTS).map(|slot| (MMIO_SLOT_BYTES, MMIO_BASE + slot * MMIO_SLOT_BYTES, None));
-    named.chain(slots).find_map(|(size, at, line)| {
-        if size < MMIO_SLOT_BYTES
-            || at % 8 != 0
-            || at < UNCACHED
-            || at.checked_add(size)? > boot::tables::MAPPED
-        {
+    let on_pci = || {
+        let (transport, registers) = pci::find(kind)?;
+        Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None))
+    };
+    // Who has ports has all devices there, and who names devices names them all: only others have to ask ACPI.
+    if pci::has_ports() {
+        return on_pci();
+    }
+    if named {
+        return None;
+    }
+    if pci::is_there()
+        && let Some(found) = on_pci()
+    {
+        return Some(found);
+    }
+    let mut found = None;
+    acpi::virtio(&LowMemory, &boot::info().rsdp, &mut |device| {
+        if found.is_none() {
+            found = mmio(kind, &device.registers, device.line);
+        }
+    });
+    // Neither named nor described (QEMU's `acpi=off,auto-kernel-cmdline=off`): there is a convention.
+    let mut slots = (0..MMIO_SLOTS).map(|slot| MMIO_BASE + slot * MMIO_SLOT_BYTES);
+    found.or_else(|| slots.find_map(|at| mmio(kind, &(at..at + MMIO_SLOT_BYTES), None)))
+}
+
+/// The device whose registers these are, if it is one of this kind.
+fn mmio(kind: DeviceType, registers: &Range<u64>, line: Option<Line>) -> Option<Wired> {
+    let (at, size) = (registers.start, registers.end.checked_sub(registers.start)?);
+    if size < MMIO_SLOT_BYTES || at % 8 != 0 || !is_mapped(registers) {
+        return None;
+    }
+    let header = core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(at as usize);
+    // SAFETY: mapped uncached by boot, where no RAM is; where there is no device the magic number isn't
+    // either, and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
+    let transport = unsafe { MmioTransport::new(NonNull::new(header)?, size as usize) }.ok()?;
+    if transport.device_type() != kind {
+        // Its `Drop` would reset somebody else's device.
+        core::mem::forget(transport);
+        return None;
+    }
+    Some(Wired::new(SomeTransport::Mmio(transport), None, line))
+}
+
+/// Lets a line interrupt, of whichever I/O APIC it is.
+fn enable(line: Line) -> Option<u8> {
+    const OF_THE_FIRST: u8 = 24;
+    if line.number >= OF_THE_FIRST
+        && let Some((page, first @ 1..)) = acpi::io_apic(&LowMemory, &boot::info().rsdp, line.number)
+    {
+        if !is_mapped(&(page..page + 4096)) || page % 4096 != 0 {
             return None;
         }
-        let header = core::ptr::with_exposed_provenance_mut::<VirtIOHeader>(at as usize);
-        // SAFETY: mapped uncached by boot, where no RAM is; where there is no device the magic number isn't
-        // either, and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
-        let transport = unsafe { MmioTransport::new(NonNull::new(header)?, size as usize) }.ok()?;
-        if transport.device_type() != kind {
-            // Its `Drop` would reset somebody else's device.
-            core::mem::forget(transport);
-            return None;
-        }
-        Some(Wired::new(SomeTransport::Mmio(transport), None, line))
-    })
+        // SAFETY: mapped uncached by boot, where no RAM is; it is an I/O APIC's, says the firmware.
+        unsafe { apic::know_second(page, first) };
+    }
+    apic::enable_line(line.number, Trigger::of(line.edge, line.low))
 }
 
 impl Wired {
-    fn new(inner: SomeTransport<'static>, registers: Option<pci::Registers>, line: Option<u8>) -> Self {
+    fn new(inner: SomeTransport<'static>, registers: Option<pci::Registers>, line: Option<Line>) -> Self {
         let inner = ManuallyDrop::new(inner);
         Self { inner, registers, line, interrupt: Interrupt::None, doorbells: [None; 2] }
     }
@@ -100,9 +154,7 @@ impl Wired {
     pub(crate) fn interrupt(&mut self) -> Interrupt {
         self.interrupt = match (&self.registers, self.line) {
             (Some(registers), _) => registers.interrupt(),
-            (None, Some(line)) => {
-                apic::enable_line(line, Trigger::Edge).map_or(Interrupt::None, Interrupt::Line)
-            }
+            (None, Some(line)) => enable(line).map_or(Interrupt::None, Interrupt::Line),
             (None, None) => Interrupt::None,
         };
         self.interrupt

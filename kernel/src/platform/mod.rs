@@ -4,6 +4,8 @@
 
 pub(crate) mod stop;
 
+pub(crate) use stop::LowMemory;
+
 use core::{
     convert::Infallible,
     fmt::{self, Arguments, Write as _},
@@ -11,7 +13,11 @@ use core::{
 
 use embedded_io::Write;
 use lunette_hostcalls::farewell::Farewell;
-use x86_64::instructions::port::Port;
+use x86_64::{
+    VirtAddr,
+    instructions::{port::Port, tables::lidt},
+    structures::DescriptorTablePointer,
+};
 
 use crate::{
     console::{Channel, log},
@@ -63,13 +69,24 @@ fn power_off(well: bool) -> ! {
     // Each is tried in turn; what isn't there does nothing.
     // SAFETY: the ports of the machines' power switches; this run is over.
     unsafe { Port::<u32>::new(DEBUG_EXIT).write(if well { WELL } else { ILL }) };
+    // ACPI's S5, as the tables say: QEMU, Cloud Hypervisor, and most that is no microVM.
     stop::switch_off();
     // SAFETY: as above.
     unsafe {
         Port::<u16>::new(PM1A_CONTROL).write(S5);
         Port::<u8>::new(CLOUD_HYPERVISOR_SLEEP).write(0x34);
-        // The keyboard controller's reset line: Firecracker ends, QEMU too with -no-reboot (microvm).
+        // The keyboard controller's reset line: Firecracker ends, a little later; QEMU's pc and q35 with -no-reboot.
         Port::<u8>::new(0x64).write(0xfe);
+    }
+    for _ in 0..1_000_000 {
+        core::hint::spin_loop();
+    }
+    // Nothing of that is there (QEMU's microvm without ACPI): a processor that can't go on is a reset as well.
+    let nowhere = DescriptorTablePointer { limit: 0, base: VirtAddr::zero() };
+    // SAFETY: the breakpoint finds no handler, nor does what follows from that; nothing is executed after it.
+    unsafe {
+        lidt(&nowhere);
+        core::arch::asm!("int3", options(nomem, nostack));
     }
     halt_for_ever()
 }

@@ -9,12 +9,12 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use x86_64::instructions::port::Port;
 
 use crate::{
-    acpi::{self, Off, Physical, PowerButton},
+    acpi::{self, Off, Physical, PowerButton, Register},
     arch::apic::{self, Trigger},
     boot,
     cell::StaticCell,
     console::{self, log},
-    drivers::xen::guest as xen,
+    drivers::{virtio, xen::guest as xen},
 };
 
 /// How often we were asked.
@@ -29,7 +29,8 @@ const PWRBTN: u16 = 1 << 8;
 /// PM1 control: the interrupt is ours, not the firmware's.
 const SCI_EN: u16 = 1;
 
-struct LowMemory;
+/// What firmware left in memory.
+pub(crate) struct LowMemory;
 
 impl Physical for LowMemory {
     fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {
@@ -69,12 +70,7 @@ pub(crate) fn listen() {
         Port::<u16>::new(button.event + 2).write(PWRBTN);
         *BUTTON.get() = Some(button);
     }
-    let trigger = match (button.edge, button.low) {
-        (true, _) => Trigger::Edge,
-        (false, false) => Trigger::Level,
-        (false, true) => Trigger::LevelLow,
-    };
-    match apic::enable_line(button.line, trigger) {
+    match apic::enable_line(button.line, Trigger::of(button.edge, button.low)) {
         Some(vector) => BIT.store(apic::bit(vector).trailing_zeros() as u8, Relaxed),
         None => log!(warn, "acpi: line {} can't interrupt; the power button is heard late", button.line),
     }
@@ -114,7 +110,16 @@ pub(super) fn switch_off() {
             }
         }
         // SAFETY: as above.
-        Some(Off::Sleep { port, value }) => unsafe { Port::<u8>::new(port).write(value) },
+        Some(Off::Sleep { register: Register::Port(port), value }) => unsafe {
+            Port::<u8>::new(port).write(value);
+        },
+        Some(Off::Sleep { register: Register::Memory(at), value })
+            if virtio::is_mapped(&(at..at.saturating_add(1))) =>
+        {
+            // SAFETY: as above; uncached, and no memory of ours.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(at as usize).write_volatile(value) }
+        }
+        Some(Off::Sleep { .. }) => {}
         None => {}
     }
 }

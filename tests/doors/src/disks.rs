@@ -2,7 +2,7 @@
 
 use crate::{
     Doors,
-    machine::{CMDLINE, Files, GOOD_END, Machine, bundle, cannot_boot, hello, no_ovmf},
+    machine::{CMDLINE, Files, GOOD_END, Machine, answering, cannot_boot, hello, no_ovmf},
 };
 
 /// Its name, the machine, the devices.
@@ -57,7 +57,7 @@ pub(crate) fn doors(doors: &mut Doors) {
         }
         doors.opens(format!("disk_{firmware}_answers"), lack, move || {
             let files = Files::new();
-            let app = bundle(include_str!("../guests/answer.wat"), "[network]\nlisten = [\"80\"]\n");
+            let app = answering();
             let cmdline = format!("{CMDLINE} lunette.ip=dhcp");
             let disk = files.put("disk", &files.disk(&cmdline, Some(&app)));
             let machine =

@@ -54,7 +54,7 @@ pub(crate) const CMDLINE: &str = "lunette.log=info";
 pub(crate) const GOOD_END: &str = "lunette: farewell exit 0";
 
 /// A bundle of one program and what its manifest says besides.
-pub(crate) fn bundle(program: &str, more: &str) -> Vec<u8> {
+fn bundle(program: &str, more: &str) -> Vec<u8> {
     let module = wat::parse_str(program).expect("it is a module");
     let mut writer = Writer::new(format!("[app]\nmain = \"app.wasm\"\n{more}").into_bytes());
     writer.file("app.wasm", module).expect("a path");
@@ -65,6 +65,11 @@ pub(crate) fn bundle(program: &str, more: &str) -> Vec<u8> {
 
 pub(crate) fn hello() -> Vec<u8> {
     bundle(include_str!("../../../samples/hello-wat/hello.wat"), "")
+}
+
+/// Answers one request.
+pub(crate) fn answering() -> Vec<u8> {
+    bundle(include_str!("../guests/answer.wat"), "[network]\nlisten = [\"80\"]\n")
 }
 
 /// The files of a try.
@@ -152,11 +157,11 @@ impl Machine {
 
     /// Runs until it ends or has said this, and gives back what it said.
     pub(crate) fn says(self, words: &str) -> String {
-        self.run(words, || {})
+        self.run(words, |_| {})
     }
 
-    /// As `says`, and calls `meanwhile` again and again.
-    fn run(mut self, words: &str, mut meanwhile: impl FnMut()) -> String {
+    /// As `says`, and calls `meanwhile` again and again with what it has said.
+    fn run(mut self, words: &str, mut meanwhile: impl FnMut(&str)) -> String {
         let mut child = self.qemu.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("QEMU starts");
         let begun = Instant::now();
         let mut ended = false;
@@ -167,7 +172,7 @@ impl Machine {
             if ended || said.contains(words) || begun.elapsed() > DEADLINE {
                 break said;
             }
-            meanwhile();
+            meanwhile(&said);
             thread::sleep(Duration::from_millis(20));
             ended = child.try_wait().expect("it is our child").is_some();
         };
@@ -197,8 +202,9 @@ impl Machine {
         let net = format!("user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:80");
         let machine = self.with(&["-netdev", &net, "-device", &format!("{card},netdev=net")]);
         let mut answer = None;
-        let said = machine.run(GOOD_END, || {
-            if answer.is_none() {
+        let said = machine.run(GOOD_END, |said| {
+            // Not before: QEMU would hold the request back, and the guest answer one that nobody waits for any more.
+            if answer.is_none() && said.contains("ready") {
                 answer = request(port);
             }
         });
@@ -207,7 +213,7 @@ impl Machine {
     }
 }
 
-/// QEMU takes connections before the guest does; then they end without an answer.
+/// QEMU takes connections whether the guest does or not; then they end without an answer.
 fn request(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;

@@ -1,5 +1,5 @@
 //! Doors: every way into the kernel that can be tried here, each to a farewell or an answered request. Disks are booted by
-//! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO.
+//! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO; by PVH, machines differ in their devices.
 //!
 //! `cargo xtask test doors` sets LUNETTE_IMAGE, the folder with the image and the loaders. What can't be tried here is *ignored*,
 //! with the reason in brackets before its name; it never counts as passed.
@@ -8,6 +8,7 @@
 mod bad;
 mod disks;
 mod grub;
+mod kernels;
 mod machine;
 
 use libtest_mimic::{Arguments, Trial};
@@ -37,6 +38,7 @@ impl Doors {
 fn main() {
     let arguments = Arguments::from_args();
     let mut doors = Doors(Vec::new());
+    kernels::doors(&mut doors);
     disks::doors(&mut doors);
     grub::doors(&mut doors);
     bad::doors(&mut doors);

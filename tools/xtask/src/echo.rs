@@ -32,11 +32,13 @@ pub(crate) struct Kind {
     button: bool,
     /// Its clients come by the thousand.
     crowd: bool,
+    /// How the card has to interrupt, in the kernel's words; nothing: in any way.
+    interrupt: &'static str,
 }
 
 /// A card that is not virtio's: whether it carries frames, all sizes at once, is all that is asked.
 const fn other(name: &'static str, machine: &'static [&'static str], card: &'static str) -> Kind {
-    Kind { name, machine, card, button: true, crowd: false }
+    Kind { name, machine, card, button: true, crowd: false, interrupt: "" }
 }
 
 pub(crate) const KINDS: &[Kind] = &[
@@ -46,6 +48,7 @@ pub(crate) const KINDS: &[Kind] = &[
         card: "virtio-net-device",
         button: false,
         crowd: true,
+        interrupt: "Line",
     },
     Kind {
         name: "microvm-legacy",
@@ -53,10 +56,43 @@ pub(crate) const KINDS: &[Kind] = &[
         card: "virtio-net-device",
         button: false,
         crowd: true,
+        interrupt: "Line",
     },
-    Kind { name: "pc", machine: &["pc"], card: "virtio-net-pci", button: true, crowd: true },
+    // Its devices are found by ACPI alone; their lines are those of a second I/O APIC.
+    Kind {
+        name: "microvm-acpi",
+        machine: &["microvm,acpi=on"],
+        card: "virtio-net-device",
+        button: false,
+        crowd: false,
+        interrupt: "Line",
+    },
+    // PCI without ports and without firmware; the console is on MMIO.
+    Kind {
+        name: "microvm-pcie",
+        machine: &["microvm,acpi=on,pcie=on"],
+        card: "virtio-net-pci",
+        button: false,
+        crowd: false,
+        interrupt: "Message",
+    },
+    Kind {
+        name: "pc",
+        machine: &["pc"],
+        card: "virtio-net-pci",
+        button: true,
+        crowd: true,
+        interrupt: "Message",
+    },
     // No messages: the card interrupts by its line.
-    Kind { name: "q35", machine: &["q35"], card: "virtio-net-pci,vectors=0", button: true, crowd: true },
+    Kind {
+        name: "q35",
+        machine: &["q35"],
+        card: "virtio-net-pci,vectors=0",
+        button: true,
+        crowd: true,
+        interrupt: "Line",
+    },
     other("pc-e1000", &["pc"], "e1000"),
     other("q35-e1000", &["q35"], "e1000-82545em"),
     other("q35-e1000e", &["q35"], "e1000e"),
@@ -95,7 +131,7 @@ impl Vm {
         let net = format!("user,id=n,hostfwd=tcp:127.0.0.1:{tcp}-:7,hostfwd=udp:127.0.0.1:{udp}-:7");
         qemu.args(["-netdev", &net, "-device", &format!("{},netdev=n", kind.card)]);
         let socket = |name| format!("path={},server=on,wait=off", folder.join(name).display());
-        let mut words = "lunette.log=info lunette.ip=10.0.2.15/24,10.0.2.2".to_owned();
+        let mut words = "lunette.log=debug lunette.ip=10.0.2.15/24,10.0.2.2".to_owned();
         if kind.button {
             qemu.args(["-qmp", &format!("unix:{},server=on,wait=off", folder.join("stop").display())]);
         } else {
@@ -112,6 +148,9 @@ impl Vm {
         });
         let mut vm = Self { child, said, log: String::new(), folder, tcp, udp };
         vm.hear("serving")?;
+        if !kind.interrupt.is_empty() && !vm.log.contains(&format!(", interrupt {}(", kind.interrupt)) {
+            return Err(format!("the card does not interrupt by {}:\n{}", kind.interrupt, vm.log).into());
+        }
         Ok(vm)
     }
 

@@ -5,7 +5,7 @@ use core::ptr::NonNull;
 
 use virtio_drivers::transport::pci::bus::{Command, ConfigurationAccess, DeviceFunction, PciRoot};
 
-use super::{ConfigurationPorts, line_of, memory, offset};
+use super::{Configuration, line_of, memory, offset};
 use crate::{
     arch::apic,
     drivers::{registers::Registers, virtio::Interrupt},
@@ -21,18 +21,14 @@ pub(crate) struct Plain {
 
 /// The first device of a vendor's that is one of these.
 pub(crate) fn find(vendor: u16, devices: &[u16]) -> Option<Plain> {
-    let mut root = PciRoot::new(ConfigurationPorts);
-    let (at, info) = root
-        .enumerate_bus(0)
-        .find(|(_, info)| info.vendor_id == vendor && devices.contains(&info.device_id))?;
-    root.set_command(at, Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER);
+    let (at, info) = super::first(|info| info.vendor_id == vendor && devices.contains(&info.device_id))?;
     Some(Plain { at, device: info.device_id })
 }
 
 impl Plain {
     /// So many bytes from the start of a memory region.
     pub(crate) fn region(&self, bar: u8, bytes: u32) -> Option<Region> {
-        let mut root = PciRoot::new(ConfigurationPorts);
+        let mut root = PciRoot::new(Configuration);
         memory(&mut root, self.at, bar, 0, bytes).map(|base| Region { base, bytes })
     }
 
@@ -43,11 +39,10 @@ impl Plain {
 
     /// MSI (PCI Local Bus 3.0, 6.8.1): one message, to this processor.
     fn message(&self) -> Option<Interrupt> {
-        let root = PciRoot::new(ConfigurationPorts);
+        let root = PciRoot::new(Configuration);
         let capability = root.capabilities(self.at).take(48).find(|c| c.id == CAPABILITY_MSI)?;
-        let write =
-            |i: u8, data| ConfigurationPorts.write_word(self.at, capability.offset.wrapping_add(i), data);
-        let control = ConfigurationPorts.read_word(self.at, capability.offset);
+        let write = |i: u8, data| Configuration.write_word(self.at, capability.offset.wrapping_add(i), data);
+        let control = Configuration.read_word(self.at, capability.offset);
         let vector = apic::take_vector()?;
         let (address, data) = apic::message(vector);
         write(4, address);
@@ -59,9 +54,9 @@ impl Plain {
         }
         // On, and one message of those that it could send.
         write(0, control & !(7 << 20) | 1 << 16);
-        let command = ConfigurationPorts.read_word(self.at, offset::COMMAND) & 0xffff;
+        let command = Configuration.read_word(self.at, offset::COMMAND) & 0xffff;
         let quiet = u32::from(Command::INTERRUPT_DISABLE.bits());
-        ConfigurationPorts.write_word(self.at, offset::COMMAND, command | quiet);
+        Configuration.write_word(self.at, offset::COMMAND, command | quiet);
         Some(Interrupt::Message(vector))
     }
 }
