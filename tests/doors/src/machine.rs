@@ -73,7 +73,7 @@ pub(crate) struct Files {
     pub(crate) dir: TempDir,
     pub(crate) kernel: Vec<u8>,
     bios: Vec<u8>,
-    uefi: Vec<u8>,
+    pub(crate) uefi: Vec<u8>,
 }
 
 impl Files {
