@@ -815,8 +815,8 @@ fn an_export_is_a_folder_with_all_that_its_target_takes() {
     let bundle = fs::read(world.path("app.bundle")).unwrap();
     for (target, file, words) in [
         ("qemu", "run.sh", "-append 'lunette.ip=dhcp lunette.ip6=auto'"),
-        ("microvm", "run.sh", "-M microvm,acpi=off -m 513"),
-        ("firecracker", "firecracker.json", "\"mem_size_mib\": 513"),
+        ("microvm", "run.sh", "-M microvm,acpi=off -m 516"),
+        ("firecracker", "firecracker.json", "\"mem_size_mib\": 516"),
         ("cloud-hypervisor", "run.sh", "--initramfs moon-app.initrd"),
         ("xen", "xl.cfg", "ramdisk = \"moon-app.initrd\""),
     ] {
@@ -873,6 +873,43 @@ fn an_export_is_a_folder_with_all_that_its_target_takes() {
         !left.iter().any(|name| name == "x" || name.to_string_lossy().starts_with(".lunette")),
         "{left:?}"
     );
+}
+
+/// Loaders for disks beside the image, which boot nothing.
+fn loaders(world: &World) {
+    let mut bios = vec![0; 1024];
+    bios[510..513].copy_from_slice(&[0x55, 0xaa, 1]);
+    world.put("lunette.bios", &lunette_releases::seal::seal(bios));
+    world.put("lunette.efi", &lunette_releases::seal::seal(b"MZ".repeat(300)));
+}
+
+#[test]
+fn a_disk_that_can_not_be_is_refused_with_the_size_that_it_takes() {
+    let world = World::new("");
+    fails(export(&world, "--for raw hello.wasm"), 125, "are not beside the image", "cargo xtask image");
+    loaders(&world);
+    for (words, error, help) in [
+        ("--for raw --size 1Mi", "a disk of 1048576 bytes is too small: its parts need", "--size 4Mi"),
+        ("--for raw --size 4194305", "has a multiple of 512 bytes", "give it 4194816 bytes"),
+        ("--for gce --size 5Mi", "has a multiple of 1073741824 bytes", "give it 1073741824 bytes"),
+        ("--for iso --size 8Mi", "an ISO is as large as what is on it", "leave --size out"),
+        ("--for qemu --size 8Mi", "gets no disk", "leave --size out"),
+        ("--for floppy", "no target \"floppy\"", "proxmox, openstack, gce, ec2, azure, raw, iso, hyper-v"),
+    ] {
+        fails(export(&world, &format!("{words} -o out hello.wasm")), 125, error, help);
+    }
+    let left: Vec<_> =
+        fs::read_dir(world.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name == "out" || name.to_string_lossy().starts_with('.')), "{left:?}");
+    ends(export(&world, "--for raw --size 8Mi -o out hello.wasm"), 0);
+    assert_eq!(fs::metadata(world.path("out/hello.raw")).unwrap().len(), 8 << 20);
+    let no_qemu_img = |target: &str| {
+        let mut command = export(&world, &format!("--for {target} -o other hello.wasm"));
+        command.env("PATH", world.path("nothing"));
+        command
+    };
+    fails(no_qemu_img("vmware"), 125, "made by qemu-img, and", "apt-get install qemu-utils");
+    ends(no_qemu_img("iso"), 0);
 }
 
 /// A byte of a file, flipped; what it was is put back.
@@ -945,12 +982,7 @@ fn a_flipped_byte_of_a_bundle_is_refused_by_whoever_takes_one() {
 #[test]
 fn a_flipped_byte_of_an_image_or_a_loader_is_refused_wherever_it_lies() {
     let world = World::new("say exit 0");
-    world.put("lunette.bios", &{
-        let mut loader = vec![0; 1024];
-        loader[510..513].copy_from_slice(&[0x55, 0xaa, 1]);
-        lunette_releases::seal::seal(loader)
-    });
-    world.put("lunette.efi", &lunette_releases::seal::seal(b"MZ".repeat(300)));
+    loaders(&world);
     let installed = |words: &str| {
         let mut command = world.lunette(words);
         command.env("LUNETTE_IMAGE", world.0.path());
