@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// How long one is.
 pub const LENGTH: usize = 40;
 const MARK: &[u8; 8] = b"LunSeal\n";
-const HELP: &str = "get it again: `lunette image pull`, or unpack the release once more; what is built here, `cargo xtask image` seals";
+const HELP: &str = "unpack the release once more, or name another image with --image; what is built here, `cargo xtask image` seals";
 
 /// Ends a file with its seal.
 pub fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
