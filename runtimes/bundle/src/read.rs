@@ -83,17 +83,35 @@ impl<'a> Bundle<'a> {
         }
     }
 
-    /// Does the hash in the bundle fit its contents?
+    /// Does the hash in the bundle fit its contents, and is the rest what surrounds a hash? Then no byte was changed since it
+    /// was written: the header of the hash is under the tar's own sum, and what follows is zeros.
     pub fn verify_hash(&self) -> Result<(), Error> {
         let found = sha256_hex(&self.bytes[..self.hashed]);
-        if found.eq_ignore_ascii_case(self.hash) {
-            return Ok(());
+        if found == self.hash {
+            return self.verify_rest();
         }
         Err(Error::new(
             format!("the bundle was changed or damaged: its SHA-256 is {found}, it says {}", self.hash),
             format!("bundle, byte {}", self.hashed),
             "copy it again, or make it again with `lunette build`",
         ))
+    }
+
+    /// What neither the hash nor [`Bundle::parse`] looks at: there is one way to write a header's sum, and nothing follows the
+    /// hash in its block.
+    fn verify_rest(&self) -> Result<(), Error> {
+        let damaged = |at| Error::damaged("the bundle was changed or damaged behind its contents", at);
+        let (header, rest) =
+            self.bytes[self.hashed..].split_first_chunk().ok_or_else(|| damaged(self.hashed))?;
+        if header[field::CHECKSUM] != tar::checksum_field(header) {
+            return Err(damaged(self.hashed));
+        }
+        // The digits and a line end.
+        let begin = self.hash.len() + 1;
+        match rest.get(begin..).and_then(tar::first_not_zero) {
+            Some(bad) => Err(damaged(self.hashed + BLOCK + begin + bad)),
+            None => Ok(()),
+        }
     }
 
     /// The hash that it says it has: 64 hex digits.

@@ -53,6 +53,16 @@ pub(crate) fn checksum(header: &[u8; BLOCK]) -> u32 {
     all - own + 8 * u32::from(b' ')
 }
 
+/// That sum as a header of ours has it.
+pub(crate) fn checksum_field(header: &[u8; BLOCK]) -> [u8; 8] {
+    let mut field = *b"000000\0 ";
+    let sum = checksum(header);
+    for (place, digit) in field[..6].iter_mut().rev().enumerate() {
+        *digit = b'0' + ((sum >> (3 * place)) & 7) as u8;
+    }
+    field
+}
+
 /// Where the first byte is that is not zero. Eight at a time, for most are zero.
 pub(crate) fn first_not_zero(bytes: &[u8]) -> Option<usize> {
     let (words, rest) = bytes.as_chunks::<8>();

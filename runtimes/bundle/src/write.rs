@@ -248,8 +248,8 @@ impl Out<'_> {
         text(field::TYPE, &[kind]);
         text(field::LINK.start, cut(target, field::LINK.len()));
         text(field::MAGIC.start, tar::MAGIC);
-        let sum = tar::checksum(&header);
-        header[field::CHECKSUM].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        let sum = tar::checksum_field(&header);
+        header[field::CHECKSUM].copy_from_slice(&sum);
         self.put(&header)
     }
 }

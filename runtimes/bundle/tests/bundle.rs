@@ -169,27 +169,17 @@ fn cut_at_every_byte_it_is_refused() {
 }
 
 #[test]
-fn flipped_bits_are_refused_or_found_by_the_hash() {
+fn flipped_bits_are_refused_wherever_they_are() {
     let bytes = small();
     for at in 0..bytes.len() {
         for bit in 0..8 {
             let mut bad = bytes.clone();
             bad[at] ^= 1 << bit;
-            // Hex digits may change case without a change of meaning; nothing else may go unseen.
-            let same_digit = bytes[at].is_ascii_alphabetic() && bit == 5;
-            if let Ok(bundle) = Bundle::parse(&bad)
-                && !same_digit
-            {
-                assert!(bundle.verify_hash().is_err() || after_the_hash(&bytes, at), "byte {at} bit {bit}");
-            }
+            let refused = Bundle::parse(&bad).and_then(|bundle| bundle.verify_hash());
+            assert!(refused.is_err(), "byte {at} bit {bit}");
             let _ = Payload::parse(&bad).map(|payload| payload.plan());
         }
     }
-}
-
-/// The header and padding of the hash itself are not hashed.
-fn after_the_hash(bytes: &[u8], at: usize) -> bool {
-    at >= bytes.windows(15).rposition(|w| w == b".lunette/sha256").unwrap()
 }
 
 /// A tar header as another program might have written it.

@@ -37,6 +37,23 @@ pub(crate) fn doors(doors: &mut Doors) {
             disk
         });
     }
+    // Firmware that lacks what the loaders ask for: SeaBIOS' floppies know nothing but the old INT 13h, and what OVMF has from a
+    // network lies on no volume.
+    doors.opens("bad_seabios_no_extensions", cannot_boot(), || {
+        let files = Files::new();
+        let disk = files.put("disk", &files.disk(CMDLINE, Some(&hello())));
+        let floppy = format!("if=floppy,format=raw,snapshot=on,file={}", disk.display());
+        let machine = Machine::new(&files, "pc", "64M", false).with(&["-drive", &floppy, "-boot", "a"]);
+        machine.says("farewell refused this firmware has no INT 13h extensions");
+    });
+    doors.opens("bad_ovmf_no_volume", no_ovmf(), || {
+        let files = Files::new();
+        files.put("lunette.efi", &files.uefi);
+        let net = format!("user,id=net,restrict=on,tftp={},bootfile=lunette.efi", files.dir.path().display());
+        let card = "virtio-net-pci,netdev=net,romfile=";
+        let machine = Machine::new(&files, "q35", "128M", true).with(&["-netdev", &net, "-device", card]);
+        machine.says("farewell refused this firmware does not give the loader its volume: NOT_FOUND");
+    });
     let only_bios = cannot_boot();
     doors.opens("bad_seabios_truncated", only_bios, || {
         let files = Files::new();

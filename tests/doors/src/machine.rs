@@ -12,6 +12,7 @@ use std::{
 
 use lunette_bundle::Writer;
 use lunette_disk::Parts;
+use lunette_releases::seal;
 use tempfile::TempDir;
 
 /// Long enough for OVMF on a busy machine, and for a read of SeaBIOS' IDE driver, which was seen to stall on one (some six
@@ -77,12 +78,16 @@ pub(crate) struct Files {
     pub(crate) dir: TempDir,
     pub(crate) kernel: Vec<u8>,
     bios: Vec<u8>,
-    uefi: Vec<u8>,
+    pub(crate) uefi: Vec<u8>,
 }
 
 impl Files {
     pub(crate) fn new() -> Self {
-        let read = |path: Option<PathBuf>| fs::read(path.expect("it was looked for")).expect("it is there");
+        let read = |path: Option<PathBuf>| {
+            let path = path.expect("it was looked for");
+            let bytes = fs::read(&path).expect("it is there");
+            seal::open(&bytes, &path).expect("it is sealed").to_vec()
+        };
         Self {
             dir: tempfile::tempdir().expect("a folder"),
             kernel: read(image()),

@@ -3,6 +3,7 @@
 //! Promises: nothing but that room changes; what is in it already is replaced. Does not: protect the image itself: who can write
 //! to it can take the keys out. That is for the firmware (Secure Boot), or for whoever stores it.
 
+use lunette_releases::seal;
 use lunette_signature::PublicKey;
 use object::{
     Endianness,
@@ -15,8 +16,9 @@ use crate::problem::Problem;
 /// Whose note it is, and its type.
 const NOTE: (&[u8], u32) = (b"Lunette", 2);
 
-/// Puts the keys into the image.
-pub fn put(image: &mut [u8], keys: &[PublicKey]) -> Result<(), Problem> {
+/// Puts the keys into the image, and seals it anew.
+pub fn put(image: &mut Vec<u8>, keys: &[PublicKey]) -> Result<(), Problem> {
+    image.truncate(image.len().saturating_sub(seal::LENGTH));
     let Some((at, room)) = room(image) else {
         let what = "the image has no room for keys: it is of another release than this command";
         return Err(Problem::new(what, "take the image that came with it, or `cargo xtask image`"));
@@ -30,6 +32,7 @@ pub fn put(image: &mut [u8], keys: &[PublicKey]) -> Result<(), Problem> {
     let room = &mut image[at..at + room];
     room.fill(0);
     room[..text.len()].copy_from_slice(text.as_bytes());
+    *image = seal::seal(std::mem::take(image));
     Ok(())
 }
 

@@ -4,8 +4,9 @@
 //! its ELF note (kernel/image); one without a note has all. Where nobody names an image, the smallest is taken that has what
 //! the app needs ([`Needs`]).
 //!
-//! Promises: an image that was pulled (`lunette image pull`) is checked each time that it is taken; a file that is named is taken as it is; a variant of another release than ours is never taken unasked. Does
-//! not: refuse an image that lacks something: it says so itself, and falls back where it can.
+//! Promises: an image is checked each time that it is taken, one that was pulled (`lunette image pull`) against its signed index, any
+//! other against its seal; a variant of another release than ours is never taken unasked. Does not: refuse an image that lacks
+//! something: it says so itself, and falls back where it can.
 
 use std::{
     collections::BTreeSet,
@@ -68,9 +69,8 @@ pub fn choose(flag: Option<&Path>, executable: Option<&Path>, needs: &Needs) -> 
             }
         }
     };
-    let image = chosen.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })?;
-    images::check(&image.path)?;
-    Ok(image)
+    let checked = chosen.and_then(|image| images::check(&image.path).map(|()| image));
+    checked.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })
 }
 
 /// All from which [`choose`] would choose, the largest first.
@@ -84,7 +84,11 @@ pub fn present(flag: Option<&Path>, executable: Option<&Path>) -> Result<Vec<Ima
             (_, Some(problem)) => Err(problem),
         },
     };
-    found.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })
+    let all = found.and_then(|images| {
+        images.iter().try_for_each(|image| images::check(&image.path))?;
+        Ok(images)
+    });
+    all.map_err(|problem| if whence.is_empty() { problem } else { problem.at(whence) })
 }
 
 /// What it takes to run these guests. `uninterpreted`: those that get native code even if they have none yet.
@@ -266,6 +270,8 @@ fn runtimes(note: &str) -> BTreeSet<Runtime> {
 
 #[cfg(test)]
 mod tests {
+    use lunette_releases::seal;
+
     use super::*;
 
     const OURS: &str = concat!("version=", env!("CARGO_PKG_VERSION"));
@@ -301,8 +307,8 @@ mod tests {
             out.extend(word.to_le_bytes());
         }
         out.extend(notes);
-        out.resize(out.len().max(size), 0);
-        out
+        out.resize((out.len() + seal::LENGTH).max(size) - seal::LENGTH, 0);
+        seal::seal(out)
     }
 
     fn folder(images: &[(&str, Option<&str>, usize)]) -> tempfile::TempDir {
@@ -328,7 +334,7 @@ mod tests {
             fs::create_dir(dir.path().join("bin")).unwrap();
             let path = dir.path().join(place);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, b"\x7fELF....").unwrap();
+            fs::write(&path, seal::seal(b"\x7fELF....".to_vec())).unwrap();
             let found = choose(None, Some(&dir.path().join("bin/lunette")), &Runtime::ALL.into()).unwrap();
             assert_eq!(fs::canonicalize(found.path).unwrap(), fs::canonicalize(path).unwrap());
             assert_eq!(found.has, Runtime::ALL.into(), "without a note it has all");
@@ -432,16 +438,45 @@ mod tests {
     }
 
     #[test]
+    fn one_with_a_flipped_bit_is_never_taken() {
+        let dir = folder(&[("lunette.elf", Some("wasm"), 600)]);
+        let path = dir.path().join("lunette.elf");
+        let executable = dir.path().join("lunette");
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            fs::write(&path, bad).unwrap();
+            for flag in [None, Some(&*path), Some(dir.path()), Some(Path::new("full"))] {
+                let e = choose(flag, Some(&executable), &runtimes("runtimes=wasm")).unwrap_err();
+                assert!(!e.place.is_empty() && !e.help.is_empty(), "byte {at}: {e:?}");
+            }
+            assert!(present(None, Some(&executable)).is_err());
+        }
+        // One that was linked, and not finished; and one that stops somewhere.
+        for bytes in [&good[..good.len() - seal::LENGTH], &good[..good.len() - 1]] {
+            fs::write(&path, bytes).unwrap();
+            let e = choose(Some(&path), None, &Needs::new()).unwrap_err();
+            assert!(
+                e.what.contains("does not end with its seal") && e.help.contains("cargo xtask image"),
+                "{e:?}"
+            );
+            assert!(e.place.starts_with("--image: "), "{e:?}");
+        }
+    }
+
+    #[test]
     fn a_hostile_file_is_no_reason_to_panic() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lunette.elf");
         let good = image(Some("version=9 runtimes=lua"), 0);
+        let good = &good[..good.len() - seal::LENGTH];
         for cut in [4, 20, 64, 80, 119, 130, good.len() - 1] {
             fs::write(&path, &good[..cut]).unwrap();
             assert_eq!(Image::open(&path).unwrap().has, Runtime::ALL.into(), "{cut}");
         }
         for at in 4..good.len() {
-            let mut bad = good.clone();
+            let mut bad = good.to_vec();
             bad[at] ^= 0xff;
             fs::write(&path, bad).unwrap();
             let _ = Image::open(&path);

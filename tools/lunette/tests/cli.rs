@@ -27,6 +27,11 @@ runs() { echo "lunette: mark started 1" >>"$report"; }
 say() { echo "lunette: farewell $*" >>"$report"; }
 "#;
 
+/// What has all runtimes, for it does not say otherwise.
+fn image() -> Vec<u8> {
+    lunette_releases::seal::seal(b"\x7fELF fake".to_vec())
+}
+
 impl World {
     fn new(body: &str) -> Self {
         let world = Self(tempfile::tempdir().unwrap());
@@ -34,7 +39,7 @@ impl World {
             "hello.wasm",
             &wat::parse_str("(module (memory (export \"memory\") 1) (func (export \"_start\")))").unwrap(),
         );
-        world.put("lunette.elf", b"\x7fELF fake");
+        world.put("lunette.elf", &image());
         let path = world.put("qemu", format!("{QEMU}{body}\n").as_bytes());
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         world
@@ -810,8 +815,8 @@ fn an_export_is_a_folder_with_all_that_its_target_takes() {
     let bundle = fs::read(world.path("app.bundle")).unwrap();
     for (target, file, words) in [
         ("qemu", "run.sh", "-append 'lunette.ip=dhcp lunette.ip6=auto'"),
-        ("microvm", "run.sh", "-M microvm,acpi=off -m 513"),
-        ("firecracker", "firecracker.json", "\"mem_size_mib\": 513"),
+        ("microvm", "run.sh", "-M microvm,acpi=off -m 516"),
+        ("firecracker", "firecracker.json", "\"mem_size_mib\": 516"),
         ("cloud-hypervisor", "run.sh", "--initramfs moon-app.initrd"),
         ("xen", "xl.cfg", "ramdisk = \"moon-app.initrd\""),
     ] {
@@ -821,7 +826,7 @@ fn an_export_is_a_folder_with_all_that_its_target_takes() {
         let text = fs::read_to_string(folder.join(file)).unwrap();
         assert!(text.contains(words), "{target}: {text}");
         assert_eq!(fs::read(folder.join("moon-app.initrd")).unwrap(), bundle, "the same to the byte");
-        assert_eq!(fs::read(folder.join("lunette.elf")).unwrap(), b"\x7fELF fake");
+        assert_eq!(fs::read(folder.join("lunette.elf")).unwrap(), image());
         let check =
             Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&folder).status();
         assert!(check.unwrap().success());
@@ -868,6 +873,156 @@ fn an_export_is_a_folder_with_all_that_its_target_takes() {
         !left.iter().any(|name| name == "x" || name.to_string_lossy().starts_with(".lunette")),
         "{left:?}"
     );
+}
+
+/// Loaders for disks beside the image, which boot nothing.
+fn loaders(world: &World) {
+    let mut bios = vec![0; 1024];
+    bios[510..513].copy_from_slice(&[0x55, 0xaa, 1]);
+    world.put("lunette.bios", &lunette_releases::seal::seal(bios));
+    world.put("lunette.efi", &lunette_releases::seal::seal(b"MZ".repeat(300)));
+}
+
+#[test]
+fn a_disk_that_can_not_be_is_refused_with_the_size_that_it_takes() {
+    let world = World::new("");
+    fails(export(&world, "--for raw hello.wasm"), 125, "are not beside the image", "cargo xtask image");
+    loaders(&world);
+    for (words, error, help) in [
+        ("--for raw --size 1Mi", "a disk of 1048576 bytes is too small: its parts need", "--size 4Mi"),
+        ("--for raw --size 4194305", "has a multiple of 512 bytes", "give it 4194816 bytes"),
+        ("--for gce --size 5Mi", "has a multiple of 1073741824 bytes", "give it 1073741824 bytes"),
+        ("--for iso --size 8Mi", "an ISO is as large as what is on it", "leave --size out"),
+        ("--for qemu --size 8Mi", "gets no disk", "leave --size out"),
+        ("--for floppy", "no target \"floppy\"", "proxmox, openstack, gce, ec2, azure, raw, iso, hyper-v"),
+    ] {
+        fails(export(&world, &format!("{words} -o out hello.wasm")), 125, error, help);
+    }
+    let left: Vec<_> =
+        fs::read_dir(world.0.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name == "out" || name.to_string_lossy().starts_with('.')), "{left:?}");
+    ends(export(&world, "--for raw --size 8Mi -o out hello.wasm"), 0);
+    assert_eq!(fs::metadata(world.path("out/hello.raw")).unwrap().len(), 8 << 20);
+    let no_qemu_img = |target: &str| {
+        let mut command = export(&world, &format!("--for {target} -o other hello.wasm"));
+        command.env("PATH", world.path("nothing"));
+        command
+    };
+    fails(no_qemu_img("vmware"), 125, "made by qemu-img, and", "apt-get install qemu-utils");
+    ends(no_qemu_img("iso"), 0);
+}
+
+/// A byte of a file, flipped; what it was is put back.
+fn flipped(path: &Path, at: usize, mut then: impl FnMut()) {
+    let good = fs::read(path).unwrap();
+    let mut bad = good.clone();
+    bad[at] ^= 1 << (at % 8);
+    fs::write(path, &bad).unwrap();
+    then();
+    fs::write(path, &good).unwrap();
+}
+
+#[test]
+fn a_flipped_byte_of_a_bundle_is_refused_by_whoever_takes_one() {
+    let world = World::new("say exit 0");
+    let key = ends(world.lunette("sign --new-key me"), 0).0.trim().to_owned();
+    ends(world.lunette("build -o a.bundle hello.wasm"), 0);
+    ends(world.lunette("sign -k me a.bundle"), 0);
+    let bundle = world.path("a.bundle");
+    let bytes = fs::read(&bundle).unwrap();
+    let find = |what: &[u8]| bytes.windows(what.len()).rposition(|window| window == what).unwrap();
+    let (module, hash) = (find(b"\0asm"), find(b".lunette/sha256\0"));
+    let places = [
+        // The first header: its name, its sum, what says that it is one, its padding. The manifest, and what pads it.
+        0,
+        150,
+        257,
+        508,
+        515,
+        1020,
+        // The module's header, its first and its last bytes, and what pads it.
+        module - 500,
+        module,
+        module + 30,
+        module + 500,
+        // The header of the hash, the hash, what pads it; the end.
+        hash + 3,
+        hash + 155,
+        hash + 512,
+        hash + 512 + 70,
+        hash + 1024,
+        bytes.len() - 1,
+    ];
+    for at in places {
+        flipped(&bundle, at, || {
+            // What does not look like a bundle any more is signed as any other file.
+            let sign = (at >= 512).then_some("sign -k me a.bundle");
+            let others = ["check a.bundle", "inspect a.bundle", "build --aot -o b a.bundle"];
+            for words in others.into_iter().chain(sign) {
+                let (_, err) = ends(world.lunette(words), 125);
+                assert!(err.contains("error: ") && err.contains("help: "), "{words}, byte {at}: {err}");
+            }
+            for command in [
+                world.run("a.bundle"),
+                world.lunette("run --host a.bundle"),
+                world.run(&format!("--trust {key} a.bundle")),
+                world.lunette(&format!("verify --key {key} a.bundle")),
+                export(&world, "--for qemu -o exported a.bundle"),
+            ] {
+                let (_, err) = ends(command, 125);
+                assert!(err.contains("error: ") && err.contains("help: "), "byte {at}: {err}");
+            }
+        });
+    }
+    // Nothing was wrong with it but that.
+    ends(world.run(&format!("--trust {key} a.bundle")), 0);
+    ends(export(&world, "--for qemu -o exported a.bundle"), 0);
+}
+
+#[test]
+fn a_flipped_byte_of_an_image_or_a_loader_is_refused_wherever_it_lies() {
+    let world = World::new("say exit 0");
+    loaders(&world);
+    let installed = |words: &str| {
+        let mut command = world.lunette(words);
+        command.env("LUNETTE_IMAGE", world.0.path());
+        command
+    };
+    let commands = || {
+        [
+            world.run("hello.wasm"),
+            installed("run --accel tcg --qemu ./qemu hello.wasm"),
+            export(&world, "--for microvm -o exported hello.wasm"),
+            export(&world, "--for raw -o exported hello.wasm"),
+        ]
+    };
+    let length = image().len();
+    for at in [0, 3, 5, length - 41, length - 40, length - 32, length - 1] {
+        flipped(&world.path("lunette.elf"), at, || {
+            for command in commands() {
+                fails(command, 125, "lunette.elf", "");
+            }
+            assert!(ends(installed("inspect hello.wasm"), 0).0.contains("image: it needs one with wasm; "));
+            for words in ["doctor --qemu ./qemu", "self"] {
+                let told = installed(words).output().unwrap();
+                let told = String::from_utf8_lossy(&told.stdout).into_owned();
+                assert!(told.contains("it was changed") || told.contains("no ELF"), "{told}");
+            }
+        });
+    }
+    for (name, places) in
+        [("lunette.bios", [0, 510, 1000, 1024, 1063]), ("lunette.efi", [0, 1, 599, 600, 639])]
+    {
+        for at in places {
+            flipped(&world.path(name), at, || {
+                fails(export(&world, "--for raw -o exported hello.wasm"), 125, name, "cargo xtask image");
+            });
+        }
+    }
+    // What is wrong is told, and nothing is left; now nothing is wrong.
+    assert!(!world.path("exported").exists());
+    ends(export(&world, "--for raw -o exported hello.wasm"), 0);
+    ends(installed("run --accel tcg --qemu ./qemu hello.wasm"), 0);
 }
 
 /// A release in a folder: an image of this version, signed by `me`.

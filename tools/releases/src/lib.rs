@@ -9,6 +9,8 @@
 //! Whoever has these in a folder, or serves them by HTTP, is a source ([`Source`]); nobody has to trust it, for the index is signed
 //! and has the sum of all else. What was pulled lies in a [`Store`], a folder a version, with the index that it was checked by.
 //!
+//! What an image or a loader is by itself, wherever it lies, its seal says ([`seal`]).
+//!
 //! Promises: nothing of an index is used before its signature was checked, and nothing of a file before its sum was; an index
 //! that is older than one seen before, or past its time, is refused; what a source sends beyond what the index says is not read;
 //! a download that was cut short goes on where it stopped. Does not: know what is in a file, retry by itself, or throw away what
@@ -16,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod index;
+pub mod seal;
 mod source;
 mod store;
 

@@ -17,9 +17,14 @@ use crate::{Error, File, Result, hex};
 
 /// An index and its signature are no larger.
 pub(crate) const SMALL: u64 = 1 << 20;
-/// How long a server may take to be reached, to begin, and to say nothing in between.
+/// How long a server may take to be reached, to begin, and to send what it has: what came in that time is kept, and another
+/// attempt goes on with it.
 const CONNECT: Duration = Duration::from_secs(15);
 const ANSWER: Duration = Duration::from_secs(30);
+const BODY: Duration = Duration::from_secs(600);
+const SMALL_BODY: Duration = Duration::from_secs(60);
+/// No server of files sends one on further than that.
+const REDIRECTIONS: u32 = 5;
 
 /// A folder, or a server.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ impl Source {
             let config = Agent::config_builder()
                 .timeout_connect(Some(CONNECT))
                 .timeout_recv_response(Some(ANSWER))
+                .max_redirects(REDIRECTIONS)
                 .http_status_as_error(false)
                 .https_only(text.starts_with("https://"))
                 .user_agent(concat!("lunette/", env!("CARGO_PKG_VERSION")))
@@ -67,7 +73,7 @@ impl Source {
     /// A small file.
     pub fn small(&self, name: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        let (_, reader) = self.open(name, 0)?;
+        let (_, reader) = self.open(name, 0, SMALL_BODY)?;
         reader.take(SMALL + 1).read_to_end(&mut bytes).map_err(|e| self.broken(name, &e))?;
         if bytes.len() as u64 > SMALL {
             let what = format!("it is larger than {SMALL} bytes, and so no index");
@@ -93,7 +99,7 @@ impl Source {
             have = 0;
         }
         if have < file.size {
-            let (from, mut reader) = self.open(name, have)?;
+            let (from, mut reader) = self.open(name, have, BODY)?;
             if from == 0 {
                 // It does not go on: from the beginning then.
                 out.set_len(0).map_err(failed)?;
@@ -135,7 +141,7 @@ impl Source {
     }
 
     /// Opens it from this byte on, if that can be; from where it begins is said.
-    fn open(&self, name: &str, from: u64) -> Result<(u64, Box<dyn Read>)> {
+    fn open(&self, name: &str, from: u64, within: Duration) -> Result<(u64, Box<dyn Read>)> {
         match self {
             Self::Folder(folder) => {
                 let mut file = fs::File::open(folder.join(name)).map_err(|e| {
@@ -150,12 +156,20 @@ impl Source {
             }
             Self::Http(base, agent) => {
                 let mut request = agent.get(format!("{base}{name}"));
+                request = request.config().timeout_recv_body(Some(within)).build();
                 if from > 0 {
                     request = request.header("range", format!("bytes={from}-"));
                 }
-                let answer = request.call().map_err(|e| {
-                    let what = format!("the server can't be reached: {e}");
-                    Error::new(what, self.place(name), "see that it is there, or use a mirror: --from DIR")
+                let answer = request.call().map_err(|e| match e {
+                    ureq::Error::TooManyRedirects => {
+                        let what = format!("the server sends us on and on, more than {REDIRECTIONS} times");
+                        Error::new(what, self.place(name), "see that the URL is that of releases")
+                    }
+                    e => {
+                        let what = format!("the server can't be reached: {e}");
+                        let help = "see that it is there, or use a mirror: --from DIR";
+                        Error::new(what, self.place(name), help)
+                    }
                 })?;
                 let begins = match answer.status() {
                     StatusCode::OK => 0,
@@ -173,7 +187,7 @@ impl Source {
                         }
                     }
                     // It has less than we: what we have is not of this file.
-                    StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => return self.open(name, 0),
+                    StatusCode::RANGE_NOT_SATISFIABLE if from > 0 => return self.open(name, 0, within),
                     status => {
                         let what = format!("the server answers {status}");
                         return Err(Error::new(

@@ -441,6 +441,36 @@ fn servers_that_do_not_keep_their_word() {
     });
     refuses(&endless.0, "so no index");
     refuses(&serve(|_, _, stream| drop(stream.write_all(b"moon\r\n\r\n"))).0, "can't be reached");
+    // A page for people, in place of the index or of an image.
+    const PAGE: &[u8] = b"<!DOCTYPE html><title>Sign in</title>";
+    refuses(&serve(|_, _, stream| say(stream, "200 OK", PAGE.len(), PAGE)).0, "a signature that is none");
+    refuses(&lying(|_, _, _, stream| say(stream, "200 OK", PAGE.len(), PAGE)), "cut short: 37 of");
+    // An index that stops in the middle.
+    let half = folder.clone();
+    let half = serve(move |name, _, stream| {
+        let whole = file(&half, name);
+        say(stream, "200 OK", whole.len(), &whole[..whole.len() / 2]);
+    });
+    refuses(&half.0, "it breaks off");
+    // Redirections: in a circle, to nowhere, and to where it is.
+    let circle = serve(|name, _, stream| {
+        say(stream, &format!("302 Found\r\nlocation: /releases/{name}"), 0, b"");
+    });
+    refuses(&circle.0, "the server sends us on and on, more than 5 times");
+    assert!(circle.1.lock().unwrap().len() <= 6, "{:?}", circle.1);
+    refuses(
+        &lying(|_, _, _, stream| say(stream, "302 Found\r\nlocation: ftp://x/", 0, b"")),
+        "can't be reached",
+    );
+    let there = serve({
+        let folder = folder.clone();
+        move |name, _, stream| say(stream, "200 OK", file(&folder, name).len(), &file(&folder, name))
+    });
+    let base = there.0.place("");
+    let moved = serve(move |name, _, stream| {
+        say(stream, &format!("301 Moved Permanently\r\nlocation: {base}{name}"), 0, b"");
+    });
+    maker.user().pull(&moved.0).unwrap();
     // A port that was let go.
     let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     refuses(&Source::new(&format!("http://{gone}")).unwrap(), "can't be reached");

@@ -1,7 +1,8 @@
 //! `cargo xtask image`: the image, as it boots, and its variants, which leave out what an app does not need.
 //!
 //! `target/image/lunette.elf` is what ships: stripped, with the kernel's symbol table inside; a variant is
-//! `lunette-NAME.elf` beside it. `lunette.debug.elf` is the same before stripping, for gdb and objdump.
+//! `lunette-NAME.elf` beside it. `lunette.debug.elf` is the same before stripping, for gdb and objdump. All end with their seal
+//! (`seal.rs`), without which the command line takes none.
 //!
 //! A variant is linked from what the others are linked from: only what the features change is compiled again.
 
@@ -11,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    seal::seal,
     sh::{Result, cargo, root, run, target},
     symbols,
 };
@@ -155,11 +157,12 @@ pub(crate) fn finish(binary: &str, name: &str) -> Result<Image> {
     let linked = fs::read(&built).map_err(|e| format!("{}: {e}", built.display()))?;
     let done = symbols::finish(&linked)?;
     let path = target().join("image").join(format!("{name}.elf"));
-    put(&path.with_extension("debug.elf"), &linked)?;
-    if put(&path, &done.bytes)? && path == self::path() {
+    put(&path.with_extension("debug.elf"), &seal(linked))?;
+    let sealed = seal(done.bytes);
+    if put(&path, &sealed)? && path == self::path() {
         forget_variants(&path);
     }
-    Ok(Image { path, bytes: done.bytes.len(), symbols: done.symbols, table: done.table, cold: done.cold })
+    Ok(Image { path, bytes: sealed.len(), symbols: done.symbols, table: done.table, cold: done.cold })
 }
 
 /// Takes away what was built beside an older image: `lunette run` would boot it instead of the new one.

@@ -1,5 +1,5 @@
 //! The loaders for disks (kernel/loader): `target/image/lunette.bios`, a master boot record and what it loads, and
-//! `target/image/lunette.efi`. tools/disk puts them on disks.
+//! `target/image/lunette.efi`, each with its seal behind it. tools/disk puts them on disks, without.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -11,6 +11,7 @@ use object::{
 
 use crate::{
     image,
+    seal::seal,
     sh::{Result, root, run, target},
 };
 
@@ -57,8 +58,9 @@ pub(crate) fn finish() -> Result<[Loader; 2]> {
     };
     let put = |name: &str, bytes: &[u8]| -> Result<Loader> {
         let path = target().join("image").join(name);
-        image::put(&path, bytes)?;
-        Ok(Loader { path, bytes: bytes.len() })
+        let sealed = seal(bytes.to_vec());
+        image::put(&path, &sealed)?;
+        Ok(Loader { path, bytes: sealed.len() })
     };
     Ok([put("lunette.bios", &flat(&built(BIOS, "")?)?)?, put("lunette.efi", &built(UEFI, ".efi")?)?])
 }

@@ -16,6 +16,7 @@ mod packages;
 mod reference;
 mod run;
 mod samples;
+mod seal;
 mod setup;
 mod sh;
 mod symbols;

@@ -102,6 +102,8 @@ const NEEDS: &[Need] = &[
         present: || which("qemu-system-x86_64").is_some(),
         package: || Some("qemu-system-x86".into()),
     },
+    // What writes disks in other hypervisors' formats; the stories of exports skip them without it.
+    Need { what: "qemu-img", present: || which("qemu-img").is_some(), package: || Some("qemu-utils".into()) },
     Need {
         what: "musl's C compiler",
         present: || which("musl-gcc").is_some(),

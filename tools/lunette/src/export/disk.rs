@@ -10,10 +10,11 @@ use std::{
 
 use flate2::{Compression, GzBuilder};
 use lunette_disk::{Error, Parts};
+use lunette_releases::seal;
 use sha2::{Digest, Sha256};
 
 use super::{Booted, Facts, fill, targets::Format};
-use crate::problem::Problem;
+use crate::{problem::Problem, verbs::images};
 
 /// The loaders beside an image, if they are both there: for BIOS and UEFI.
 pub(super) fn loaders(image: &Path) -> Option<[PathBuf; 2]> {
@@ -54,7 +55,15 @@ pub(super) fn write(
             "`cargo xtask image` builds them; or name another image with --image",
         ));
     };
-    let read = |path: &PathBuf| fs::read(path).map_err(|e| unwritten(e).at(path.display()));
+    let read = |path: &PathBuf| {
+        images::check(path)?;
+        let unreadable = |e: io::Error| {
+            let what = format!("the loader can't be read: {e}");
+            Problem::new(what, "see that you may read it").at(path.display())
+        };
+        let bytes = fs::read(path).map_err(unreadable)?;
+        Ok::<_, Problem>(seal::open(&bytes, path)?.to_vec())
+    };
     let (bios, uefi) = (read(bios)?, read(uefi)?);
     let parts = Parts {
         kernel: &booted.kernel,

@@ -97,7 +97,8 @@ pub fn export(args: &Export, us: &Us) -> Result<u8, Problem> {
         baked::put(&mut kernel, &args.trust).map_err(|e| e.at(image.path.display()))?;
     }
     let network = Needs::of(plan.all().map(|guest| &guest.grants)).any;
-    let mib = run::memory(args.memory, payload.len() as u64, image.size)? >> 20;
+    // Hyper-V wants multiples of 2, VMware of 4.
+    let mib = (run::memory(args.memory, payload.len() as u64, image.size)? >> 20).next_multiple_of(4);
 
     let safe = safe(&name);
     let facts = Facts {

@@ -82,7 +82,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Kernel,
         files: &[("run.sh", template!("qemu.sh")), ("libvirt.sh", template!("libvirt.sh"))],
         way: "PVH; virtio network on PCI",
-        tried: "run.sh is run by the tests of this project. libvirt.sh was not tried.",
+        tried: "run.sh is run by the tests of this project. The domain in libvirt.sh fits libvirt's own schema and was started by libvirt 9.0 without KVM, by hand, with its console in a file.",
     },
     Target {
         name: "microvm",
@@ -125,7 +125,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Converted("vdi", "", "vdi")),
         files: &[("create.sh", template!("virtualbox.sh"))],
         way: DISK,
-        tried: "Not tried: VirtualBox does not run where this was made. The disk is read back, and boots in QEMU as raw does.",
+        tried: "Not tried: VirtualBox does not run where this was made. The disk was booted in QEMU from AHCI, with a virtio network card, by hand; tests read it back.",
     },
     Target {
         name: "vmware",
@@ -133,7 +133,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Ova),
         files: &[("lunette.vmx", template!("vmware.vmx")), ("deploy.sh", template!("vmware.sh"))],
         way: DISK,
-        tried: "Not tried: VMware does not run where this was made. The disk in the OVA is read back.",
+        tried: "Not tried: VMware does not run where this was made. The disk in the OVA was booted in QEMU from AHCI, with vmxnet3, by BIOS and UEFI, by hand; tests read it back. lunette.vmx was not tried.",
     },
     Target {
         name: "proxmox",
@@ -141,7 +141,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Converted("qcow2", "", "qcow2")),
         files: &[("create.sh", template!("proxmox.sh"))],
         way: DISK,
-        tried: "Not tried under Proxmox VE. The disk is read back.",
+        tried: "Not tried under Proxmox VE. The disk was booted in QEMU's pc from virtio-blk, by hand; tests read it back.",
     },
     Target {
         name: "openstack",
@@ -149,7 +149,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Converted("qcow2", "", "qcow2")),
         files: &[("create.sh", template!("openstack.sh"))],
         way: DISK,
-        tried: "Not tried under OpenStack. The disk is read back.",
+        tried: "Not tried under OpenStack. The disk was booted in QEMU from virtio-blk, by BIOS and UEFI, by hand; tests read it back.",
     },
     Target {
         name: "gce",
@@ -157,7 +157,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Gce),
         files: &[("create.sh", template!("gce.sh"))],
         way: DISK,
-        tried: "Not tried there. The disk in the archive is read back.",
+        tried: "Not tried there. The disk in the archive was booted in QEMU from virtio-scsi by BIOS and from NVMe by UEFI, by hand.",
     },
     Target {
         name: "ec2",
@@ -165,7 +165,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Raw),
         files: &[("create.sh", template!("ec2.sh"))],
         way: DISK,
-        tried: "Not tried there, and there is no driver for its network card (ENA): only what needs no network can work.",
+        tried: "Not tried there, and there is no driver for its network card (ENA): only what needs no network can work. The disk was booted in QEMU from NVMe, by BIOS and UEFI, by hand.",
     },
     Target {
         name: "azure",
@@ -173,7 +173,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Azure),
         files: &[("create.sh", template!("azure.sh"))],
         way: DISK,
-        tried: "Not tried there, and there is no driver for its network card (VMBus): only what needs no network can work.",
+        tried: "Not tried there, and there is no driver for its network card (VMBus): only what needs no network can work. The disk was booted in QEMU's pc from IDE, by hand; tests read it back.",
     },
     Target {
         name: "raw",
@@ -197,7 +197,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Disk(Format::Converted("vhdx", "subformat=dynamic", "vhdx")),
         files: &[("create.ps1", template!("hyper-v.ps1"))],
         way: DISK,
-        tried: "Not tried: Hyper-V does not run where this was made, and there is no driver for its network card (VMBus).",
+        tried: "Not tried: Hyper-V does not run where this was made, and there is no driver for its network card (VMBus). The disk was booted in QEMU's pc from IDE, by hand; tests read it back.",
     },
 ];
 

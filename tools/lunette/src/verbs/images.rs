@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use lunette_releases::{Index, Source, Store};
+use lunette_releases::{Index, Source, Store, seal};
 use lunette_signature::PublicKey;
 use serde_json::json;
 
@@ -57,14 +57,15 @@ pub fn pulled() -> Option<PathBuf> {
     store(&[]).map(|store| store.version(VERSION))
 }
 
-/// Checks an image if it is one that was pulled.
-pub fn check(image: &Path) -> Result<(), Problem> {
-    let Some(store) = store(&[]) else { return Ok(()) };
-    match (image.parent(), image.file_name().and_then(|name| name.to_str())) {
-        (Some(folder), Some(name)) if folder == store.version(VERSION) => {
+/// Checks the file of an image or of a loader, wherever it lies: one that was pulled against the signed index that it came with,
+/// any other against its own seal.
+pub fn check(file: &Path) -> Result<(), Problem> {
+    let name = file.file_name().and_then(|name| name.to_str());
+    match (store(&[]), file.parent(), name) {
+        (Some(store), Some(folder), Some(name)) if folder == store.version(VERSION) => {
             store.verify(VERSION, &[name])?;
         }
-        _ => {}
+        _ => seal::check(file)?,
     }
     Ok(())
 }
