@@ -2,11 +2,13 @@
 
 use std::{io, sync::Arc};
 
-use lunette_app::{Code, Native, Profile, Refusal, Services, Trust};
+use lunette_app::{Code, Launch, Native, Profile, Refusal, Services, Trust};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot,
     cmdline::Cmdline,
+    configuration,
+    console::{Level, log_line},
     mm, network, platform,
     services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio, KernelVersions},
     time,
@@ -56,7 +58,38 @@ fn trust(cmdline: &Cmdline<'static>) -> Result<Trust, Refusal> {
         trust.demand("in the image", baked.split(|&byte| byte == b' ').filter(|word| !word.is_empty()))?;
     }
     trust.demand("lunette.trust", cmdline.values("trust"))?;
+    if let Some(settings) = configuration::found() {
+        for (source, keys) in settings.trust() {
+            trust.demand(source.name(), keys)?;
+        }
+    }
     Ok(trust)
+}
+
+/// What the settings say of the app: user-data, then single variables, which win.
+fn settings_of_app() -> Result<Launch, Refusal> {
+    let Some(settings) = configuration::found() else { return Ok(Launch::default()) };
+    let mut launch = Launch::default();
+    match settings.user_data() {
+        Some((text, source)) if text.lines().next().is_some_and(|line| line.trim_end() == "#lunette") => {
+            launch = Launch::from_user_data(text).map_err(|error| Refusal(format!("{source}: {error}")))?;
+            let names: Vec<_> = launch.env.iter().map(|(name, _)| &**name).collect();
+            let args =
+                launch.args.as_ref().map_or(String::new(), |args| format!("{} arguments, ", args.len()));
+            log_line(Level::Info, format_args!("user-data ({source}): {args}variables: {}", names.join(" ")));
+        }
+        Some((_, source)) => log_line(
+            Level::Info,
+            format_args!(
+                "user-data ({source}): not for Lunette, which reads what begins with a line `#lunette`"
+            ),
+        ),
+        None => {}
+    }
+    for (name, value) in settings.env() {
+        launch.set(name, value);
+    }
+    Ok(launch)
 }
 
 /// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.
@@ -83,11 +116,15 @@ fn boot_app() -> Farewell {
             "there is no app: no initrd was handed over; help: lunette run APP, or give QEMU -initrd BUNDLE"
         ))
     };
+    if let Err(why) = configuration::gather() {
+        platform::refuse(format_args!("{why}"));
+    }
     let free = mm::free_bytes();
     let free = free - kernel_share(free);
     let free = free - network::share(free);
-    let trust = match trust(&info.cmdline) {
-        Ok(trust) => trust,
+    let told = trust(&info.cmdline).and_then(|trust| Ok((trust, settings_of_app()?)));
+    let (trust, settings) = match told {
+        Ok(told) => told,
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
     };
     let profile = info.cmdline.has("profile").then(Profile::begin);
@@ -101,7 +138,9 @@ fn boot_app() -> Farewell {
         mount_size: free / 2,
         native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
         trust,
-        require_signed: info.cmdline.has("require-signed"),
+        require_signed: info.cmdline.has("require-signed")
+            || configuration::found().is_some_and(|settings| settings.requires_signed()),
+        settings,
         versions: Some(Arc::new(KernelVersions)),
         profile,
     };

@@ -30,6 +30,8 @@ mod vmxnet3;
 pub(crate) mod xen;
 
 #[cfg(any(target_env = "musl", target_os = "none"))]
+pub(crate) mod fw_cfg;
+#[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod machine;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 mod pci;

@@ -29,7 +29,8 @@ const PWRBTN: u16 = 1 << 8;
 /// PM1 control: the interrupt is ours, not the firmware's.
 const SCI_EN: u16 = 1;
 
-struct LowMemory;
+/// What lies below 3 GiB and is nobody's: where firmware leaves its tables.
+pub(crate) struct LowMemory;
 
 impl Physical for LowMemory {
     fn bytes(&self, at: u64, length: usize) -> Option<&[u8]> {

@@ -1,5 +1,6 @@
 //! Doors: every way into the kernel that can be tried here, each to a farewell or an answered request. Disks are booted by
-//! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO.
+//! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO. And every source of settings that can be
+//! tried here.
 //!
 //! `cargo xtask test doors` sets LUNETTE_IMAGE, the folder with the image and the loaders. What can't be tried here is *ignored*,
 //! with the reason in brackets before its name; it never counts as passed.
@@ -9,6 +10,7 @@ mod bad;
 mod disks;
 mod grub;
 mod machine;
+mod settings;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -40,5 +42,6 @@ fn main() {
     disks::doors(&mut doors);
     grub::doors(&mut doors);
     bad::doors(&mut doors);
+    settings::doors(&mut doors);
     libtest_mimic::run(&arguments, doors.0).exit();
 }
