@@ -2,16 +2,29 @@
 //!
 //! Without that word nothing is looked for, and nothing is found: whoever asks goes by the command line alone.
 
-use alloc::{format, string::String};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 
-use lunette_config::{Settings, Source, WORDS, Wanted, fw_cfg, smbios};
+pub use lunette_config::Settings;
+use lunette_config::{
+    Source, WORDS, Wanted, fw_cfg, smbios,
+    volume::{self, Blocks},
+};
+use virtio_drivers::transport::DeviceType;
 
 use crate::{
     acpi::Physical,
     boot,
     cell::StaticCell,
     console::{self, log},
-    drivers::{fw_cfg::FwCfg, xen::guest as xen},
+    drivers::{
+        block::Disk,
+        fw_cfg::FwCfg,
+        virtio::{self, KernelHal, Wired},
+        xen::guest as xen,
+    },
     platform::stop::LowMemory,
 };
 
@@ -69,7 +82,38 @@ fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
         let there = is_pc && smbios::read(&memory, boot::info().cmdline.number("smbios"), settings)?;
         absent(wanted, there, "SMBIOS: there are no tables");
     }
+    if wanted.disk {
+        absent(wanted, disks(settings)?, "disk: no virtio disk is called cidata or config-2");
+    }
     Ok(())
+}
+
+/// No more disks are looked at.
+const MOST_DISKS: usize = 16;
+
+/// Looks at every virtio disk. True: one was for us.
+fn disks(settings: &mut Settings) -> Result<bool, String> {
+    let mut ours = false;
+    for others in 0..MOST_DISKS {
+        let Some(wired) = virtio::find_after(DeviceType::Block, others) else { break };
+        match Disk::new(wired) {
+            Ok(disk) => ours |= volume::read(&mut Virtio(disk), settings)?.is_some(),
+            Err(fault) => settings.notes.push(format!("a virtio disk can't be used: {fault}")),
+        }
+    }
+    Ok(ours)
+}
+
+struct Virtio(Disk<KernelHal, Wired>);
+
+impl Blocks for Virtio {
+    fn sectors(&self) -> u64 {
+        self.0.sectors()
+    }
+
+    fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), String> {
+        self.0.read(sector, into).map_err(|fault| fault.to_string())
+    }
 }
 
 /// A source that was named and is not there is worth a word.

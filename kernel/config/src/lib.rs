@@ -19,8 +19,14 @@
 
 extern crate alloc;
 
+mod cloud;
+mod fat;
 pub mod fw_cfg;
+mod iso;
+mod network;
 pub mod smbios;
+pub mod volume;
+mod yaml;
 
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::fmt;

@@ -7,7 +7,7 @@ use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot,
     cmdline::Cmdline,
-    configuration,
+    configuration::{self, Settings},
     console::{Level, log_line},
     mm, network, platform,
     services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio, KernelVersions},
@@ -58,38 +58,27 @@ fn trust(cmdline: &Cmdline<'static>) -> Result<Trust, Refusal> {
         trust.demand("in the image", baked.split(|&byte| byte == b' ').filter(|word| !word.is_empty()))?;
     }
     trust.demand("lunette.trust", cmdline.values("trust"))?;
-    if let Some(settings) = configuration::found() {
-        for (source, keys) in settings.trust() {
-            trust.demand(source.name(), keys)?;
-        }
+    match configuration::found() {
+        Some(settings) => demand(trust, settings),
+        None => Ok(trust),
+    }
+}
+
+#[cold]
+fn demand(mut trust: Trust, settings: &Settings) -> Result<Trust, Refusal> {
+    for (source, keys) in settings.trust() {
+        trust.demand(source.name(), keys)?;
     }
     Ok(trust)
 }
 
-/// What the settings say of the app: user-data, then single variables, which win.
+/// What the settings say of the app.
 fn settings_of_app() -> Result<Launch, Refusal> {
     let Some(settings) = configuration::found() else { return Ok(Launch::default()) };
-    let mut launch = Launch::default();
-    match settings.user_data() {
-        Some((text, source)) if text.lines().next().is_some_and(|line| line.trim_end() == "#lunette") => {
-            launch = Launch::from_user_data(text).map_err(|error| Refusal(format!("{source}: {error}")))?;
-            let names: Vec<_> = launch.env.iter().map(|(name, _)| &**name).collect();
-            let args =
-                launch.args.as_ref().map_or(String::new(), |args| format!("{} arguments, ", args.len()));
-            log_line(Level::Info, format_args!("user-data ({source}): {args}variables: {}", names.join(" ")));
-        }
-        Some((_, source)) => log_line(
-            Level::Info,
-            format_args!(
-                "user-data ({source}): not for Lunette, which reads what begins with a line `#lunette`"
-            ),
-        ),
-        None => {}
-    }
-    for (name, value) in settings.env() {
-        launch.set(name, value);
-    }
-    Ok(launch)
+    let data = settings.user_data().map(|(text, source)| (text, source.name()));
+    lunette_app::settings(data, &mut settings.env(), &mut |line| {
+        log_line(Level::Info, format_args!("{line}"))
+    })
 }
 
 /// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.

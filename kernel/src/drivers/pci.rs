@@ -88,10 +88,11 @@ const COMMON: u32 = 1;
 const DOORBELL: u32 = 2;
 const NO_VECTOR: u16 = 0xffff;
 
-/// The first virtio device of this kind.
-pub(super) fn find(kind: DeviceType) -> Option<(PciTransport, Registers)> {
+/// The first virtio device of this kind after so many others.
+pub(super) fn find(kind: DeviceType, others: usize) -> Option<(PciTransport, Registers)> {
     let mut root = PciRoot::new(ConfigurationPorts);
-    let (at, _) = root.enumerate_bus(0).find(|(_, info)| virtio_device_type(info) == Some(kind))?;
+    let mut all = root.enumerate_bus(0).filter(|(_, info)| virtio_device_type(info) == Some(kind));
+    let (at, _) = all.nth(others)?;
     root.set_command(at, Command::IO_SPACE | Command::MEMORY_SPACE | Command::BUS_MASTER);
     let registers = Registers::find(&mut root, at)?;
     Some((PciTransport::new::<KernelHal, _>(&mut root, at).ok()?, registers))

@@ -59,16 +59,25 @@ pub(crate) struct Wired {
 
 /// The first device of this kind.
 pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
+    find_after(kind, 0)
+}
+
+/// The first device of this kind after so many others.
+pub(crate) fn find_after(kind: DeviceType, others: usize) -> Option<Wired> {
     if xen::present() {
         return None;
     }
     if pci::is_there() {
-        let (transport, registers) = pci::find(kind)?;
+        let (transport, registers) = pci::find(kind, others)?;
         return Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None));
     }
     let named = boot::info().cmdline.virtio_mmio().map(|(size, at, line)| (size, at, Some(line)));
     // Where the command line names none (QEMU's `auto-kernel-cmdline=off`), there is a convention.
     let slots = (0..MMIO_SLOTS).map(|slot| (MMIO_SLOT_BYTES, MMIO_BASE + slot * MMIO_SLOT_BYTES, None));
+    // Those are the same devices: to be counted once.
+    let named_as = |place: u64| boot::info().cmdline.virtio_mmio().any(|(_, at, _)| at == place);
+    let slots = slots.filter(|(_, at, _)| others == 0 || !named_as(*at));
+    let mut left = others;
     named.chain(slots).find_map(|(size, at, line)| {
         if size < MMIO_SLOT_BYTES
             || at % 8 != 0
@@ -83,6 +92,11 @@ pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
         let transport = unsafe { MmioTransport::new(NonNull::new(header)?, size as usize) }.ok()?;
         if transport.device_type() != kind {
             // Its `Drop` would reset somebody else's device.
+            core::mem::forget(transport);
+            return None;
+        }
+        if left > 0 {
+            left -= 1;
             core::mem::forget(transport);
             return None;
         }

@@ -17,6 +17,7 @@ mod label;
 mod listen;
 mod run;
 mod runtime;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -29,6 +30,7 @@ use lunette_hostcalls::{Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Ver
 pub use lunette_bundle::Launch;
 pub use run::{App, run};
 pub use runtime::{Runtime, native::Profile, needs};
+pub use settings::settings;
 pub use trust::Trust;
 
 use crate::{
