@@ -50,13 +50,7 @@ pub(crate) unsafe fn init(cmdline: &Cmdline<'_>) {
     let port = |key| cmdline.number(key).and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
     STDERR_PORT.store(port("stderr"), Relaxed);
     REPORT_PORT.store(port("report"), Relaxed);
-    let level = match cmdline.get("log") {
-        Some("error") => Level::Error,
-        Some("info") => Level::Info,
-        Some("debug") => Level::Debug,
-        _ => Level::Warn,
-    };
-    LOG_LEVEL.store(level as u8, Relaxed);
+    set_level(cmdline.get("log").unwrap_or_default());
     if cmdline.get("stdin") == Some("virtio") {
         RAW.store(1, Relaxed);
         INPUT_BY_VIRTIO.store(true, Relaxed);
@@ -68,6 +62,17 @@ pub(crate) unsafe fn init(cmdline: &Cmdline<'_>) {
         // SAFETY: COM1's registers, or nothing at all where there is no COM1.
         unsafe { Port::<u8>::new(COM1 + register).write(value) };
     }
+}
+
+/// How much is said from now on: `error`, `info`, `debug`, else warnings.
+pub(crate) fn set_level(name: &str) {
+    let level = match name {
+        "error" => Level::Error,
+        "info" => Level::Info,
+        "debug" => Level::Debug,
+        _ => Level::Warn,
+    };
+    LOG_LEVEL.store(level as u8, Relaxed);
 }
 
 /// Is a person on the other side? On a bare console we take it so; `lunette run` says `lunette.tty`.

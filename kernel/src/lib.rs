@@ -34,6 +34,8 @@ pub mod boot;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 mod cold;
 #[cfg(any(target_env = "musl", target_os = "none"))]
+pub mod configuration;
+#[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod console;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod network;

@@ -1,14 +1,15 @@
 //! This machine's network: the stack over the first network card, raised when a guest is granted any of it.
 //!
-//! What the command line says of it: see [`lunette_net::Config`]. Without a card there is still the loopback, if that
+//! What the command line, or another source of settings ([`configuration`]), says of it: see [`lunette_net::Config`]. Without a card there is still the loopback, if that
 //! is what was asked for (`lunette.ip=none`).
 
-use alloc::{format, string::String, sync::Arc};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
 use core::{
     fmt,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
+use lunette_config::Settings;
 use lunette_hostcalls::{Log, Nanos, Net, task::Host};
 use lunette_net::{
     Config, NoDevice, Stack, V4,
@@ -18,6 +19,7 @@ use lunette_net::{
 use crate::{
     boot,
     cell::StaticCell,
+    configuration,
     console::log,
     drivers::machine::{self, Card},
     mm,
@@ -53,10 +55,13 @@ fn raised() -> &'static mut Option<Raised> {
     unsafe { &mut *RAISED.get() }
 }
 
-/// What the network may take of so much memory, if the command line lets us expect that there is one: whoever shares out
-/// the rest leaves it.
+/// What the network may take of so much memory, if the command line lets us expect that there is one, or other sources of
+/// settings may say so: whoever shares out the rest leaves it.
 pub fn share(free: u64) -> u64 {
-    if boot::info().cmdline.get("ip").is_none_or(|ip| ip == "none") {
+    let configured =
+        configuration::found().map(|settings| settings.get("ip").is_none_or(|ip| ip.value != "none"));
+    let told = || boot::info().cmdline.get("ip").is_some_and(|ip| ip != "none");
+    if !configured.unwrap_or_else(told) {
         return 0;
     }
     [SOCKETS, BUFFERS].map(|(part, most)| (free / part).min(most)).iter().sum()
@@ -70,7 +75,10 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
         None => {}
     }
     let share = |(part, most): (u64, u64)| (mm::free_bytes() / part).min(most) as usize;
-    let mut config = Config::from_words([0; 6], boot::info().cmdline.words())?;
+    let mut config = match configuration::found() {
+        None => read(&mut boot::info().cmdline.words())?,
+        Some(settings) => configured(settings)?,
+    };
     config.memory = share(SOCKETS);
     match machine::open_card(share(BUFFERS)) {
         Some(Ok(())) => {}
@@ -101,6 +109,21 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
     *raised() = Some(Raised::Wire(stack.clone()));
     wait_for_address(&stack, wants_ipv4)?;
     Ok(stack)
+}
+
+/// What all sources say; a wrong word's error says whose it is.
+#[cold]
+fn configured(settings: &Settings) -> Result<Config, String> {
+    let words: Vec<_> = settings.words().collect();
+    for (word, source) in &words {
+        read(&mut core::iter::once(&**word)).map_err(|wrong| format!("{source}: {wrong}"))?;
+    }
+    read(&mut words.iter().map(|(word, _)| &**word))
+}
+
+/// In one copy for all.
+fn read(words: &mut dyn Iterator<Item = &str>) -> Result<Config, String> {
+    Config::from_words([0; 6], words)
 }
 
 fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String> {

@@ -2,11 +2,13 @@
 
 use std::{io, sync::Arc};
 
-use lunette_app::{Code, Native, Profile, Refusal, Services, Trust};
+use lunette_app::{Code, Launch, Native, Profile, Refusal, Services, Trust};
 use lunette_hostcalls::farewell::Farewell;
 use lunette_kernel::{
     boot,
     cmdline::Cmdline,
+    configuration::{self, Settings},
+    console::{Level, log_line},
     mm, network, platform,
     services::{KernelClock, KernelHost, KernelLog, KernelRandom, KernelStdio, KernelVersions},
     time,
@@ -56,7 +58,27 @@ fn trust(cmdline: &Cmdline<'static>) -> Result<Trust, Refusal> {
         trust.demand("in the image", baked.split(|&byte| byte == b' ').filter(|word| !word.is_empty()))?;
     }
     trust.demand("lunette.trust", cmdline.values("trust"))?;
+    match configuration::found() {
+        Some(settings) => demand(trust, settings),
+        None => Ok(trust),
+    }
+}
+
+#[cold]
+fn demand(mut trust: Trust, settings: &Settings) -> Result<Trust, Refusal> {
+    for (source, keys) in settings.trust() {
+        trust.demand(source.name(), keys)?;
+    }
     Ok(trust)
+}
+
+/// What the settings say of the app.
+fn settings_of_app() -> Result<Launch, Refusal> {
+    let Some(settings) = configuration::found() else { return Ok(Launch::default()) };
+    let data = settings.user_data().map(|(text, source)| (text, source.name()));
+    lunette_app::settings(data, &mut settings.env(), &mut |line| {
+        log_line(Level::Info, format_args!("{line}"))
+    })
 }
 
 /// What stays with the kernel when a guest takes all it may: page tables, stacks, translated code.
@@ -83,11 +105,15 @@ fn boot_app() -> Farewell {
             "there is no app: no initrd was handed over; help: lunette run APP, or give QEMU -initrd BUNDLE"
         ))
     };
+    if let Err(why) = configuration::gather() {
+        platform::refuse(format_args!("{why}"));
+    }
     let free = mm::free_bytes();
     let free = free - kernel_share(free);
     let free = free - network::share(free);
-    let trust = match trust(&info.cmdline) {
-        Ok(trust) => trust,
+    let told = trust(&info.cmdline).and_then(|trust| Ok((trust, settings_of_app()?)));
+    let (trust, settings) = match told {
+        Ok(told) => told,
         Err(refusal) => platform::refuse(format_args!("{}", refusal.0)),
     };
     let profile = info.cmdline.has("profile").then(Profile::begin);
@@ -101,7 +127,9 @@ fn boot_app() -> Farewell {
         mount_size: free / 2,
         native: Native { open: Arc::new(move |code| native_code(payload, code)), tick: Arc::new(tick) },
         trust,
-        require_signed: info.cmdline.has("require-signed"),
+        require_signed: info.cmdline.has("require-signed")
+            || configuration::found().is_some_and(|settings| settings.requires_signed()),
+        settings,
         versions: Some(Arc::new(KernelVersions)),
         profile,
     };

@@ -5,6 +5,7 @@
 //! The drivers are generic over `virtio-drivers`' transports and are tested on a laptop against devices that lie;
 //! `virtio` finds them on this machine and wires their interrupts, `machine` holds those in use.
 
+pub mod block;
 pub mod console;
 #[cfg(test)]
 mod fake;
@@ -29,6 +30,8 @@ mod vmxnet3;
 #[cfg_attr(test, allow(dead_code, reason = "as above"))]
 pub(crate) mod xen;
 
+#[cfg(any(target_env = "musl", target_os = "none"))]
+pub(crate) mod fw_cfg;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub(crate) mod machine;
 #[cfg(any(target_env = "musl", target_os = "none"))]
@@ -63,6 +66,10 @@ pub enum Fault {
     Closed,
     /// Its other half has not become ready.
     NotReady,
+    /// It says that it could not read what it has.
+    Unreadable(u8),
+    /// It has not answered.
+    Silent,
 }
 
 impl fmt::Display for Fault {
@@ -78,6 +85,8 @@ impl fmt::Display for Fault {
             Self::Stuck => f.write_str("it has taken nothing of what is to be sent for 5 s"),
             Self::Closed => f.write_str("its backend has closed it, or is gone"),
             Self::NotReady => f.write_str("its backend has not become ready within 10 s"),
+            Self::Unreadable(status) => write!(f, "it could not read (status {status})"),
+            Self::Silent => f.write_str("it does not answer"),
         }
     }
 }
@@ -102,11 +111,20 @@ pub(crate) fn negotiate<T: Transport>(
     transport: &mut T,
     choose: impl FnOnce(u64) -> u64,
 ) -> Result<u64, Fault> {
+    negotiate_with(transport, feature::ANY_LAYOUT, choose)
+}
+
+/// The same, where a driver's requests are laid out as legacy devices want them: then `legacy` is 0.
+pub(crate) fn negotiate_with<T: Transport>(
+    transport: &mut T,
+    legacy: u64,
+    choose: impl FnOnce(u64) -> u64,
+) -> Result<u64, Fault> {
     transport.set_status(DeviceStatus::empty());
     transport.set_status(DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER);
     let offered = transport.read_device_features();
-    let needed = if transport.requires_legacy_layout() { feature::ANY_LAYOUT } else { feature::VERSION_1 };
-    if offered & needed == 0 {
+    let needed = if transport.requires_legacy_layout() { legacy } else { feature::VERSION_1 };
+    if offered & needed != needed {
         return Err(Fault::TooOld);
     }
     let features = choose(offered) & offered | needed;

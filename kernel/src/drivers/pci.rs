@@ -146,7 +146,9 @@ fn find_in_memory() -> Option<u64> {
 }
 
 /// The first device on bus 0 that is one of these, with its registers switched on.
-fn first(is_one: impl Fn(&DeviceFunctionInfo) -> bool) -> Option<(DeviceFunction, DeviceFunctionInfo)> {
+fn first(
+    mut is_one: impl FnMut(&DeviceFunctionInfo) -> bool,
+) -> Option<(DeviceFunction, DeviceFunctionInfo)> {
     let mut root = PciRoot::new(Configuration);
     let found = root.enumerate_bus(0).find(|(_, info)| is_one(info))?;
     give_places(&mut root, found.0);
@@ -210,9 +212,14 @@ const COMMON: u32 = 1;
 const DOORBELL: u32 = 2;
 const NO_VECTOR: u16 = 0xffff;
 
-/// The first virtio device of this kind.
-pub(super) fn find(kind: DeviceType) -> Option<(PciTransport, Registers)> {
-    let (at, _) = first(|info| virtio_device_type(info) == Some(kind))?;
+/// The first virtio device of this kind after those that are `left` out.
+pub(super) fn find(kind: DeviceType, left: &mut usize) -> Option<(PciTransport, Registers)> {
+    let (at, _) = first(|info| {
+        let is_one = virtio_device_type(info) == Some(kind);
+        let counts = is_one && *left == 0;
+        *left -= usize::from(is_one && !counts);
+        counts
+    })?;
     let mut root = PciRoot::new(Configuration);
     let registers = Registers::find(&mut root, at)?;
     Some((PciTransport::new::<KernelHal, _>(&mut root, at).ok()?, registers))

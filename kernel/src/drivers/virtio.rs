@@ -72,47 +72,56 @@ pub(crate) struct Wired {
 
 /// The first device of this kind.
 pub(crate) fn find(kind: DeviceType) -> Option<Wired> {
+    find_after(kind, 0)
+}
+
+/// The first device of this kind after so many others.
+pub(crate) fn find_after(kind: DeviceType, others: usize) -> Option<Wired> {
     if xen::present() {
         return None;
     }
-    let mut named = false;
+    let (mut left, mut named) = (others, false);
     for (size, at, number) in boot::info().cmdline.virtio_mmio() {
         named = true;
         let line = Line { number, edge: true, low: false };
-        let found = at.checked_add(size).and_then(|end| mmio(kind, &(at..end), Some(line)));
+        let found = at.checked_add(size).and_then(|end| mmio(kind, &(at..end), Some(line), &mut left));
         if found.is_some() {
             return found;
         }
     }
-    let on_pci = || {
-        let (transport, registers) = pci::find(kind)?;
+    let on_pci = |left: &mut usize| {
+        let (transport, registers) = pci::find(kind, left)?;
         Some(Wired::new(SomeTransport::Pci(transport), Some(registers), None))
     };
     // Who has ports has all devices there, and who names devices names them all: only others have to ask ACPI.
     if pci::has_ports() {
-        return on_pci();
+        return on_pci(&mut left);
     }
     if named {
         return None;
     }
     if pci::is_there()
-        && let Some(found) = on_pci()
+        && let Some(found) = on_pci(&mut left)
     {
         return Some(found);
     }
-    let mut found = None;
+    let (mut found, mut described) = (None, false);
     acpi::virtio(&LowMemory, &boot::info().rsdp, &mut |device| {
+        described = true;
         if found.is_none() {
-            found = mmio(kind, &device.registers, device.line);
+            found = mmio(kind, &device.registers, device.line, &mut left);
         }
     });
+    if described {
+        return found;
+    }
     // Neither named nor described (QEMU's `acpi=off,auto-kernel-cmdline=off`): there is a convention.
     let mut slots = (0..MMIO_SLOTS).map(|slot| MMIO_BASE + slot * MMIO_SLOT_BYTES);
-    found.or_else(|| slots.find_map(|at| mmio(kind, &(at..at + MMIO_SLOT_BYTES), None)))
+    slots.find_map(|at| mmio(kind, &(at..at + MMIO_SLOT_BYTES), None, &mut left))
 }
 
-/// The device whose registers these are, if it is one of this kind.
-fn mmio(kind: DeviceType, registers: &Range<u64>, line: Option<Line>) -> Option<Wired> {
+/// The device whose registers these are, if it is one of this kind and none of those that are `left` out.
+fn mmio(kind: DeviceType, registers: &Range<u64>, line: Option<Line>, left: &mut usize) -> Option<Wired> {
     let (at, size) = (registers.start, registers.end.checked_sub(registers.start)?);
     if size < MMIO_SLOT_BYTES || at % 8 != 0 || !is_mapped(registers) {
         return None;
@@ -121,7 +130,9 @@ fn mmio(kind: DeviceType, registers: &Range<u64>, line: Option<Line>) -> Option<
     // SAFETY: mapped uncached by boot, where no RAM is; where there is no device the magic number isn't
     // either, and `new` says so. Nobody else uses it: devices are looked for by one place at a time.
     let transport = unsafe { MmioTransport::new(NonNull::new(header)?, size as usize) }.ok()?;
-    if transport.device_type() != kind {
+    let is_one = transport.device_type() == kind;
+    if !is_one || *left > 0 {
+        *left -= usize::from(is_one);
         // Its `Drop` would reset somebody else's device.
         core::mem::forget(transport);
         return None;

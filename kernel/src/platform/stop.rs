@@ -29,7 +29,7 @@ const PWRBTN: u16 = 1 << 8;
 /// PM1 control: the interrupt is ours, not the firmware's.
 const SCI_EN: u16 = 1;
 
-/// What firmware left in memory.
+/// What lies below 3 GiB and is nobody's: where firmware leaves its tables.
 pub(crate) struct LowMemory;
 
 impl Physical for LowMemory {

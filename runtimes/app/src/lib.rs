@@ -17,6 +17,7 @@ mod label;
 mod listen;
 mod run;
 mod runtime;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod trust;
@@ -26,8 +27,10 @@ use std::{fs::File, io, path::PathBuf, sync::Arc, time::Duration};
 use lunette_bundle::{Bundle, Error, GuestPlan, HELP, Payload, Plan, Source};
 use lunette_hostcalls::{Clock, Ctx, Log, Nanos, Net, Network, Random, Stdio, Versions, task::Timers};
 
+pub use lunette_bundle::Launch;
 pub use run::{App, run};
 pub use runtime::{Runtime, native::Profile, needs};
+pub use settings::settings;
 pub use trust::Trust;
 
 use crate::{
@@ -62,6 +65,8 @@ pub struct Services {
     pub trust: Trust,
     /// Is native code refused if nobody is trusted by name?
     pub require_signed: bool,
+    /// What this machine's settings say of the app: arguments and variables, in the place of those that came with it.
+    pub settings: Launch,
     /// Where new versions of the app come from, if its launch says that they may.
     pub versions: Option<Arc<dyn Versions>>,
     /// Where samples of native code go, if anybody wants to know where it spends its time.
@@ -102,8 +107,9 @@ impl From<Error> for Refusal {
 
 /// Starts the app in `payload`, and the guests beside it: a bundle or a bare module, and what the launch adds.
 pub fn start(payload: &'static [u8], services: &Services) -> Result<App, Refusal> {
-    let payload = Payload::parse(payload)?;
+    let mut payload = Payload::parse(payload)?;
     services.trust.check(&payload)?;
+    payload.launch.amend(&services.settings);
     let plan = payload.plan()?;
     plan.allowed()?;
     if services.require_signed && !services.trust.is_limited() {

@@ -115,6 +115,7 @@ fn services(world: &FakeWorld, raised: Arc<AtomicUsize>) -> Services {
         native: Native { open: Arc::new(|_| Err(io::ErrorKind::Unsupported.into())), tick: Arc::new(|| {}) },
         trust: Trust::default(),
         require_signed: false,
+        settings: Launch::default(),
         versions: None,
         profile: None,
     }

@@ -77,7 +77,8 @@
 //!
 //! `launch.toml` is written by the CLI and not by people. It has `args`, `engine`, `memory`, `timeout`, `fuel`,
 //! `[env]`, `[network]`, `[http]` and `[[mount]]`, with the same meanings, for the app; `bytecode`, if this run allows it;
-//! `watch`, if new versions of the app may come while it runs; `repl`, if a person talks to it on standard input.
+//! `watch`, if new versions of the app may come while it runs; `repl`, if a person talks to it on standard input. A machine's
+//! user-data has `args` and `[env]` of it, and is the last word on both.
 
 use std::time::Duration;
 
@@ -226,6 +227,36 @@ impl Launch {
             }
         }
         Err(walk.errors.swap_remove(0))
+    }
+
+    /// Reads what a platform was given for the machine (its user-data), which is no file of the app's maker or starter: it can
+    /// set arguments and variables, and nothing that the app may do.
+    pub fn from_user_data(text: &str) -> Result<Self, Error> {
+        let (mut walk, table) = Walk::new("user-data", text);
+        if walk.errors.is_empty() {
+            walk.only(&table, "", &["args", "env"]);
+            let (args, env) = (walk.strings(&table, "", "args"), walk.env(&table, ""));
+            if walk.errors.is_empty() {
+                return Ok(Self { args, env, ..Self::default() });
+            }
+        }
+        Err(walk.errors.swap_remove(0))
+    }
+
+    /// What `other` says besides, and in the place of what is said here: arguments and variables.
+    pub fn amend(&mut self, other: &Self) {
+        self.args = other.args.clone().or(self.args.take());
+        for (name, value) in &other.env {
+            self.set(name, value);
+        }
+    }
+
+    /// One variable, in the place of one with that name.
+    pub fn set(&mut self, name: &str, value: &str) {
+        match self.env.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => self.env.push((name.to_owned(), value.to_owned())),
+        }
     }
 
     /// Does it add nothing?

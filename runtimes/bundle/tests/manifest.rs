@@ -384,6 +384,24 @@ fn launches_are_read_as_strictly() {
     assert_eq!((&*e.what, &*e.place), ("unknown key `tiemout`", "launch.toml:1:1"));
 }
 
+#[test]
+fn user_data_sets_arguments_and_variables_only() {
+    let said = Launch::from_user_data("#lunette\nargs = [\"a\"]\n[env]\nB = \"2\"\nC = \"3\"").unwrap();
+    let mut launch = Launch::parse("args = []\ntimeout = \"2s\"\n[env]\nA = \"1\"\nB = \"1\"").unwrap();
+    launch.amend(&said);
+    assert_eq!(launch.args, Some(vec!["a".into()]));
+    assert_eq!(launch.env, [("A", "1"), ("B", "2"), ("C", "3")].map(|(a, b)| (a.into(), b.into())));
+    assert!(launch.timeout.is_some(), "what is not said stays");
+    let before = launch.clone();
+    launch.amend(&Launch::default());
+    assert_eq!(launch, before);
+    for more in ["[network]\nlisten = [\"80\"]", "bytecode = true", "timeout = \"1s\"", "memory = 1"] {
+        let e = Launch::from_user_data(more).unwrap_err();
+        assert!(e.what.starts_with("unknown key") && e.place.starts_with("user-data:1:"), "{e}");
+    }
+    assert!(Launch::from_user_data("#lunette\nargs = 1").is_err());
+}
+
 /// Text that nests, repeats or lies costs time in proportion to its length, and never a panic.
 #[test]
 fn hostile_text_is_an_error_and_no_more() {

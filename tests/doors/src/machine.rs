@@ -149,6 +149,13 @@ impl Machine {
         self
     }
 
+    /// What QEMU itself loads, by PVH.
+    pub(crate) fn kernel(self, files: &Files, cmdline: &str, bundle: &[u8]) -> Self {
+        let (kernel, bundle) = (files.put("kernel", &files.kernel), files.put("bundle", bundle));
+        let path = |path: &Path| path.display().to_string();
+        self.with(&["-kernel", &path(&kernel), "-initrd", &path(&bundle), "-append", cmdline])
+    }
+
     /// A disk, as what `-device` makes of it; more devices may have to come before.
     pub(crate) fn disk(self, path: &Path, devices: &[&str]) -> Self {
         self.drive(path, "", devices)

@@ -1,5 +1,6 @@
 //! Doors: every way into the kernel that can be tried here, each to a farewell or an answered request. Disks are booted by
 //! SeaBIOS and by OVMF from every controller that both know; GRUB comes by its own ISO; by PVH, machines differ in their devices.
+//! And every source of settings that can be tried here.
 //!
 //! `cargo xtask test doors` sets LUNETTE_IMAGE, the folder with the image and the loaders. What can't be tried here is *ignored*,
 //! with the reason in brackets before its name; it never counts as passed.
@@ -10,6 +11,7 @@ mod disks;
 mod grub;
 mod kernels;
 mod machine;
+mod settings;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -42,5 +44,6 @@ fn main() {
     disks::doors(&mut doors);
     grub::doors(&mut doors);
     bad::doors(&mut doors);
+    settings::doors(&mut doors);
     libtest_mimic::run(&arguments, doors.0).exit();
 }

@@ -23,7 +23,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use lunette_app::{Code, Native, Profile, Services, Trust};
+use lunette_app::{Code, Launch, Native, Profile, Services, Trust};
 use lunette_hostcalls::{Clock, Errno, Log, Nanos, Net, Random, Versions, farewell::Farewell, task::Host};
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -77,6 +77,7 @@ pub fn run(
         // The CLI has refused it before it came here.
         trust: Trust::default(),
         require_signed: false,
+        settings: Launch::default(),
         versions: watch.map(|watch| ProcessVersions::new(watch, reactor.clone()) as Arc<dyn Versions>),
         profile,
     };

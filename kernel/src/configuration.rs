@@ -1,0 +1,124 @@
+//! This machine's settings: the command line's, and those of the sources that `lunette.config` names ([`lunette_config`]).
+//!
+//! Without that word nothing is looked for, and nothing is found: whoever asks goes by the command line alone.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+};
+
+pub use lunette_config::Settings;
+use lunette_config::{
+    Source, WORDS, Wanted, fw_cfg, smbios,
+    volume::{self, Blocks},
+};
+use virtio_drivers::transport::DeviceType;
+
+use crate::{
+    acpi::Physical,
+    boot,
+    cell::StaticCell,
+    console::{self, log},
+    drivers::{
+        block::Disk,
+        fw_cfg::FwCfg,
+        virtio::{self, KernelHal, Wired},
+        xen::guest as xen,
+    },
+    platform::stop::LowMemory,
+};
+
+static FOUND: StaticCell<Option<Settings>> = StaticCell::new(None);
+
+/// The settings, if sources were asked for.
+pub fn found() -> Option<&'static Settings> {
+    // SAFETY: one core, no interrupt handler comes here, and the only one who writes is `gather`, which is called once, before
+    // anybody has this.
+    unsafe { (*FOUND.get()).as_ref() }
+}
+
+/// Asks the sources that the command line names. To be called once, before [`found`]. The error is one line with its `help:`.
+pub fn gather() -> Result<(), String> {
+    match boot::info().cmdline.get("config") {
+        None => Ok(()),
+        Some(sources) => ask(sources),
+    }
+}
+
+#[cold]
+fn ask(sources: &str) -> Result<(), String> {
+    let wanted = Wanted::parse(sources)?;
+    let mut settings = Settings::default();
+    let cmdline = &boot::info().cmdline;
+    for key in WORDS {
+        if let Some(value) = cmdline.get(key) {
+            settings.offer(Source::CommandLine, key, value.as_bytes())?;
+        }
+    }
+    asked(&wanted, &mut settings)
+        .map_err(|why| format!("{why}, or leave that source out of lunette.config={sources}"))?;
+    if let Some(level) = settings.get("log") {
+        console::set_level(&level.value);
+    }
+    for note in &settings.notes {
+        log!(warn, "configuration: {note}");
+    }
+    log!(info, "configuration: {settings}");
+    // SAFETY: as `found` says.
+    unsafe { *FOUND.get() = Some(settings) };
+    Ok(())
+}
+
+/// Asks one after the other, in their order.
+fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
+    // A guest of Xen's has neither, and those ports may be somebody's.
+    let is_pc = !xen::present();
+    if wanted.fw_cfg {
+        let there = is_pc && fw_cfg::read(&mut FwCfg, settings)?;
+        absent(wanted, there, "fw_cfg: there is none; QEMU has it");
+    }
+    if wanted.smbios {
+        let memory = |at, length| LowMemory.bytes(at, length).map(|bytes| -> &[u8] { bytes });
+        let there = is_pc && smbios::read(&memory, boot::info().cmdline.number("smbios"), settings)?;
+        absent(wanted, there, "SMBIOS: there are no tables");
+    }
+    if wanted.disk {
+        absent(wanted, disks(settings)?, "disk: no virtio disk is called cidata or config-2");
+    }
+    Ok(())
+}
+
+/// No more disks are looked at.
+const MOST_DISKS: usize = 16;
+
+/// Looks at every virtio disk. True: one was for us.
+fn disks(settings: &mut Settings) -> Result<bool, String> {
+    let mut ours = false;
+    for others in 0..MOST_DISKS {
+        let Some(wired) = virtio::find_after(DeviceType::Block, others) else { break };
+        match Disk::new(wired) {
+            Ok(disk) => ours |= volume::read(&mut Virtio(disk), settings)?.is_some(),
+            Err(fault) => settings.notes.push(format!("a virtio disk can't be used: {fault}")),
+        }
+    }
+    Ok(ours)
+}
+
+struct Virtio(Disk<KernelHal, Wired>);
+
+impl Blocks for Virtio {
+    fn sectors(&self) -> u64 {
+        self.0.sectors()
+    }
+
+    fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), String> {
+        self.0.read(sector, into).map_err(|fault| fault.to_string())
+    }
+}
+
+/// A source that was named and is not there is worth a word.
+fn absent(wanted: &Wanted, there: bool, words: &str) {
+    if !there && wanted.named {
+        log!(warn, "configuration: {words}");
+    }
+}
