@@ -55,7 +55,7 @@ pub(crate) const CMDLINE: &str = "lunette.log=info";
 pub(crate) const GOOD_END: &str = "lunette: farewell exit 0";
 
 /// A bundle of one program and what its manifest says besides.
-fn bundle(program: &str, more: &str) -> Vec<u8> {
+pub(crate) fn bundle(program: &str, more: &str) -> Vec<u8> {
     let module = wat::parse_str(program).expect("it is a module");
     let mut writer = Writer::new(format!("[app]\nmain = \"app.wasm\"\n{more}").into_bytes());
     writer.file("app.wasm", module).expect("a path");

@@ -350,6 +350,10 @@ pub struct Export {
     /// Put a key into the image: it then runs nothing but what this one, or another that is named, has signed
     #[arg(long, value_name = "KEY", value_parser = signing::parse_key)]
     pub trust: Vec<PublicKey>,
+    /// Where it gets settings from when it starts: auto, or some of fw_cfg, smbios, disk (NoCloud, config-drive). From here it then has
+    /// only those that are named
+    #[arg(long, value_name = "SOURCES", value_parser = parse_sources)]
+    pub config_from: Option<String>,
     /// The kernel image: full, a variant (wasm, lua, native), a file, or a folder to choose from
     #[arg(long, value_name = "NAME|PATH")]
     pub image: Option<PathBuf>,
@@ -501,6 +505,14 @@ pub enum AccelChoice {
     Auto,
     Tcg,
     Kvm,
+}
+
+/// What the kernel knows ([`lunette_config::Wanted`]).
+fn parse_sources(value: &str) -> Result<String, String> {
+    match lunette_config::Wanted::parse(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(_) => Err("say `auto`, `none`, or some of fw_cfg,smbios,disk".into()),
+    }
 }
 
 fn parse_env(text: &str) -> Result<(String, Option<String>), String> {

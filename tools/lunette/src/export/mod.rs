@@ -111,7 +111,7 @@ pub fn export(args: &Export, us: &Us) -> Result<u8, Problem> {
         vmdk: format!("{safe}.vmdk"),
         vmdk_size: 0,
         name: safe,
-        cmdline: cmdline(&args.address.flags(), network)?,
+        cmdline: cmdline(&args.address.flags(), network, args.config_from.as_deref())?,
         mib,
         size: 0,
         network,
@@ -172,12 +172,15 @@ fn safe(name: &str) -> String {
 }
 
 /// The kernel's words on a machine of its own: all that it says is on the first serial port.
-fn cmdline(flags: &Flags, network: bool) -> Result<String, Problem> {
+fn cmdline(flags: &Flags, network: bool, sources: Option<&str>) -> Result<String, Problem> {
     let mut words = Vec::new();
+    words.extend(sources.map(|sources| format!("lunette.config={sources}")));
     if network {
+        // The command line has the first word: where other sources are asked, it says no more than was said here.
+        let implied = sources.is_none_or(|sources| sources == "none");
         let flags = Flags {
-            ip: flags.ip.or(Some(Setting::Auto)),
-            ip6: flags.ip6.or(Some(Setting::Auto)),
+            ip: flags.ip.or(implied.then_some(Setting::Auto)),
+            ip6: flags.ip6.or(implied.then_some(Setting::Auto)),
             ..flags.clone()
         };
         words.extend(flags.addresses());
@@ -333,6 +336,16 @@ mod tests {
             size: 9,
             network,
         }
+    }
+
+    #[test]
+    fn where_other_sources_are_asked_the_command_line_implies_nothing() {
+        let flags = Flags::default();
+        assert_eq!(cmdline(&flags, true, None).unwrap(), "lunette.ip=dhcp lunette.ip6=auto");
+        assert_eq!(cmdline(&flags, true, Some("auto")).unwrap(), "lunette.config=auto");
+        let flags = Flags { ip: Some(Setting::Auto), ..flags };
+        let words = "lunette.config=fw_cfg,disk lunette.ip=dhcp";
+        assert_eq!(cmdline(&flags, true, Some("fw_cfg,disk")).unwrap(), words);
     }
 
     #[test]
