@@ -5,8 +5,9 @@
 use std::{
     fs,
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener, UdpSocket},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -100,10 +101,18 @@ fn http(place: Place, flags: &[&str]) -> Server {
     serve("http-rust", place, flags)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, for TCP and for UDP. Below those that systems give to clients: a port of theirs may be
+/// somebody's query by the time that a server wants it.
 pub(crate) fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
+    const FIRST: u32 = 16_384;
+    const PORTS: u32 = 16_384;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let mut tries = (0..PORTS).map(|_| {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(61));
+        SocketAddr::from(([127, 0, 0, 1], (FIRST + number % PORTS) as u16))
+    });
+    let is_free = |at: &SocketAddr| TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok();
+    tries.find(is_free).expect("a port")
 }
 
 impl Server {

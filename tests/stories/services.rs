@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -17,7 +17,7 @@ use crate::{
     clients::{self, Http, Reply, connect},
     guests::folder,
     samples::built,
-    servers,
+    servers::{self, free_port},
     vm::{Place, Ran, Running, vm},
 };
 
@@ -73,10 +73,6 @@ pub(crate) fn lacks(program: &'static str) -> Option<&'static str> {
 struct Service {
     running: Running,
     at: SocketAddr,
-}
-
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
 }
 
 fn serve(sample: &str, port: &str, place: Place, flags: &[String]) -> Service {

@@ -29,6 +29,8 @@ const DAYS: &str = "180";
 struct Wanted {
     key: Option<PathBuf>,
     cli: Option<PathBuf>,
+    /// `lunette-index`, if it is built already.
+    index: Option<PathBuf>,
     images: Vec<&'static image::Variant>,
     stream: String,
     output: PathBuf,
@@ -48,6 +50,7 @@ fn asked(words: &[String]) -> Result<Wanted> {
     let mut wanted = Wanted {
         key: None,
         cli: None,
+        index: None,
         images: image::VARIANTS.iter().collect(),
         stream: "stable".into(),
         output: target().join("dist"),
@@ -58,13 +61,15 @@ fn asked(words: &[String]) -> Result<Wanted> {
         match word.as_str() {
             "--key" => wanted.key = Some(std::path::absolute(value)?),
             "--cli" => wanted.cli = Some(std::path::absolute(value)?),
+            "--index" => wanted.index = Some(std::path::absolute(value)?),
             "--output" => wanted.output = std::path::absolute(value)?,
             "--stream" => wanted.stream = value.clone(),
             "--variant" => wanted.images = image::asked(&[word.clone(), value.clone()])?,
             _ => {
-                return Err(
-                    format!("no flag {word}: there are --key, --cli, --variant, --stream, --output").into()
-                );
+                return Err(format!(
+                    "no flag {word}: there are --key, --cli, --index, --variant, --stream, --output"
+                )
+                .into());
             }
         }
     }
@@ -105,8 +110,7 @@ fn make(wanted: &Wanted, key: &Path) -> Result<PathBuf> {
         }
     };
     archive(&cli, &installed, &version, &dist.join(name("-linux.tar.gz")))?;
-    run(&mut cargo(&["build", "-q", "-p", "lunette-releases", "--bin", "lunette-index"]))?;
-    let index = target().join("debug/lunette-index");
+    let index = wanted.index.clone().map_or_else(index_maker, Ok)?;
     for (package, end) in [("lunette-image", "-image.cdx.json"), ("lunette", "-cli.cdx.json")] {
         let metadata = cargo(&[
             "metadata",
@@ -136,6 +140,24 @@ fn make(wanted: &Wanted, key: &Path) -> Result<PathBuf> {
     let mut sign = command(&cli, &["sign", "--key"]);
     run(sign.arg(key).arg(stream).arg(dist.join("SHA256SUMS")).env("SOURCE_DATE_EPOCH", &seconds))?;
     Ok(dist.clone())
+}
+
+/// What a release is tried with: the smallest image, and a command line that is there.
+fn smallest(cli: &Path, output: PathBuf) -> Wanted {
+    Wanted {
+        key: None,
+        cli: Some(cli.to_owned()),
+        index: None,
+        images: vec![image::WASM],
+        stream: "stable".into(),
+        output,
+    }
+}
+
+/// Builds what writes indices and bills of materials.
+fn index_maker() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "-q", "-p", "lunette-releases", "--bin", "lunette-index"]))?;
+    Ok(target().join("debug/lunette-index"))
 }
 
 /// Of the workspace.
@@ -194,14 +216,7 @@ pub(crate) fn try_it(cli: &Path, app: &Path, expected: &Path) -> Result<String> 
     fs::create_dir_all(folder.join("path"))?;
     let at = |name: &str| folder.join(name);
     run(command(cli, &["sign", "--new-key"]).arg(at("key")).stdout(Stdio::null()))?;
-    let wanted = Wanted {
-        key: None,
-        cli: Some(cli.to_owned()),
-        images: vec![image::WASM],
-        stream: "stable".into(),
-        output: at("release"),
-    };
-    let release = make(&wanted, &at("key"))?;
+    let release = make(&smallest(cli, at("release")), &at("key"))?;
     run(command("sha256sum", &["-c", "--quiet", "SHA256SUMS"]).current_dir(&release))?;
 
     let archive = format!("lunette-{}-x86_64-linux.tar.gz", version()?);
@@ -231,39 +246,62 @@ pub(crate) fn try_it(cli: &Path, app: &Path, expected: &Path) -> Result<String> 
     Ok(format!("{archive}: {size} bytes; an app ran from it with QEMU alone"))
 }
 
-/// Builds the smallest image once more, from a copy of the sources in another folder: is it the same to the bit?
-pub(crate) fn reproduce() -> Result<String> {
-    let here = image::build(image::WASM)?.path;
-    let there = target().join("elsewhere/a folder of another name");
-    if there.exists() {
-        fs::remove_dir_all(&there)?;
+/// A release of the smallest image, from here and from a copy of the sources in another folder: is each file of it the same to the
+/// bit? The command line in the archives is one and the same: building it twice would take longer than all else.
+pub(crate) fn reproduce(cli: &Path) -> Result<String> {
+    let folder = target().join("elsewhere");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
     }
+    let there = folder.join("a folder of another name");
     let files = read(&mut command("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"]))?;
     for file in files.split('\0').filter(|file| root().join(file).is_file()) {
         let to = there.join(file);
         fs::create_dir_all(to.parent().unwrap_or(&there))?;
         fs::copy(root().join(file), to)?;
     }
-    let mut again = cargo(&["run", "-q", "-p", "xtask", "--", "image", "--variant", image::WASM.name]);
+    let key = folder.join("key");
+    run(command(cli, &["sign", "--new-key"]).arg(&key).stdout(Stdio::null()))?;
+    let one = make(&smallest(cli, folder.join("here")), &key)?;
+    let other = folder.join("there");
+    let mut again = cargo(&["run", "-q", "-p", "xtask", "--", "dist", "--variant", image::WASM.name]);
+    again.arg("--key").arg(&key).arg("--cli").arg(cli).arg("--output").arg(&other);
+    again.arg("--index").arg(index_maker()?);
     run(again
         .current_dir(&there)
         .env("CARGO_TARGET_DIR", there.join("target"))
-        .env_remove("CARGO_MANIFEST_DIR"))?;
-    let name = here.file_name().unwrap_or_default();
-    let (one, other) = (fs::read(&here)?, fs::read(there.join("target/image").join(name))?);
-    let differs = one.iter().zip(&other).position(|(a, b)| a != b);
-    match differs {
-        None if one.len() == other.len() => {
-            fs::remove_dir_all(there)?;
-            Ok(format!("{}: {} bytes, the same from two folders", name.display(), one.len()))
-        }
-        at => Err(format!(
-            "{} differs between two folders: {} and {} bytes, from byte {} on",
-            name.display(),
-            one.len(),
-            other.len(),
-            at.unwrap_or(one.len().min(other.len()))
-        )
-        .into()),
+        .env_remove("CARGO_MANIFEST_DIR")
+        .stdout(Stdio::null()))?;
+    let names = |dir: &Path| -> Result<Vec<_>> {
+        let names = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name()));
+        let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
+        names.sort();
+        Ok(names)
+    };
+    let (all, bytes) = (names(&one)?, |dir: &Path, name: &std::ffi::OsStr| fs::read(dir.join(name)));
+    if all != names(&other)? {
+        return Err(format!("two folders make {all:?} and {:?}", names(&other)?).into());
     }
+    let mut size = 0;
+    // There is chance in each signature; of what is signed there is none.
+    let signed = all.iter().filter(|name| !name.to_string_lossy().ends_with(".minisig"));
+    for name in signed {
+        let (one, other) = (bytes(&one, name)?, bytes(&other, name)?);
+        size += one.len();
+        let differs = one.iter().zip(&other).position(|(a, b)| a != b);
+        if one != other {
+            return Err(format!(
+                "{} differs between two folders: {} and {} bytes, from byte {} on",
+                name.display(),
+                one.len(),
+                other.len(),
+                differs.unwrap_or(one.len().min(other.len()))
+            )
+            .into());
+        }
+    }
+    fs::remove_dir_all(folder)?;
+    Ok(format!(
+        "image, loaders, archive, bills of materials, sums and index: {size} bytes, the same from two folders"
+    ))
 }

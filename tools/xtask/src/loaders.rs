@@ -17,8 +17,10 @@ use crate::{
 
 /// For a BIOS: freestanding, and linked to where it runs.
 const BIOS: (&str, &str, &[&str]) = ("lunette-bios", "x86_64-unknown-none", &["-Crelocation-model=static"]);
-/// For UEFI: a file without the time when it was linked.
-const UEFI: (&str, &str, &[&str]) = ("lunette-uefi", "x86_64-unknown-uefi", &["-Clink-arg=/Brepro"]);
+/// For UEFI: a file without the time when it was linked, and without debug information, whose name would be of the folder
+/// that it was built in.
+const UEFI: (&str, &str, &[&str]) =
+    ("lunette-uefi", "x86_64-unknown-uefi", &["-Clink-arg=/Brepro", "-Clink-arg=/DEBUG:NONE"]);
 
 /// Where kernel/loader/bios/layout.ld has them.
 const MBR_AT: u64 = 0x7c00;

@@ -37,7 +37,7 @@ cargo xtask COMMAND
                   build target/image/lunette.elf; or what leaves something out (wasm, lua, native) as lunette-NAME.elf
                   and the loaders for disks
   loaders         build those only: target/image/lunette.bios and lunette.efi
-  dist --key FILE [--cli PATH] [--variant NAME,…] [--stream NAME] [--output DIR]
+  dist --key FILE [--cli PATH] [--index PATH] [--variant NAME,…] [--stream NAME] [--output DIR]
                   build a release into target/dist/: images, command line, bills of materials, sums, signed index
   samples         build the samples into target/samples/
   guests          build the tests' Rust programs into target/guests/

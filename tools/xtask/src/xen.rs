@@ -1,8 +1,8 @@
 //! Lunette as a PVH guest of Xen: Debian's hypervisor in an emulated machine with SVM, and a first domain made of
 //! Debian's kernel, the toolstack (`xl`, xenstored, xenconsoled) and busybox.
 //!
-//! In it: a guest with a network card answers HTTP and ping, and ends when `xl shutdown` asks it to; one without an app
-//! says why on its console and is seen to have crashed. What is interpreted only: QEMU's SVM aborts when a guest writes CR8
+//! In it: what `lunette image export --for xen` has written, unchanged, answers HTTP and ping, and ends when `xl shutdown` asks it
+//! to; a guest without an app says why on its console and is seen to have crashed. What is interpreted only: QEMU's SVM aborts when a guest writes CR8
 //! while an interrupt waits for it, which native code, that ticks, would have ours do.
 
 use std::{
@@ -81,21 +81,33 @@ case $1 in online|add)
 esac
 ";
 
-/// Lines that the verdict is made of begin with `test:`.
-const TEST: &str = r"
+/// Lines that the verdict is made of begin with `test:`. What `xl` is told beside a configuration is for this host: the TSC is
+/// native, for Xen's emulation of RDTSCP needs what QEMU's SVM does not have; and what has ended stays, to be looked at.
+const TEST: &str = r#"
 said() { for i in $(seq 600); do grep -q -- $1 /log/guest-$2.log 2>/dev/null && return; sleep 0.1; done; echo test: never said: $1; }
 told() { sed 's/\r//; s/^/test: '$1': /' /log/guest-$1.log; }
-xl create /server.cfg
-said ready server
+cd /export
+xl create xl.cfg 'tsc_mode="native"' 'on_poweroff="preserve"'
+said ready http
 ping -c 3 -W 5 10.0.3.2 | sed 's/^/test: /'
 printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 20 10.0.3.2 80 | sed 's/\r//; s/^/test: /'
-timeout 60 xl shutdown -w server 2>&1 | sed 's/^/test: /'
-xl destroy server 2>/dev/null
-told server
+timeout 60 xl shutdown -w http 2>&1 | sed 's/^/test: /'
+xl destroy http 2>/dev/null
+told http
 xl create /empty.cfg
 said farewell empty
 for i in $(seq 100); do xl list empty | grep -q sc- && echo test: it crashed && break; sleep 0.1; done
 told empty
+"#;
+
+/// A guest without an app.
+const EMPTY: &str = "\
+name = 'empty'
+type = 'pvh'
+kernel = '/export/lunette.elf'
+memory = 64
+tsc_mode = 'native'
+on_crash = 'preserve'
 ";
 
 /// What must be among those lines.
@@ -104,8 +116,8 @@ const EXPECTED: [&str; 9] = [
     "test: HTTP/1.1 200 OK",
     "test: /bytes/N    N bytes",
     "reason code 0",
-    "test: server: http: done after 1 requests",
-    "test: server: lunette: farewell exit 0",
+    "test: http: http: done after 1 requests",
+    "test: http: lunette: farewell exit 0",
     "test: empty: lunette: farewell refused there is no app",
     "test: it crashed",
     "test: over",
@@ -118,8 +130,12 @@ pub(crate) struct Host {
     initrd: PathBuf,
 }
 
-/// Fetches what is not there yet, and packs the first domain with an image and a bundle of an HTTP server.
-pub(crate) fn host(image: &Path, bundle: &Path) -> Result<Host> {
+/// An address that the guest has; the first domain is [`HERE`], as VIF has it.
+pub(crate) const GUEST: &str = "10.0.3.2/24";
+pub(crate) const HERE: &str = "10.0.3.1";
+
+/// Fetches what is not there yet, and packs the first domain with what was exported: an HTTP server called `http`.
+pub(crate) fn host(exported: &Path) -> Result<Host> {
     let dir = target().join("debian");
     let hypervisor = packages::dependency("xen-system-amd64", "xen-hypervisor-4")?;
     let version = hypervisor.trim_start_matches("xen-hypervisor-").trim_end_matches("-amd64").to_owned();
@@ -142,7 +158,8 @@ pub(crate) fn host(image: &Path, bundle: &Path) -> Result<Host> {
     for folder in [
         "bin",
         "dev",
-        "etc/xen",
+        "etc/xen/scripts",
+        "export",
         "lib",
         "lib64",
         "log",
@@ -193,41 +210,19 @@ pub(crate) fn host(image: &Path, bundle: &Path) -> Result<Host> {
     }
     init += INIT;
     fs::write(system.join("init"), init)?;
-    fs::write(system.join("vif"), VIF)?;
+    // Where the toolstack looks for it, if a configuration says nothing else.
+    fs::write(system.join("etc/xen/scripts/vif-bridge"), VIF)?;
     fs::write(system.join("test"), TEST)?;
     fs::write(system.join("etc/xen/xl.conf"), "")?;
-    read(command("chmod", &["+x"]).arg(system.join("init")).arg(system.join("vif")))?;
-    copy(image, "lunette.elf")?;
-    copy(bundle, "app.bundle")?;
-    fs::write(
-        system.join("server.cfg"),
-        domain(
-            "server",
-            "poweroff",
-            &[
-                "ramdisk = '/app.bundle'",
-                "cmdline = 'lunette.log=info lunette.ip=10.0.3.2/24,10.0.3.1'",
-                "vif = ['mac=00:16:3e:6c:75:6e,script=/vif']",
-            ],
-        ),
-    )?;
-    fs::write(system.join("empty.cfg"), domain("empty", "crash", &[]))?;
+    read(command("chmod", &["+x"]).arg(system.join("init")).arg(system.join("etc/xen/scripts/vif-bridge")))?;
+    for entry in fs::read_dir(exported)? {
+        let entry = entry?;
+        copy(&entry.path(), &format!("export/{}", entry.file_name().to_string_lossy()))?;
+    }
+    fs::write(system.join("empty.cfg"), EMPTY)?;
     let initrd = dir.join("xen-dom0.cpio");
     packages::initramfs(&system, &files.join("bin/busybox"), &initrd)?;
     Ok(Host { hypervisor, kernel: kernel_files.join(format!("boot/vmlinuz-{release}")), initrd })
-}
-
-/// A domain's configuration, which stays when it ends in one way. Native TSC, for Xen's emulation of RDTSCP needs what
-/// QEMU's SVM does not have.
-fn domain(name: &str, stays_on: &str, more: &[&str]) -> String {
-    let mut text =
-        format!("name = '{name}'\ntype = 'pvh'\nkernel = '/lunette.elf'\nmemory = 64\ntsc_mode = 'native'\n");
-    text += &format!("on_{stays_on} = 'preserve'\n");
-    for line in more {
-        text += line;
-        text.push('\n');
-    }
-    text
 }
 
 /// Boots it, and looks for what must have been said. The error is the log.

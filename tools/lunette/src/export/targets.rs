@@ -117,7 +117,7 @@ pub const TARGETS: &[Target] = &[
         artefact: Artefact::Kernel,
         files: &[("xl.cfg", template!("xl.cfg")), ("run.sh", template!("xen.sh"))],
         way: "PVH; Xen's console and network",
-        tried: "Not tried as it is here. The image boots under Debian's Xen 4.17 in the tests of this project.",
+        tried: "xl.cfg is booted under Debian's Xen 4.17 in QEMU by the tests of this project, with an interpreted program that answers HTTP.",
     },
     Target {
         name: "virtualbox",
