@@ -74,11 +74,7 @@ fn subnets(entry: &Node) -> Result<Card, Fault> {
             "manual" => {}
             "static" | "static6" => {
                 let text = subnet.text("address").ok_or("a static subnet has no address")?;
-                card.addresses.push(address(text, subnet.text("netmask"))?);
-                if let Some(gateway) = subnet.text("gateway") {
-                    card.gateways.push(ip(gateway)?);
-                }
-                routes(subnet, "gateway", &mut card)?;
+                fixed(text, subnet, &mut card)?;
             }
             kind => return Err(format!("a subnet of `type: {}` is not understood", kind.escape_debug())),
         }
@@ -130,11 +126,7 @@ pub(crate) fn openstack(document: &Node, source: Source, settings: &mut Settings
             }
             "ipv4" | "ipv6" => {
                 let text = network.text("ip_address").ok_or("a network has no ip_address")?;
-                card.addresses.push(address(text, network.text("netmask"))?);
-                if let Some(gateway) = network.text("gateway") {
-                    card.gateways.push(ip(gateway)?);
-                }
-                routes(network, "gateway", &mut card)?;
+                fixed(text, network, &mut card)?;
             }
             kind => return Err(format!("a network of type `{}` is not understood", kind.escape_debug())),
         }
@@ -156,6 +148,15 @@ fn name_services(services: &[Node], card: &mut Card) -> Result<(), Fault> {
         }
     }
     Ok(())
+}
+
+/// An address that was given, with the netmask, the gateway and the routes that stand beside it.
+fn fixed(text: &str, beside: &Node, card: &mut Card) -> Result<(), Fault> {
+    card.addresses.push(address(text, beside.text("netmask"))?);
+    if let Some(gateway) = beside.text("gateway") {
+        card.gateways.push(ip(gateway)?);
+    }
+    routes(beside, "gateway", card)
 }
 
 /// Of routes the default ones, whose gateway stands under `via`; others are noted.
