@@ -507,12 +507,10 @@ pub enum AccelChoice {
     Kvm,
 }
 
-/// What the kernel knows ([`lunette_config::Wanted`]).
+/// What the kernel knows ([`lunette_config::Wanted`]), and its own words for what it does not.
 fn parse_sources(value: &str) -> Result<String, String> {
-    match lunette_config::Wanted::parse(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(_) => Err("say `auto`, `none`, or some of fw_cfg,smbios,disk".into()),
-    }
+    let help = |why: String| why.rsplit("help: ").next().unwrap_or_default().to_owned();
+    lunette_config::Wanted::parse(value).map(|_| value.to_owned()).map_err(help)
 }
 
 fn parse_env(text: &str) -> Result<(String, Option<String>), String> {
