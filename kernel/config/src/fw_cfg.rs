@@ -18,6 +18,8 @@ const MOST_FILES: u32 = 1024;
 const PREFIX: &str = "opt/org.lunette/";
 
 /// Takes what is there for us. False: there is no such device.
+// On its own it is compiled as this crate is, for size; within the kernel it would be as that is.
+#[inline(never)]
 pub fn read(items: &mut dyn Items, settings: &mut Settings) -> Result<bool, String> {
     let mut word = [0; 4];
     items.select(SIGNATURE);

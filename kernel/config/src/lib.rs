@@ -22,7 +22,9 @@ extern crate alloc;
 mod cloud;
 mod fat;
 pub mod fw_cfg;
+mod http;
 mod iso;
+pub mod metadata;
 mod network;
 pub mod smbios;
 pub mod volume;
@@ -39,6 +41,7 @@ pub enum Source {
     Smbios,
     NoCloud,
     ConfigDrive,
+    Metadata,
 }
 
 impl Source {
@@ -49,6 +52,7 @@ impl Source {
             Self::Smbios => "SMBIOS",
             Self::NoCloud => "NoCloud disk",
             Self::ConfigDrive => "config drive",
+            Self::Metadata => "metadata service",
         }
     }
 }
@@ -65,6 +69,7 @@ pub struct Wanted {
     pub fw_cfg: bool,
     pub smbios: bool,
     pub disk: bool,
+    pub metadata: bool,
     /// They were named, one by one: one that is not there is worth a word.
     pub named: bool,
 }
@@ -73,7 +78,9 @@ impl Wanted {
     /// The value of `lunette.config=`: `auto`, `none`, or names with commas between them.
     pub fn parse(value: &str) -> Result<Self, String> {
         match value {
-            "auto" => return Ok(Self { fw_cfg: true, smbios: true, disk: true, named: false }),
+            "auto" => {
+                return Ok(Self { fw_cfg: true, smbios: true, disk: true, metadata: true, named: false });
+            }
             "none" => return Ok(Self::default()),
             _ => {}
         }
@@ -83,9 +90,10 @@ impl Wanted {
                 "fw_cfg" => wanted.fw_cfg = true,
                 "smbios" => wanted.smbios = true,
                 "disk" => wanted.disk = true,
+                "metadata" => wanted.metadata = true,
                 _ => {
                     return Err(format!(
-                        "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk",
+                        "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk,metadata",
                         value.escape_debug(),
                         name.escape_debug()
                     ));
@@ -294,10 +302,12 @@ mod tests {
 
     #[test]
     fn sources_are_asked_for_by_name() {
-        let all = Wanted { fw_cfg: true, smbios: true, disk: true, named: false };
+        let all = Wanted { fw_cfg: true, smbios: true, disk: true, metadata: true, named: false };
         assert_eq!(Wanted::parse("auto"), Ok(all));
         assert_eq!(Wanted::parse("none"), Ok(Wanted::default()));
-        assert_eq!(Wanted::parse("disk,fw_cfg"), Ok(Wanted { smbios: false, named: true, ..all }));
+        let some = Wanted { smbios: false, metadata: false, named: true, ..all };
+        assert_eq!(Wanted::parse("disk,fw_cfg"), Ok(some));
+        assert_eq!(Wanted::parse("disk,metadata,fw_cfg"), Ok(Wanted { metadata: true, ..some }));
         for wrong in ["", "disks", "disk,", "auto,disk"] {
             assert!(Wanted::parse(wrong).unwrap_err().contains("there is no source"), "{wrong}");
         }

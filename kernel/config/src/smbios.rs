@@ -1,12 +1,12 @@
 //! SMBIOS (DSP0134): OEM strings (type 11) such as `lunette.ip=dhcp`, and the system's serial number (type 1) in the manner of
-//! cloud-init, `ds=nocloud;h=NAME`.
+//! cloud-init, `ds=nocloud;h=NAME`. And whose cloud this is, by the names of system and chassis (types 1 and 3).
 //!
 //! The tables are the firmware's word: each is measured and summed before it is used; what does not fit is as if it were
 //! not there.
 
 use alloc::string::String;
 
-use crate::{Settings, Source, long, short};
+use crate::{Settings, Source, long, metadata::Cloud, short};
 
 /// Physical memory, read where a table says that something is. `None`: there is none that may be read.
 pub type Memory<'m> = &'m dyn Fn(u64, usize) -> Option<&'m [u8]>;
@@ -19,28 +19,54 @@ const LARGEST: usize = 1 << 20;
 
 /// Takes what is there for us. `anchor`: where the tables' entry point is, if a loader has said so. False: there are none.
 pub fn read(memory: Memory<'_>, anchor: Option<u64>, settings: &mut Settings) -> Result<bool, String> {
+    each(memory, anchor, &mut |structure, strings| match structure[0] {
+        11 => strings.split(|byte| *byte == 0).try_for_each(|text| oem(text, settings)),
+        1 => serial_number(string(structure, 7, strings), settings),
+        _ => Ok(()),
+    })
+}
+
+/// Whose cloud the firmware says that this is, if it is a known one's.
+// On its own it is compiled as this crate is, for size; within the kernel it would be as that is.
+#[inline(never)]
+pub fn cloud(memory: Memory<'_>, anchor: Option<u64>) -> Option<Cloud> {
+    let mut names: [&[u8]; 3] = Default::default();
+    let _ = each(memory, anchor, &mut |structure, strings| {
+        match structure[0] {
+            1 => names[..2].copy_from_slice(&[4, 5].map(|at| string(structure, at, strings))),
+            3 => names[2] = string(structure, 8, strings),
+            _ => {}
+        }
+        Ok(())
+    });
+    Cloud::of(names)
+}
+
+/// Calls it with each structure: its formatted part, which has 4 bytes at least, and its strings. False: there are no tables.
+fn each<'m>(
+    memory: Memory<'m>,
+    anchor: Option<u64>,
+    f: &mut dyn FnMut(&'m [u8], &'m [u8]) -> Result<(), String>,
+) -> Result<bool, String> {
     let found = anchor
         .and_then(|at| tables(memory, at))
         .or_else(|| (FIRST..=LAST).step_by(16).find_map(|at| tables(memory, at)));
     let Some(mut rest) = found else { return Ok(false) };
     while let Some((structure, strings, next)) = structure(rest) {
-        match structure[0] {
-            11 => {
-                for text in strings.split(|byte| *byte == 0) {
-                    oem(text, settings)?;
-                }
-            }
-            1 => {
-                let number = usize::from(structure.get(7).copied().unwrap_or(0));
-                let serial = number.checked_sub(1).and_then(|n| strings.split(|byte| *byte == 0).nth(n));
-                serial_number(serial.unwrap_or_default(), settings)?;
-            }
-            127 => break,
-            _ => {}
+        if structure[0] == 127 {
+            break;
         }
+        f(structure, strings)?;
         rest = next;
     }
     Ok(true)
+}
+
+/// The string whose number stands at that place; without one, nothing.
+fn string<'m>(formatted: &[u8], at: usize, strings: &'m [u8]) -> &'m [u8] {
+    let number = usize::from(formatted.get(at).copied().unwrap_or(0));
+    let string = number.checked_sub(1).and_then(|n| strings.split(|byte| *byte == 0).nth(n));
+    string.unwrap_or_default()
 }
 
 /// `lunette.KEY=VALUE`; another's string is another's.
@@ -136,12 +162,15 @@ mod tests {
         bytes
     }
 
+    fn in_it(bytes: &[u8], at: u64, length: usize) -> Option<&[u8]> {
+        let at = usize::try_from(at.checked_sub(FIRST)?).ok()?;
+        bytes.get(at..at.checked_add(length)?)
+    }
+
     fn told(bytes: &[u8], anchor: Option<u64>) -> Result<(bool, String), String> {
         let mut settings = Settings::default();
-        let memory = |at: u64, length: usize| {
-            let at = usize::try_from(at.checked_sub(FIRST)?).ok()?;
-            bytes.get(at..at.checked_add(length)?)
-        };
+        let memory = |at, length| in_it(bytes, at, length);
+        let _ = cloud(&memory, anchor);
         // The tables live as long as the test's bytes.
         let found = read(&memory, anchor, &mut settings)?;
         Ok((found, settings.to_string()))
@@ -175,6 +204,34 @@ mod tests {
                 .unwrap_err()
                 .contains("SMBIOS: the setting `oops` is not known")
         );
+    }
+
+    #[test]
+    fn clouds_are_known_by_their_names() {
+        let is = |system: [&str; 2], tag: &str| {
+            let chassis = structure_of(3, &[1, 1, 0, 0, 2], &["QEMU", tag]);
+            let tables = [structure_of(1, &[1, 2, 0, 0], &system), chassis, structure_of(127, &[], &[])];
+            let bytes = machine(3, &tables.concat());
+            let memory = |at, length| in_it(&bytes, at, length);
+            cloud(&memory, None)
+        };
+        const AZURE: &str = "7783-7084-3265-9085-8269-3286-77";
+        for (system, tag, expected) in [
+            (["Amazon EC2", "t3.micro"], "x", Some(Cloud::Ec2)),
+            (["Google", "Google Compute Engine"], "x", Some(Cloud::Google)),
+            (["?", "Google Compute Engine"], "x", Some(Cloud::Google)),
+            (["OpenStack Foundation", "OpenStack Nova"], "x", Some(Cloud::OpenStack)),
+            (["Red Hat", "OpenStack Compute"], "x", Some(Cloud::OpenStack)),
+            (["VMware, Inc.", "VMware7,1"], "OpenStack Nova", Some(Cloud::OpenStack)),
+            (["Microsoft Corporation", "Virtual Machine"], AZURE, Some(Cloud::Azure)),
+            (["Microsoft Corporation", "Virtual Machine"], "x", None),
+            (["Hetzner", "vServer"], "x", Some(Cloud::Hetzner)),
+            (["DigitalOcean", "Droplet"], "x", Some(Cloud::DigitalOcean)),
+            (["QEMU", "Standard PC (Q35 + ICH9, 2009)"], "x", None),
+        ] {
+            assert_eq!(is(system, tag), expected, "{system:?}");
+        }
+        assert_eq!(cloud(&|_, _| None, Some(7)), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub trait Blocks {
 }
 
 /// Takes what a disk says. `None`: it is not one of those, whatever it is.
+// On its own it is compiled as this crate is, for size; within the kernel it would be as that is.
+#[inline(never)]
 pub fn read(disk: &mut dyn Blocks, settings: &mut Settings) -> Result<Option<Source>, String> {
     let volume = match Volume::open(disk) {
         Ok(Some(volume)) => volume,
