@@ -25,6 +25,7 @@ use crate::{
         virtio::{self, KernelHal, Wired},
         xen::guest as xen,
     },
+    metadata,
     platform::stop::LowMemory,
 };
 
@@ -57,9 +58,6 @@ fn ask(sources: &str) -> Result<(), String> {
     }
     asked(&wanted, &mut settings)
         .map_err(|why| format!("{why}, or leave that source out of lunette.config={sources}"))?;
-    if let Some(level) = settings.get("log") {
-        console::set_level(&level.value);
-    }
     for note in &settings.notes {
         log!(warn, "configuration: {note}");
     }
@@ -69,7 +67,7 @@ fn ask(sources: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Asks one after the other, in their order.
+/// Asks one after the other, in their order. The network comes up for the last, as the others say.
 fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
     // A guest of Xen's has neither, and those ports may be somebody's.
     let is_pc = !xen::present();
@@ -77,13 +75,26 @@ fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
         let there = is_pc && fw_cfg::read(&mut FwCfg, settings)?;
         absent(wanted, there, "fw_cfg: there is none; QEMU has it");
     }
+    let memory = |at, length| LowMemory.bytes(at, length).map(|bytes| -> &[u8] { bytes });
+    let anchor = boot::info().cmdline.number("smbios");
     if wanted.smbios {
-        let memory = |at, length| LowMemory.bytes(at, length).map(|bytes| -> &[u8] { bytes });
-        let there = is_pc && smbios::read(&memory, boot::info().cmdline.number("smbios"), settings)?;
+        let there = is_pc && smbios::read(&memory, anchor, settings)?;
         absent(wanted, there, "SMBIOS: there are no tables");
     }
+    let mut disk = false;
     if wanted.disk {
-        absent(wanted, disks(settings)?, "disk: no virtio disk is called cidata or config-2");
+        disk = disks(settings)?;
+        absent(wanted, disk, "disk: no virtio disk is called cidata or config-2");
+    }
+    if let Some(level) = settings.get("log") {
+        console::set_level(&level.value);
+    }
+    if wanted.metadata {
+        let cloud = is_pc.then(|| smbios::cloud(&memory, anchor)).flatten();
+        // A cloud says the same on a disk, which takes no time; and where there is no cloud, none would answer.
+        if wanted.named || (cloud.is_some() && !disk) {
+            metadata::read(cloud, settings)?;
+        }
     }
     Ok(())
 }

@@ -38,6 +38,8 @@ pub mod configuration;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod console;
 #[cfg(any(target_env = "musl", target_os = "none"))]
+mod metadata;
+#[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod network;
 #[cfg(any(target_env = "musl", target_os = "none"))]
 pub mod platform;

@@ -43,7 +43,7 @@ const SOCKETS: (u64, u64) = (4, 64 << 20);
 const BUFFERS: (u64, u64) = (32, 1 << 20);
 
 enum Raised {
-    Wire(Arc<Stack<Card>>),
+    Wire { stack: Arc<Stack<Card>>, wants_ipv4: bool },
     Loopback(Arc<Stack<NoDevice>>),
 }
 
@@ -67,15 +67,24 @@ pub fn share(free: u64) -> u64 {
     [SOCKETS, BUFFERS].map(|(part, most)| (free / part).min(most)).iter().sum()
 }
 
-/// Raises the network and waits for its address. The error is one line, with its `help:`.
+/// Raises the network and waits for its address. The error is one line, with its `help:`. Raised already, it is the same one,
+/// and what is said of its address as well.
 pub fn raise() -> Result<Arc<dyn Net>, String> {
+    raise_as(configuration::found())
+}
+
+/// As these settings say, or the command line alone.
+pub(crate) fn raise_as(settings: Option<&Settings>) -> Result<Arc<dyn Net>, String> {
     match raised() {
-        Some(Raised::Wire(stack)) => return Ok(stack.clone()),
+        Some(Raised::Wire { stack, wants_ipv4 }) => {
+            wait_for_address(stack, *wants_ipv4, 0)?;
+            return Ok(stack.clone());
+        }
         Some(Raised::Loopback(stack)) => return Ok(stack.clone()),
         None => {}
     }
     let share = |(part, most): (u64, u64)| (mm::free_bytes() / part).min(most) as usize;
-    let mut config = match configuration::found() {
+    let mut config = match settings {
         None => read(&mut boot::info().cmdline.words())?,
         Some(settings) => configured(settings)?,
     };
@@ -106,8 +115,8 @@ pub fn raise() -> Result<Arc<dyn Net>, String> {
     }
     let wants_ipv4 = config.ipv4 != V4::None;
     let stack = Stack::new(card, config, Arc::new(KernelClock), Arc::new(KernelRandom), Arc::new(Notes));
-    *raised() = Some(Raised::Wire(stack.clone()));
-    wait_for_address(&stack, wants_ipv4)?;
+    *raised() = Some(Raised::Wire { stack: stack.clone(), wants_ipv4 });
+    wait_for_address(&stack, wants_ipv4, PATIENCE)?;
     Ok(stack)
 }
 
@@ -126,8 +135,8 @@ fn read(words: &mut dyn Iterator<Item = &str>) -> Result<Config, String> {
     Config::from_words([0; 6], words)
 }
 
-fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool) -> Result<(), String> {
-    let end = time::monotonic() + PATIENCE;
+fn wait_for_address(stack: &Stack<Card>, wants_ipv4: bool, patience: Nanos) -> Result<(), String> {
+    let end = time::monotonic() + patience;
     loop {
         poll(time::monotonic());
         let status = stack.status();
@@ -162,7 +171,7 @@ pub fn linger() {
     let unfinished = || match raised() {
         None => false,
         Some(Raised::Loopback(stack)) => stack.unfinished(),
-        Some(Raised::Wire(stack)) => stack.unfinished(),
+        Some(Raised::Wire { stack, .. }) => stack.unfinished(),
     };
     while unfinished() && time::monotonic() < end {
         if KernelHost.park(true, Some(end)).is_break() {
@@ -176,7 +185,7 @@ pub(crate) fn poll(now: Nanos) -> bool {
     let (woken, next) = match raised() {
         None => return false,
         Some(Raised::Loopback(stack)) => turn(stack),
-        Some(Raised::Wire(stack)) => {
+        Some(Raised::Wire { stack, .. }) => {
             let done = turn(stack);
             tend_card(now);
             done
