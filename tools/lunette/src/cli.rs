@@ -350,8 +350,8 @@ pub struct Export {
     /// Put a key into the image: it then runs nothing but what this one, or another that is named, has signed
     #[arg(long, value_name = "KEY", value_parser = signing::parse_key)]
     pub trust: Vec<PublicKey>,
-    /// Where it gets settings from when it starts: auto, or some of fw_cfg, smbios, disk (NoCloud, config-drive). From here it then has
-    /// only those that are named
+    /// Where it gets settings from when it starts: auto, or some of fw_cfg, smbios, disk (NoCloud, config-drive), metadata (a cloud's
+    /// service at 169.254.169.254). From here it then has only those that are named
     #[arg(long, value_name = "SOURCES", value_parser = parse_sources)]
     pub config_from: Option<String>,
     /// The kernel image: full, a variant (wasm, lua, native), a file, or a folder to choose from

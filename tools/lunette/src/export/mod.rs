@@ -96,7 +96,9 @@ pub fn export(args: &Export, us: &Us) -> Result<u8, Problem> {
     if !args.trust.is_empty() {
         baked::put(&mut kernel, &args.trust).map_err(|e| e.at(image.path.display()))?;
     }
-    let network = Needs::of(plan.all().map(|guest| &guest.grants)).any;
+    // The kernel's own questions go over a card as well.
+    let network =
+        Needs::of(plan.all().map(|guest| &guest.grants)).any || asks_service(args.config_from.as_deref());
     // Hyper-V wants multiples of 2, VMware of 4.
     let mib = (run::memory(args.memory, payload.len() as u64, image.size)? >> 20).next_multiple_of(4);
 
@@ -169,6 +171,11 @@ fn safe(name: &str) -> String {
         "" => "app".into(),
         name => name.to_owned(),
     }
+}
+
+/// Was a source named that is asked over the network?
+fn asks_service(sources: Option<&str>) -> bool {
+    sources.is_some_and(|sources| sources.split(',').any(|source| source == "metadata"))
 }
 
 /// The kernel's words on a machine of its own: all that it says is on the first serial port.
@@ -346,6 +353,7 @@ mod tests {
         let flags = Flags { ip: Some(Setting::Auto), ..flags };
         let words = "lunette.config=fw_cfg,disk lunette.ip=dhcp";
         assert_eq!(cmdline(&flags, true, Some("fw_cfg,disk")).unwrap(), words);
+        assert!(asks_service(Some("disk,metadata")) && !asks_service(Some("auto")) && !asks_service(None));
     }
 
     #[test]
