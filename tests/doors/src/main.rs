@@ -11,6 +11,7 @@ mod disks;
 mod grub;
 mod kernels;
 mod machine;
+mod metadata;
 mod settings;
 
 use libtest_mimic::{Arguments, Trial};
@@ -38,6 +39,11 @@ impl Doors {
 }
 
 fn main() {
+    // Started by QEMU, once for each connection, it is a service instead.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [metadata::SERVE, kind, log] = &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return metadata::serve(kind, log.as_ref());
+    }
     let arguments = Arguments::from_args();
     let mut doors = Doors(Vec::new());
     kernels::doors(&mut doors);
@@ -45,5 +51,6 @@ fn main() {
     grub::doors(&mut doors);
     bad::doors(&mut doors);
     settings::doors(&mut doors);
+    metadata::doors(&mut doors);
     libtest_mimic::run(&arguments, doors.0).exit();
 }
