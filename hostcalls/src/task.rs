@@ -150,9 +150,9 @@ impl Time {
         Sleep { time: self.clone(), at, key: None }
     }
 
-    /// Lets all others go first.
-    pub fn step_back<F: FnMut() -> bool>(&self, over: F) -> StepBack<Arc<Timers>, F> {
-        StepBack::new(self.timers.clone(), over)
+    /// Lets all others go first, for one that had so many turns already.
+    pub fn step_back<F: FnMut() -> bool>(&self, turns: u64, over: F) -> StepBack<Arc<Timers>, F> {
+        StepBack::new(self.timers.clone(), turns, over)
     }
 
     /// `None`: it took longer, and was dropped.
@@ -234,7 +234,7 @@ pub fn poll_until<T>(
 /// ([`StepBack`]); one until a time that is past gives way to the other tasks once.
 pub async fn ready(wait: &Wait, clock: &dyn Clock, stdio: &dyn Stdio, timers: &Timers) {
     if wait.is_empty() || *wait == Wait::GIVE_WAY {
-        return StepBack::new(timers, || false).await;
+        return StepBack::new(timers, u64::MAX, || false).await;
     }
     if wait.until.is_some_and(|until| until <= clock.monotonic()) {
         return give_way().await;
@@ -339,7 +339,7 @@ impl<'a, T> Executor<'a, T> {
                 let alone = self.tasks.woken() == 0;
                 if alone || passed_over > PASSED_OVER {
                     passed_over = 0;
-                    self.timers.back.wake_first();
+                    self.timers.back.wake_next();
                 }
                 if alone {
                     interruptible = true;
