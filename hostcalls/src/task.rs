@@ -46,9 +46,12 @@ pub trait Host {
     /// it is `idle` was found out before.
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()>;
 
-    /// Only who has run for long already runs next (`true`): the host may have it step back as soon as a device has something for
-    /// the others. `false`: it has had its go.
-    fn interruptible(&mut self, _now: bool) {}
+    /// Only who has run for long already would run next: the host may have it step back as soon as a device has something for
+    /// the others, until [`Host::end_interruptible`]. `false`: a device has something already, which is to be seen to first.
+    fn begin_interruptible(&mut self) -> bool;
+
+    /// Who ran since [`Host::begin_interruptible`] said yes has had its go.
+    fn end_interruptible(&mut self);
 
     /// Was the VM asked to end in good order (a power button, `lunette stop`)?
     fn stopping(&self) -> bool {
@@ -314,7 +317,7 @@ impl<'a, T> Executor<'a, T> {
             // Those that can run now, each once: what they wake has its go after the host.
             let ended = (0..self.tasks.woken()).find_map(|_| self.tasks.run_one());
             if mem::take(&mut interruptible) {
-                host.interruptible(false);
+                host.end_interruptible();
             }
             if ended.is_some() {
                 return ended;
@@ -336,14 +339,10 @@ impl<'a, T> Executor<'a, T> {
             }
             if back {
                 passed_over += 1;
-                let alone = self.tasks.woken() == 0;
-                if alone || passed_over > PASSED_OVER {
+                interruptible = self.tasks.woken() == 0 && host.begin_interruptible();
+                if interruptible || passed_over > PASSED_OVER {
                     passed_over = 0;
                     self.timers.back.wake_next();
-                }
-                if alone {
-                    interruptible = true;
-                    host.interruptible(true);
                 }
             }
         }

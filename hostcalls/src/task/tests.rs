@@ -56,6 +56,12 @@ impl<F: FnMut(usize, bool, Option<Nanos>) -> ControlFlow<()>> Host for Told<F> {
         self.0 += 1;
         self.1(self.0, idle, until)
     }
+
+    fn begin_interruptible(&mut self) -> bool {
+        true
+    }
+
+    fn end_interruptible(&mut self) {}
 }
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
@@ -189,6 +195,46 @@ fn however_many_are_younger_who_waits_longest_has_a_turn() {
     let mut host = Told(0, |_, _, _| GO_ON);
     assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(true));
     assert_eq!(rounds.get(), OLDEST);
+}
+
+/// Nobody goes on who has run for long already while a device has something for the others: but not for ever.
+#[test]
+fn what_a_device_has_already_is_seen_to_before_who_stepped_back() {
+    let bench = Bench::new();
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(StepBack::new(&*bench.timers, 1, || false));
+    let mut host = Interrupted { parks: 0, begun: 0, ended: 0, until: 3 };
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!((host.parks, host.begun, host.ended), (3, 3, 1));
+
+    executor.spawn(StepBack::new(&*bench.timers, 1, || false));
+    let mut host = Interrupted { parks: 0, begun: 0, ended: 0, until: usize::MAX };
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!((host.parks, host.ended), (PASSED_OVER as usize + 1, 0));
+}
+
+/// A host with a device that has something all the time, until it was asked so often.
+struct Interrupted {
+    parks: usize,
+    begun: usize,
+    ended: usize,
+    until: usize,
+}
+
+impl Host for Interrupted {
+    fn park(&mut self, _: bool, _: Option<Nanos>) -> ControlFlow<()> {
+        self.parks += 1;
+        GO_ON
+    }
+
+    fn begin_interruptible(&mut self) -> bool {
+        self.begun += 1;
+        self.begun >= self.until
+    }
+
+    fn end_interruptible(&mut self) {
+        self.ended += 1;
+    }
 }
 
 /// A packet for its connection, say; but at its deadline it has to go on, to be stopped where it is.
