@@ -46,9 +46,12 @@ pub trait Host {
     /// it is `idle` was found out before.
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()>;
 
-    /// Only who has run for long already runs next (`true`): the host may have it step back as soon as a device has something for
-    /// the others. `false`: it has had its go.
-    fn interruptible(&mut self, _now: bool) {}
+    /// Only who has run for long already would run next: the host may have it step back as soon as a device has something for
+    /// the others, until [`Host::end_interruptible`]. `false`: a device has something already, which is to be seen to first.
+    fn begin_interruptible(&mut self) -> bool;
+
+    /// Who ran since [`Host::begin_interruptible`] said yes has had its go.
+    fn end_interruptible(&mut self);
 
     /// Was the VM asked to end in good order (a power button, `lunette stop`)?
     fn stopping(&self) -> bool {
@@ -150,9 +153,9 @@ impl Time {
         Sleep { time: self.clone(), at, key: None }
     }
 
-    /// Lets all others go first.
-    pub fn step_back<F: FnMut() -> bool>(&self, over: F) -> StepBack<Arc<Timers>, F> {
-        StepBack::new(self.timers.clone(), over)
+    /// Lets all others go first, for one that had so many turns already.
+    pub fn step_back<F: FnMut() -> bool>(&self, turns: u64, over: F) -> StepBack<Arc<Timers>, F> {
+        StepBack::new(self.timers.clone(), turns, over)
     }
 
     /// `None`: it took longer, and was dropped.
@@ -234,7 +237,7 @@ pub fn poll_until<T>(
 /// ([`StepBack`]); one until a time that is past gives way to the other tasks once.
 pub async fn ready(wait: &Wait, clock: &dyn Clock, stdio: &dyn Stdio, timers: &Timers) {
     if wait.is_empty() || *wait == Wait::GIVE_WAY {
-        return StepBack::new(timers, || false).await;
+        return StepBack::new(timers, u64::MAX, || false).await;
     }
     if wait.until.is_some_and(|until| until <= clock.monotonic()) {
         return give_way().await;
@@ -314,7 +317,7 @@ impl<'a, T> Executor<'a, T> {
             // Those that can run now, each once: what they wake has its go after the host.
             let ended = (0..self.tasks.woken()).find_map(|_| self.tasks.run_one());
             if mem::take(&mut interruptible) {
-                host.interruptible(false);
+                host.end_interruptible();
             }
             if ended.is_some() {
                 return ended;
@@ -336,14 +339,10 @@ impl<'a, T> Executor<'a, T> {
             }
             if back {
                 passed_over += 1;
-                let alone = self.tasks.woken() == 0;
-                if alone || passed_over > PASSED_OVER {
+                interruptible = self.tasks.woken() == 0 && host.begin_interruptible();
+                if interruptible || passed_over > PASSED_OVER {
                     passed_over = 0;
-                    self.timers.back.wake_first();
-                }
-                if alone {
-                    interruptible = true;
-                    host.interruptible(true);
+                    self.timers.back.wake_next();
                 }
             }
         }

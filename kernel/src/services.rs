@@ -148,20 +148,21 @@ impl Host for KernelHost {
         stop_twice()
     }
 
-    fn interruptible(&mut self, now: bool) {
-        static OPEN: AtomicBool = AtomicBool::new(false);
-        if now {
-            // A profile counts ticks, and this makes more of them.
-            if boot::info().cmdline.has("profile") {
-                return;
-            }
-            // If a device has something already, the tick ends this go, as it does where devices do not interrupt.
-            if machine::listen(true, console::takes_input()) {
-                machine::listen(false, false);
-            } else {
-                OPEN.store(apic::open(), Relaxed);
-            }
-        } else if OPEN.swap(false, Relaxed) {
+    fn begin_interruptible(&mut self) -> bool {
+        // A profile counts ticks, and this would make more of them.
+        if boot::info().cmdline.has("profile") {
+            return true;
+        }
+        if machine::listen(true, console::takes_input()) {
+            machine::listen(false, false);
+            return false;
+        }
+        OPEN.store(apic::open(), Relaxed);
+        true
+    }
+
+    fn end_interruptible(&mut self) {
+        if OPEN.swap(false, Relaxed) {
             apic::close();
             machine::listen(false, false);
             see_to_interrupts();
@@ -172,6 +173,9 @@ impl Host for KernelHost {
         stop::requests() > 0
     }
 }
+
+/// Do devices interrupt who runs?
+static OPEN: AtomicBool = AtomicBool::new(false);
 
 fn stop_twice() -> ControlFlow<()> {
     if stop::requests() > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -58,6 +58,12 @@ impl Host for FakeHost {
         ControlFlow::Continue(())
     }
 
+    fn begin_interruptible(&mut self) -> bool {
+        true
+    }
+
+    fn end_interruptible(&mut self) {}
+
     fn stopping(&self) -> bool {
         self.stopping
     }

@@ -8,7 +8,10 @@ use core::{
     task::Waker,
 };
 
-use super::*;
+use super::{
+    step_back::{MANY, OLDEST},
+    *,
+};
 use crate::{
     Interest, Net, Source, TcpListener, TcpStream, UdpSocket,
     fake::{FakeHost, FakeWorld, Weather},
@@ -53,6 +56,12 @@ impl<F: FnMut(usize, bool, Option<Nanos>) -> ControlFlow<()>> Host for Told<F> {
         self.0 += 1;
         self.1(self.0, idle, until)
     }
+
+    fn begin_interruptible(&mut self) -> bool {
+        true
+    }
+
+    fn end_interruptible(&mut self) {}
 }
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
@@ -99,7 +108,7 @@ fn who_computes_on_and_on_lets_all_others_go_first() {
         executor.spawn(async move {
             loop {
                 bench.say(name);
-                StepBack::new(&*bench.timers, || false).await;
+                StepBack::new(&*bench.timers, 0, || false).await;
             }
         });
     }
@@ -142,7 +151,7 @@ fn who_steps_back_is_passed_over_so_often_and_no_more() {
     });
     executor.spawn(async {
         for _ in 0..3 {
-            StepBack::new(&*bench.timers, || false).await;
+            StepBack::new(&*bench.timers, 0, || false).await;
         }
     });
     let mut host = Told(0, |_, _, _| GO_ON);
@@ -151,12 +160,89 @@ fn who_steps_back_is_passed_over_so_often_and_no_more() {
     assert!((passed_over..=passed_over + 3).contains(&rounds.get()), "{}", rounds.get());
 }
 
+/// A request that takes a little longer than others does not wait for those that never end.
+#[test]
+fn of_those_who_stepped_back_who_had_the_fewest_turns_goes_first() {
+    let bench = Bench::new();
+    let mut executor = Executor::new(bench.timers.clone());
+    for (name, turns) in [("endless", MANY), ("young", 2), ("new", 1), ("old", u64::MAX), ("as new", 1)] {
+        let bench = &bench;
+        executor.spawn(async move {
+            StepBack::new(&*bench.timers, turns, || false).await;
+            bench.say(name);
+        });
+    }
+    let mut host = Told(0, |_, _, _| GO_ON);
+    while executor.next(&*bench.world.clock, &mut host).is_some() {}
+    assert_eq!(*bench.said.borrow(), ["new", "as new", "young", "endless", "old"]);
+}
+
+#[test]
+fn however_many_are_younger_who_waits_longest_has_a_turn() {
+    let bench = Bench::new();
+    let rounds = Cell::new(0);
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(async {
+        StepBack::new(&*bench.timers, MANY, || false).await;
+        true
+    });
+    executor.spawn(async {
+        loop {
+            rounds.set(rounds.get() + 1);
+            StepBack::new(&*bench.timers, 1, || false).await;
+        }
+    });
+    let mut host = Told(0, |_, _, _| GO_ON);
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(true));
+    assert_eq!(rounds.get(), OLDEST);
+}
+
+/// Nobody goes on who has run for long already while a device has something for the others: but not for ever.
+#[test]
+fn what_a_device_has_already_is_seen_to_before_who_stepped_back() {
+    let bench = Bench::new();
+    let mut executor = Executor::new(bench.timers.clone());
+    executor.spawn(StepBack::new(&*bench.timers, 1, || false));
+    let mut host = Interrupted { parks: 0, begun: 0, ended: 0, until: 3 };
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!((host.parks, host.begun, host.ended), (3, 3, 1));
+
+    executor.spawn(StepBack::new(&*bench.timers, 1, || false));
+    let mut host = Interrupted { parks: 0, begun: 0, ended: 0, until: usize::MAX };
+    assert_eq!(executor.next(&*bench.world.clock, &mut host), Some(()));
+    assert_eq!((host.parks, host.ended), (PASSED_OVER as usize + 1, 0));
+}
+
+/// A host with a device that has something all the time, until it was asked so often.
+struct Interrupted {
+    parks: usize,
+    begun: usize,
+    ended: usize,
+    until: usize,
+}
+
+impl Host for Interrupted {
+    fn park(&mut self, _: bool, _: Option<Nanos>) -> ControlFlow<()> {
+        self.parks += 1;
+        GO_ON
+    }
+
+    fn begin_interruptible(&mut self) -> bool {
+        self.begun += 1;
+        self.begun >= self.until
+    }
+
+    fn end_interruptible(&mut self) {
+        self.ended += 1;
+    }
+}
+
 /// A packet for its connection, say; but at its deadline it has to go on, to be stopped where it is.
 #[test]
 fn who_is_woken_while_it_steps_back_does_not_go_on_unless_its_time_is_over() {
     let bench = Bench::new();
     let over = Cell::new(false);
-    let mut back = core::pin::pin!(StepBack::new(&*bench.timers, || over.get()));
+    let mut back = core::pin::pin!(StepBack::new(&*bench.timers, 0, || over.get()));
     let mut cx = Context::from_waker(Waker::noop());
     for _ in 0..3 {
         assert!(back.as_mut().poll(&mut cx).is_pending());
@@ -166,10 +252,10 @@ fn who_is_woken_while_it_steps_back_does_not_go_on_unless_its_time_is_over() {
     assert!(back.as_mut().poll(&mut cx).is_ready());
     // Dropped, it leaves nothing behind.
     {
-        let mut dropped = core::pin::pin!(StepBack::new(&*bench.timers, || false));
+        let mut dropped = core::pin::pin!(StepBack::new(&*bench.timers, 0, || false));
         assert!(dropped.as_mut().poll(&mut cx).is_pending());
     }
-    bench.timers.back.wake_first();
+    bench.timers.back.wake_next();
     assert!(bench.timers.back.is_empty());
 }
 

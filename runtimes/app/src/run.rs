@@ -67,6 +67,14 @@ impl Host for Watch<'_> {
         }
         ControlFlow::Continue(())
     }
+
+    fn begin_interruptible(&mut self) -> bool {
+        self.host.begin_interruptible()
+    }
+
+    fn end_interruptible(&mut self) {
+        self.host.end_interruptible();
+    }
 }
 
 impl App {

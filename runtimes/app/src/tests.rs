@@ -150,6 +150,14 @@ impl Host for Script<'_> {
         }
     }
 
+    fn begin_interruptible(&mut self) -> bool {
+        self.host.begin_interruptible()
+    }
+
+    fn end_interruptible(&mut self) {
+        self.host.end_interruptible();
+    }
+
     fn stopping(&self) -> bool {
         self.host.stopping
     }
@@ -172,6 +180,43 @@ fn stderr(world: &FakeWorld) -> String {
 fn connect(world: &FakeWorld, port: u16) -> Arc<dyn TcpStream> {
     let peer = world.net.host([10, 0, 2, 77].into());
     peer.connect(([10, 0, 2, 15], port).into()).unwrap()
+}
+
+/// Else nothing that a device brings would end a turn of one that computes.
+#[test]
+fn the_host_hears_of_turns_that_a_device_may_end() {
+    #[derive(Default)]
+    struct Counting {
+        begun: usize,
+        ended: usize,
+    }
+    impl Host for Counting {
+        fn park(&mut self, idle: bool, _: Option<Nanos>) -> ControlFlow<()> {
+            assert!(!idle, "it computes");
+            if self.ended < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        }
+
+        fn begin_interruptible(&mut self) -> bool {
+            self.begun += 1;
+            true
+        }
+
+        fn end_interruptible(&mut self) {
+            self.ended += 1;
+        }
+    }
+    let world = FakeWorld::new(1);
+    // One that is alone has its turns only when it waits.
+    let payload = bundle(
+        "[app]\nmain = \"a.wasm\"\n[[guest]]\nname = \"b\"\nmain = \"a.wasm\"\n",
+        &[("a.wasm", forever())],
+    );
+    let mut host = Counting::default();
+    assert_eq!(
+        run(start(payload, &services(&world, Arc::default())).ok().unwrap(), &mut host),
+        Farewell::Stopped
+    );
+    assert_eq!((host.begun, host.ended), (5, 5));
 }
 
 #[test]

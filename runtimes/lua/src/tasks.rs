@@ -193,6 +193,8 @@ pub(crate) struct Running {
     coroutine: Option<mlua::Result<AsyncCallFuture<MultiValue>>>,
     /// It computed on and on, and lets all others go first; until the script's time is up, for it is to be stopped where it is.
     back: Option<(Back, Option<Sleep>)>,
+    /// How often it has done so.
+    turns: u64,
 }
 
 impl Running {
@@ -207,7 +209,7 @@ impl Running {
             entry.call_async(args)
         });
         world.usage.tasks.update(|n| n + 1);
-        Self { world, task, coroutine: Some(coroutine), back: None }
+        Self { world, task, coroutine: Some(coroutine), back: None, turns: 0 }
     }
 
     /// In the task: what is opened is its own.
@@ -246,8 +248,9 @@ impl Running {
             Poll::Ready(result) => Some(result),
             Poll::Pending => {
                 if usage.gave_way.get() {
+                    self.turns += 1;
                     let time = &self.world.time;
-                    let mut back = time.step_back((|| false) as fn() -> bool);
+                    let mut back = time.step_back(self.turns, (|| false) as fn() -> bool);
                     let mut alarm = usage.deadline.get().map(|deadline| time.sleep_until(deadline));
                     let over = alarm.as_mut().is_some_and(|alarm| Pin::new(alarm).poll(cx).is_ready());
                     if over || Pin::new(&mut back).poll(cx).is_ready() {

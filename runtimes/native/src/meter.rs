@@ -50,6 +50,7 @@ impl Meter {
         store.set_epoch_deadline(1);
         let (deadline, probe) = (self.deadline, self.probe);
         let over = move |time: &Time| deadline.is_some_and(|deadline| time.now() >= deadline);
+        let mut turns = 0;
         store.epoch_deadline_callback(move |store| {
             if let Some(probe) = &probe {
                 probe.tick(store, time.clock());
@@ -59,7 +60,8 @@ impl Meter {
             }
             // Woken at its deadline, it goes on until the next tick, and is stopped where it is then.
             let until = time.clone();
-            Ok(UpdateDeadline::YieldCustom(1, Box::pin(time.step_back(move || over(&until)))))
+            turns += 1;
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(time.step_back(turns, move || over(&until)))))
         });
         Ok(())
     }

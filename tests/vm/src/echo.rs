@@ -90,6 +90,14 @@ impl Host for Stopping {
         }
         flow
     }
+
+    fn begin_interruptible(&mut self) -> bool {
+        self.host.begin_interruptible()
+    }
+
+    fn end_interruptible(&mut self) {
+        self.host.end_interruptible();
+    }
 }
 
 async fn wait(source: Arc<dyn Source>, interest: Interest, timers: &Timers) {

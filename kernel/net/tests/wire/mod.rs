@@ -167,6 +167,12 @@ impl task::Host for World {
         }
         ControlFlow::Continue(())
     }
+
+    fn begin_interruptible(&mut self) -> bool {
+        true
+    }
+
+    fn end_interruptible(&mut self) {}
 }
 
 pub(crate) type Program<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;

@@ -98,8 +98,11 @@ struct End {
 
 type Back = StepBack<Arc<Timers>, fn() -> bool>;
 
+/// What has failed waits like one that had so many turns: those who only take long go first.
+const TURNS: u64 = 4;
+
 fn back(time: &Time) -> Back {
-    time.step_back(|| false)
+    time.step_back(TURNS, || false)
 }
 
 /// The lines of a backtrace that are to be told. Each may take as long as some requests do, for a console takes a byte at a time:
@@ -115,7 +118,7 @@ impl Trace {
     pub(super) async fn tell(mut self) {
         loop {
             if self.inner.traces.get() <= TRACES {
-                self.inner.time.step_back(|| false).await;
+                self.inner.time.step_back(TURNS, || false).await;
             }
             let Some(line) = self.lines.next() else { return };
             self.call.tell(&self.inner, format_args!("{line}"));

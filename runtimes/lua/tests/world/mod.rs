@@ -51,6 +51,14 @@ impl Host for Paced {
         self.host.park(idle, until)
     }
 
+    fn begin_interruptible(&mut self) -> bool {
+        self.host.begin_interruptible()
+    }
+
+    fn end_interruptible(&mut self) {
+        self.host.end_interruptible();
+    }
+
     fn stopping(&self) -> bool {
         self.host.stopping()
     }

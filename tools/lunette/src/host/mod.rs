@@ -141,6 +141,13 @@ impl Host for ProcessHost {
         if self.asked.stopped() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
+    /// Nothing interrupts here: what has come is looked for once each tick.
+    fn begin_interruptible(&mut self) -> bool {
+        true
+    }
+
+    fn end_interruptible(&mut self) {}
+
     fn stopping(&self) -> bool {
         self.asked.stopping()
     }
