@@ -9,8 +9,8 @@ use alloc::{
 
 pub use lunette_config::Settings;
 use lunette_config::{
-    Source, WORDS, Wanted, fw_cfg, smbios,
-    volume::{self, Blocks},
+    By, Source, WORDS, Wanted, copied, fw_cfg, smbios,
+    volume::{Blocks, Disks},
 };
 use virtio_drivers::transport::DeviceType;
 
@@ -78,30 +78,44 @@ fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
         absent(wanted, there, "fw_cfg: there is none; QEMU has it");
     }
     if wanted.smbios {
-        let memory = |at, length| LowMemory.bytes(at, length).map(|bytes| -> &[u8] { bytes });
-        let there = is_pc && smbios::read(&memory, boot::info().cmdline.number("smbios"), settings)?;
+        let there = is_pc && smbios::read(&firmwares, boot::info().cmdline.number("smbios"), settings)?;
         absent(wanted, there, "SMBIOS: there are no tables");
     }
     if wanted.disk {
-        absent(wanted, disks(settings)?, "disk: no virtio disk is called cidata or config-2");
+        absent(wanted, disks(settings)?, NO_DISK);
     }
     Ok(())
 }
 
+const NO_DISK: &str =
+    "disk: no virtio disk is called cidata or config-2, nor one of those that our loader has";
 /// No more disks are looked at.
 const MOST_DISKS: usize = 16;
 
-/// Looks at every virtio disk. True: one was for us.
+/// Looks at every virtio disk, then at what our loaders have copied of others. True: one was for us.
 fn disks(settings: &mut Settings) -> Result<bool, String> {
-    let mut ours = false;
+    let mut disks = Disks::default();
     for others in 0..MOST_DISKS {
         let Some(wired) = virtio::find_after(DeviceType::Block, others) else { break };
         match Disk::new(wired) {
-            Ok(disk) => ours |= volume::read(&mut Virtio(disk), settings)?.is_some(),
+            Ok(disk) => disks.offer(&mut Virtio(disk), By::Us, settings)?,
             Err(fault) => settings.notes.push(format!("a virtio disk can't be used: {fault}")),
         }
     }
-    Ok(ours)
+    if let Some(at) = boot::info().cmdline.number("disks") {
+        let copies = copied::disks(&firmwares, at).ok_or_else(|| {
+            format!("`lunette.disks={at:#x}`: there are no copies of disks; help: leave the word away")
+        })?;
+        for mut disk in copies {
+            disks.offer(&mut disk, By::Firmware, settings)?;
+        }
+    }
+    Ok(disks.found())
+}
+
+/// What firmware and loaders have left in memory that is not ours to use.
+fn firmwares<'m>(at: u64, length: usize) -> Option<&'m [u8]> {
+    LowMemory.bytes(at, length)
 }
 
 struct Virtio(Disk<KernelHal, Wired>);

@@ -20,6 +20,7 @@
 extern crate alloc;
 
 mod cloud;
+pub mod copied;
 mod fat;
 pub mod fw_cfg;
 mod iso;
@@ -37,8 +38,17 @@ pub enum Source {
     CommandLine,
     FwCfg,
     Smbios,
-    NoCloud,
-    ConfigDrive,
+    NoCloud(By),
+    ConfigDrive(By),
+}
+
+/// Who has read a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// We, for it is virtio's.
+    Us,
+    /// A firmware, for a loader of ours ([`copied`]).
+    Firmware,
 }
 
 impl Source {
@@ -47,8 +57,10 @@ impl Source {
             Self::CommandLine => "command line",
             Self::FwCfg => "fw_cfg",
             Self::Smbios => "SMBIOS",
-            Self::NoCloud => "NoCloud disk",
-            Self::ConfigDrive => "config drive",
+            Self::NoCloud(By::Us) => "NoCloud disk",
+            Self::NoCloud(By::Firmware) => "NoCloud disk, by the firmware",
+            Self::ConfigDrive(By::Us) => "config drive",
+            Self::ConfigDrive(By::Firmware) => "config drive, by the firmware",
         }
     }
 }
@@ -72,6 +84,17 @@ pub struct Wanted {
 impl Wanted {
     /// The value of `lunette.config=`: `auto`, `none`, or names with commas between them.
     pub fn parse(value: &str) -> Result<Self, String> {
+        Self::named(value).map_err(|name| {
+            format!(
+                "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk",
+                value.escape_debug(),
+                name.escape_debug()
+            )
+        })
+    }
+
+    /// The error is a name that is none, as it is: a loader has no room for what escapes it.
+    fn named(value: &str) -> Result<Self, &str> {
         match value {
             "auto" => return Ok(Self { fw_cfg: true, smbios: true, disk: true, named: false }),
             "none" => return Ok(Self::default()),
@@ -83,16 +106,20 @@ impl Wanted {
                 "fw_cfg" => wanted.fw_cfg = true,
                 "smbios" => wanted.smbios = true,
                 "disk" => wanted.disk = true,
-                _ => {
-                    return Err(format!(
-                        "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk",
-                        value.escape_debug(),
-                        name.escape_debug()
-                    ));
-                }
+                _ => return Err(name),
             }
         }
         Ok(wanted)
+    }
+
+    /// What a command line, which ends with NUL if not before, asks for, the last word as ever. A word that makes no sense asks for
+    /// nothing: the kernel refuses it.
+    pub fn of(cmdline: &[u8]) -> Self {
+        let end = cmdline.iter().position(|byte| *byte == 0).unwrap_or(cmdline.len());
+        let words = cmdline[..end].split(u8::is_ascii_whitespace);
+        let value = words.filter_map(|word| word.strip_prefix(b"lunette.config=")).next_back();
+        let value = value.and_then(|value| core::str::from_utf8(value).ok());
+        value.and_then(|value| Self::named(value).ok()).unwrap_or_default()
     }
 }
 
@@ -244,7 +271,7 @@ mod tests {
             (Source::Smbios, "env.SECRET", "other"),
             (Source::Smbios, "trust", "D"),
             (Source::Smbios, "require-signed", ""),
-            (Source::NoCloud, "user-data", "#lunette\nargs = []"),
+            (Source::NoCloud(By::Us), "user-data", "#lunette\nargs = []"),
         ] {
             settings.offer(source, key, value.as_bytes()).unwrap();
         }
@@ -300,6 +327,21 @@ mod tests {
         assert_eq!(Wanted::parse("disk,fw_cfg"), Ok(Wanted { smbios: false, named: true, ..all }));
         for wrong in ["", "disks", "disk,", "auto,disk"] {
             assert!(Wanted::parse(wrong).unwrap_err().contains("there is no source"), "{wrong}");
+        }
+        let disk = Wanted { disk: true, named: true, ..Wanted::default() };
+        assert_eq!(
+            Wanted::of(b"a lunette.config=auto\tlunette.config=disk\0\0 b"),
+            disk,
+            "the last one counts"
+        );
+        for nothing in [
+            &b""[..],
+            b"lunette.config",
+            b"lunette.config=\xff",
+            b"xlunette.config=auto",
+            b"lunette.config=x",
+        ] {
+            assert_eq!(Wanted::of(nothing), Wanted::default());
         }
     }
 }
