@@ -13,7 +13,7 @@
 //! | `user-data` | TOML after a first line `#lunette` (the image reads it); any other is somebody else's |
 //!
 //! Promises: what a source says is measured before it is used; what can't be understood is an error that names source and
-//! place, never a guess and never a panic. Does not: touch devices (the kernel does, and hands over bytes), interpret values.
+//! place, never a guess and never a panic. Does not: touch devices (the kernel and its loaders do, and hand over bytes), interpret values.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
