@@ -9,8 +9,8 @@ use alloc::{
 
 pub use lunette_config::Settings;
 use lunette_config::{
-    Source, WORDS, Wanted, fw_cfg, smbios,
-    volume::{self, Blocks},
+    By, Source, WORDS, Wanted, copied, fw_cfg, smbios,
+    volume::{Blocks, Disks},
 };
 use virtio_drivers::transport::DeviceType;
 
@@ -75,22 +75,21 @@ fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
         let there = is_pc && fw_cfg::read(&mut FwCfg, settings)?;
         absent(wanted, there, "fw_cfg: there is none; QEMU has it");
     }
-    let memory = |at, length| LowMemory.bytes(at, length).map(|bytes| -> &[u8] { bytes });
     let anchor = boot::info().cmdline.number("smbios");
     if wanted.smbios {
-        let there = is_pc && smbios::read(&memory, anchor, settings)?;
+        let there = is_pc && smbios::read(&firmwares, anchor, settings)?;
         absent(wanted, there, "SMBIOS: there are no tables");
     }
     let mut disk = false;
     if wanted.disk {
         disk = disks(settings)?;
-        absent(wanted, disk, "disk: no virtio disk is called cidata or config-2");
+        absent(wanted, disk, NO_DISK);
     }
     if let Some(level) = settings.get("log") {
         console::set_level(&level.value);
     }
     if wanted.metadata {
-        let cloud = is_pc.then(|| smbios::cloud(&memory, anchor)).flatten();
+        let cloud = is_pc.then(|| smbios::cloud(&firmwares, anchor)).flatten();
         // A cloud says the same on a disk, which takes no time; and where there is no cloud, none would answer.
         if wanted.named || (cloud.is_some() && !disk) {
             metadata::read(cloud, settings)?;
@@ -99,20 +98,35 @@ fn asked(wanted: &Wanted, settings: &mut Settings) -> Result<(), String> {
     Ok(())
 }
 
+const NO_DISK: &str =
+    "disk: no virtio disk is called cidata or config-2, nor one of those that our loader has";
 /// No more disks are looked at.
 const MOST_DISKS: usize = 16;
 
-/// Looks at every virtio disk. True: one was for us.
+/// Looks at every virtio disk, then at what our loaders have copied of others. True: one was for us.
 fn disks(settings: &mut Settings) -> Result<bool, String> {
-    let mut ours = false;
+    let mut disks = Disks::default();
     for others in 0..MOST_DISKS {
         let Some(wired) = virtio::find_after(DeviceType::Block, others) else { break };
         match Disk::new(wired) {
-            Ok(disk) => ours |= volume::read(&mut Virtio(disk), settings)?.is_some(),
+            Ok(disk) => disks.offer(&mut Virtio(disk), By::Us, settings)?,
             Err(fault) => settings.notes.push(format!("a virtio disk can't be used: {fault}")),
         }
     }
-    Ok(ours)
+    if let Some(at) = boot::info().cmdline.number("disks") {
+        let copies = copied::disks(&firmwares, at).ok_or_else(|| {
+            format!("`lunette.disks={at:#x}`: there are no copies of disks; help: leave the word away")
+        })?;
+        for mut disk in copies {
+            disks.offer(&mut disk, By::Firmware, settings)?;
+        }
+    }
+    Ok(disks.found())
+}
+
+/// What firmware and loaders have left in memory that is not ours to use.
+fn firmwares<'m>(at: u64, length: usize) -> Option<&'m [u8]> {
+    LowMemory.bytes(at, length)
 }
 
 struct Virtio(Disk<KernelHal, Wired>);

@@ -3,18 +3,17 @@
 
 use alloc::string::String;
 
-use crate::{Settings, Source, network, volume::Files, yaml};
+use crate::{By, Settings, Source, network, volume::Files, yaml};
 
 /// How one of them lays out its volume.
 pub(crate) struct Layout {
     /// What the volume is called, in capitals or not.
     label: &'static str,
-    pub(crate) source: Source,
+    pub(crate) source: fn(By) -> Source,
     meta: &'static str,
     /// The key of the host's name in it.
     hostname: &'static str,
     network: &'static str,
-    read_network: fn(&yaml::Node, Source, &mut Settings) -> Result<(), String>,
     user_data: &'static str,
 }
 
@@ -25,7 +24,6 @@ static LAYOUTS: [Layout; 2] = [
         meta: "meta-data",
         hostname: "local-hostname",
         network: "network-config",
-        read_network: network::cloud_init,
         user_data: "user-data",
     },
     Layout {
@@ -34,7 +32,6 @@ static LAYOUTS: [Layout; 2] = [
         meta: "openstack/latest/meta_data.json",
         hostname: "hostname",
         network: "openstack/latest/network_data.json",
-        read_network: network::openstack,
         user_data: "openstack/latest/user_data",
     },
 ];
@@ -49,15 +46,27 @@ impl Layout {
         if let Some(meta) = document(files, self.meta)?
             && let Some(name) = meta.text(self.hostname)
         {
-            settings.offer(self.source, "hostname", name.as_bytes())?;
+            settings.offer(files.source, "hostname", name.as_bytes())?;
         }
         if let Some(network) = document(files, self.network)? {
-            (self.read_network)(&network, self.source, settings)
-                .map_err(|why| files.wrong(self.network, &why))?;
+            // No pointer in the table: a loader, which reads nothing of this, would have the code of both.
+            let read_network = match files.source {
+                Source::ConfigDrive(_) => network::openstack,
+                _ => network::cloud_init,
+            };
+            read_network(&network, files.source, settings).map_err(|why| files.wrong(self.network, &why))?;
         }
         match files.get(self.user_data)? {
-            Some(data) if !data.is_empty() => settings.offer(self.source, "user-data", &data),
+            Some(data) if !data.is_empty() => settings.offer(files.source, "user-data", &data),
             _ => Ok(()),
+        }
+    }
+
+    /// Reads the same files in the same order, and does nothing with them.
+    pub(crate) fn visit(&self, files: &mut Files<'_>) {
+        for path in [self.meta, self.network, self.user_data] {
+            // What is wrong with one is told by whoever reads in earnest.
+            let _ = files.get(path);
         }
     }
 }

@@ -164,6 +164,8 @@ impl Fat {
 }
 
 const LONG_NAME: u8 = 0xf;
+/// Of a long name; each has 13 characters.
+const MOST_PIECES: usize = 20;
 const DELETED: u8 = 0xe5;
 
 fn entry(folder: &[u8], name: &str) -> Option<Place> {
@@ -175,6 +177,9 @@ fn entry(folder: &[u8], name: &str) -> Option<Place> {
             continue;
         }
         if entry[11] & 0x3f == LONG_NAME {
+            if pieces.len() == MOST_PIECES {
+                pieces.clear();
+            }
             pieces.push(entry);
             continue;
         }
@@ -210,5 +215,33 @@ fn short_name(entry: &[u8]) -> String {
     match ending.trim_end() {
         "" => name.trim_end().into(),
         ending => alloc::format!("{}.{ending}", name.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder with one file, `SHORT`, whose long name has so many pieces, each of `aaaaaaaaaaaaa`.
+    fn folder(pieces: usize) -> Vec<u8> {
+        let mut file = [0; ENTRY];
+        file[..11].copy_from_slice(b"SHORT      ");
+        let sum = file[..11].iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+        let mut piece = [b'a', 0].repeat(ENTRY / 2);
+        (piece[0], piece[11], piece[12], piece[13], piece[26], piece[27]) = (1, LONG_NAME, 0, sum, 0, 0);
+        for at in [1, 3, 5, 7, 9, 14, 16, 18, 20, 22, 24, 28, 30] {
+            piece[at..at + 2].copy_from_slice(&[b'a', 0]);
+        }
+        [piece.repeat(pieces), file.to_vec()].concat()
+    }
+
+    #[test]
+    fn a_long_name_has_an_end() {
+        for pieces in [1, MOST_PIECES] {
+            assert!(entry(&folder(pieces), &"A".repeat(13 * pieces)).is_some(), "{pieces}");
+        }
+        let endless = folder(2000);
+        assert!(entry(&endless, &"a".repeat(13 * 2000)).is_none());
+        assert!(entry(&endless, "short").is_some());
     }
 }

@@ -13,13 +13,14 @@
 //! | `user-data` | TOML after a first line `#lunette` (the image reads it); any other is somebody else's |
 //!
 //! Promises: what a source says is measured before it is used; what can't be understood is an error that names source and
-//! place, never a guess and never a panic. Does not: touch devices (the kernel does, and hands over bytes), interpret values.
+//! place, never a guess and never a panic. Does not: touch devices (the kernel and its loaders do, and hand over bytes), interpret values.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
 mod cloud;
+pub mod copied;
 mod fat;
 pub mod fw_cfg;
 mod http;
@@ -39,9 +40,18 @@ pub enum Source {
     CommandLine,
     FwCfg,
     Smbios,
-    NoCloud,
-    ConfigDrive,
+    NoCloud(By),
+    ConfigDrive(By),
     Metadata,
+}
+
+/// Who has read a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum By {
+    /// We, for it is virtio's.
+    Us,
+    /// A firmware, for a loader of ours ([`copied`]).
+    Firmware,
 }
 
 impl Source {
@@ -50,8 +60,10 @@ impl Source {
             Self::CommandLine => "command line",
             Self::FwCfg => "fw_cfg",
             Self::Smbios => "SMBIOS",
-            Self::NoCloud => "NoCloud disk",
-            Self::ConfigDrive => "config drive",
+            Self::NoCloud(By::Us) => "NoCloud disk",
+            Self::NoCloud(By::Firmware) => "NoCloud disk, by the firmware",
+            Self::ConfigDrive(By::Us) => "config drive",
+            Self::ConfigDrive(By::Firmware) => "config drive, by the firmware",
             Self::Metadata => "metadata service",
         }
     }
@@ -77,6 +89,17 @@ pub struct Wanted {
 impl Wanted {
     /// The value of `lunette.config=`: `auto`, `none`, or names with commas between them.
     pub fn parse(value: &str) -> Result<Self, String> {
+        Self::named(value).map_err(|name| {
+            format!(
+                "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk,metadata",
+                value.escape_debug(),
+                name.escape_debug()
+            )
+        })
+    }
+
+    /// The error is a name that is none, as it is: a loader has no room for what escapes it.
+    fn named(value: &str) -> Result<Self, &str> {
         match value {
             "auto" => {
                 return Ok(Self { fw_cfg: true, smbios: true, disk: true, metadata: true, named: false });
@@ -91,16 +114,20 @@ impl Wanted {
                 "smbios" => wanted.smbios = true,
                 "disk" => wanted.disk = true,
                 "metadata" => wanted.metadata = true,
-                _ => {
-                    return Err(format!(
-                        "`lunette.config={}`: there is no source `{}`; help: say `auto`, `none`, or some of fw_cfg,smbios,disk,metadata",
-                        value.escape_debug(),
-                        name.escape_debug()
-                    ));
-                }
+                _ => return Err(name),
             }
         }
         Ok(wanted)
+    }
+
+    /// What a command line, which ends with NUL if not before, asks for, the last word as ever. A word that makes no sense asks for
+    /// nothing: the kernel refuses it.
+    pub fn of(cmdline: &[u8]) -> Self {
+        let end = cmdline.iter().position(|byte| *byte == 0).unwrap_or(cmdline.len());
+        let words = cmdline[..end].split(u8::is_ascii_whitespace);
+        let value = words.filter_map(|word| word.strip_prefix(b"lunette.config=")).next_back();
+        let value = value.and_then(|value| core::str::from_utf8(value).ok());
+        value.and_then(|value| Self::named(value).ok()).unwrap_or_default()
     }
 }
 
@@ -252,7 +279,7 @@ mod tests {
             (Source::Smbios, "env.SECRET", "other"),
             (Source::Smbios, "trust", "D"),
             (Source::Smbios, "require-signed", ""),
-            (Source::NoCloud, "user-data", "#lunette\nargs = []"),
+            (Source::NoCloud(By::Us), "user-data", "#lunette\nargs = []"),
         ] {
             settings.offer(source, key, value.as_bytes()).unwrap();
         }
@@ -310,6 +337,21 @@ mod tests {
         assert_eq!(Wanted::parse("disk,metadata,fw_cfg"), Ok(Wanted { metadata: true, ..some }));
         for wrong in ["", "disks", "disk,", "auto,disk"] {
             assert!(Wanted::parse(wrong).unwrap_err().contains("there is no source"), "{wrong}");
+        }
+        let disk = Wanted { disk: true, named: true, ..Wanted::default() };
+        assert_eq!(
+            Wanted::of(b"a lunette.config=auto\tlunette.config=disk\0\0 b"),
+            disk,
+            "the last one counts"
+        );
+        for nothing in [
+            &b""[..],
+            b"lunette.config",
+            b"lunette.config=\xff",
+            b"xlunette.config=auto",
+            b"lunette.config=x",
+        ] {
+            assert_eq!(Wanted::of(nothing), Wanted::default());
         }
     }
 }

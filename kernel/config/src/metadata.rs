@@ -301,6 +301,7 @@ mod tests {
     use alloc::{string::ToString as _, vec};
 
     use super::*;
+    use crate::By;
 
     /// Talks to a service that answers so, until all is said: what was asked, what came of it, and whose it is.
     fn talk(
@@ -395,7 +396,7 @@ mod tests {
     fn what_others_said_counts_and_is_not_asked_for() {
         let mut settings = Settings::default();
         settings.offer(Source::CommandLine, "dns", b"9.9.9.9").unwrap();
-        settings.offer(Source::NoCloud, "user-data", b"#lunette").unwrap();
+        settings.offer(Source::NoCloud(By::Us), "user-data", b"#lunette").unwrap();
         let (asked, said) = talk(None, &mut settings, |line, all| good(Cloud::OpenStack, line, all));
         assert_eq!(asked, ["GET /openstack/latest/meta_data.json", "GET /openstack/latest/user_data"]);
         assert_eq!(said, Ok(Some("OpenStack")));

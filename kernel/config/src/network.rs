@@ -261,14 +261,14 @@ impl Card {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::yaml;
+    use crate::{By, yaml};
 
     fn told(
         text: &str,
         read: fn(&Node, Source, &mut Settings) -> Result<(), Fault>,
     ) -> Result<String, Fault> {
         let mut settings = Settings::default();
-        read(&yaml::parse(text)?, Source::NoCloud, &mut settings)?;
+        read(&yaml::parse(text)?, Source::NoCloud(By::Us), &mut settings)?;
         let words: Vec<_> = settings.words().map(|(word, _)| word.replace("lunette.", "")).collect();
         Ok(format!(
             "{}{}",

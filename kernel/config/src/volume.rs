@@ -1,11 +1,16 @@
 //! Disks with settings on them: a volume called `cidata` (NoCloud) or `config-2` (OpenStack's config drive), ISO 9660 or FAT, on
-//! a whole disk. Read only.
+//! a whole disk. Read only. Of several such disks the first counts.
 //!
 //! A disk is as untrusted as a network: every place it names is measured against it, every list has an end.
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use crate::{LONGEST, Settings, Source, cloud, fat::Fat, iso::Iso};
+use crate::{
+    By, LONGEST, Settings, Source,
+    cloud::{self, Layout},
+    fat::Fat,
+    iso::Iso,
+};
 
 /// What sectors have.
 pub const SECTOR: usize = 512;
@@ -17,36 +22,76 @@ pub trait Blocks {
     fn read(&mut self, sector: u64, into: &mut [u8]) -> Result<(), String>;
 }
 
-/// Takes what a disk says. `None`: it is not one of those, whatever it is.
-// On its own it is compiled as this crate is, for size; within the kernel it would be as that is.
-#[inline(never)]
-pub fn read(disk: &mut dyn Blocks, settings: &mut Settings) -> Result<Option<Source>, String> {
-    let volume = match Volume::open(disk) {
-        Ok(Some(volume)) => volume,
-        Ok(None) => return Ok(None),
-        Err(why) => {
-            settings.notes.push(format!("a disk can't be read: {why}"));
-            return Ok(None);
+/// The disks of a machine, one after the other.
+#[derive(Default)]
+pub struct Disks {
+    /// The one that counts, and what its files sum up to.
+    first: Option<(Source, u64)>,
+}
+
+impl Disks {
+    /// Takes what a disk says, if it has settings and none had before. Another one is named in a note and left alone, and a disk
+    /// that is there twice, by two ways, counts once.
+    // On its own it is compiled as this crate is, for size; within the kernel it would be as that is.
+    #[inline(never)]
+    pub fn offer(&mut self, disk: &mut dyn Blocks, by: By, settings: &mut Settings) -> Result<(), String> {
+        let (mut files, layout) = match Files::open(disk, by) {
+            Ok(Some(ours)) => ours,
+            Ok(None) => return Ok(()),
+            Err(why) => {
+                settings.notes.push(format!("a disk can't be read: {why}"));
+                return Ok(());
+            }
+        };
+        let Some((first, sum)) = self.first else {
+            layout.read(&mut files, settings)?;
+            self.first = Some((files.source, files.sum));
+            return Ok(());
+        };
+        layout.visit(&mut files);
+        if files.sum != sum {
+            settings.notes.push(format!(
+                "a second disk with settings is left alone ({}), the first counts ({first}); help: leave one of them away",
+                files.source
+            ));
         }
-    };
-    let Some(layout) = cloud::layout(volume.label()) else { return Ok(None) };
-    layout.read(&mut Files { disk, volume, source: layout.source }, settings)?;
-    Ok(Some(layout.source))
+        Ok(())
+    }
+
+    /// One had settings.
+    pub fn found(&self) -> bool {
+        self.first.is_some()
+    }
 }
 
 /// The files of a volume that has settings.
 pub(crate) struct Files<'d> {
     disk: &'d mut dyn Blocks,
     volume: Volume,
-    source: Source,
+    pub(crate) source: Source,
+    /// Of all that was asked for. It tells a disk that is there twice, no more: who forges it saves us a note.
+    sum: u64,
 }
 
-impl Files<'_> {
+impl<'d> Files<'d> {
+    /// `None`: it is not one of those, whatever it is.
+    pub(crate) fn open(disk: &'d mut dyn Blocks, by: By) -> Result<Option<(Self, &'static Layout)>, String> {
+        let Some(volume) = Volume::open(disk)? else { return Ok(None) };
+        let Some(layout) = cloud::layout(volume.label()) else { return Ok(None) };
+        Ok(Some((Self { disk, volume, source: (layout.source)(by), sum: 0xcbf2_9ce4_8422_2325 }, layout)))
+    }
+
     /// A file by its path, if it is there.
     pub(crate) fn get(&mut self, path: &str) -> Result<Option<Vec<u8>>, String> {
-        self.volume
+        let file = self
+            .volume
             .file(self.disk, path)
-            .map_err(|why| format!("{}: {path}: {why}; help: make the disk again", self.source))
+            .map_err(|why| format!("{}: {path}: {why}; help: make the disk again", self.source))?;
+        // FNV-1a. Bytes of no file stand between two.
+        for byte in path.bytes().chain([0xff]).chain(file.iter().flatten().copied()) {
+            self.sum = (self.sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        Ok(file)
     }
 
     pub(crate) fn wrong(&self, path: &str, why: &str) -> String {
@@ -176,14 +221,20 @@ pub(crate) mod tests {
     }
 
     fn told(disk: Vec<u8>) -> Result<String, String> {
-        let mut settings = Settings::default();
-        let source = read(&mut Disk(disk), &mut settings)?;
-        Ok(format!("{source:?}: {settings}{}", settings.notes.join("; ")))
+        several([disk], [By::Us])
     }
 
-    const CIDATA: &str = "Some(NoCloud): hostname=moon (NoCloud disk), ip=10.0.2.50/24,10.0.2.2 (NoCloud disk), user-data of 5023 bytes \
+    fn several<const N: usize>(disks: [Vec<u8>; N], by: [By; N]) -> Result<String, String> {
+        let (mut settings, mut all) = (Settings::default(), Disks::default());
+        for (disk, by) in disks.into_iter().zip(by) {
+            all.offer(&mut Disk(disk), by, &mut settings)?;
+        }
+        Ok(format!("{}: {settings}{}", all.found(), settings.notes.join("; ")))
+    }
+
+    const CIDATA: &str = "true: hostname=moon (NoCloud disk), ip=10.0.2.50/24,10.0.2.2 (NoCloud disk), user-data of 5023 bytes \
                           (NoCloud disk)";
-    const CONFIG_2: &str = "Some(ConfigDrive): hostname=sun.example.org (config drive), ip=dhcp (config drive), user-data of 14 bytes \
+    const CONFIG_2: &str = "true: hostname=sun.example.org (config drive), ip=dhcp (config drive), user-data of 14 bytes \
                             (config drive)";
 
     #[test]
@@ -202,7 +253,7 @@ pub(crate) mod tests {
 
     #[test]
     fn other_disks_are_left_alone() {
-        let nothing = Ok("None: nothing".to_string());
+        let nothing = Ok("false: nothing".to_string());
         for disk in [
             vec![],
             vec![0; 100 << 10],
@@ -212,6 +263,28 @@ pub(crate) mod tests {
             assert_eq!(told(disk), nothing);
         }
         assert_eq!(told(crate::iso::tests::disc("backup", &cidata(), true)), nothing);
+    }
+
+    #[test]
+    fn of_several_the_first_counts_and_the_others_are_named() {
+        let disc = || crate::iso::tests::disc("cidata", &cidata(), true);
+        let drive = || crate::iso::tests::disc("config-2", &config_2(), true);
+        let told = several([disc(), disc()], [By::Us, By::Firmware]);
+        assert_eq!(told.as_deref(), Ok(CIDATA), "the same disk by two ways");
+        let same = fat(FatType::Fat12, b"CIDATA     ", &cidata());
+        assert_eq!(several([disc(), same], [By::Us; 2]).as_deref(), Ok(CIDATA), "or the same settings");
+        let note = "a second disk with settings is left alone (config drive, by the firmware), the first counts (NoCloud \
+                    disk); help: leave one of them away";
+        let told = several([disc(), drive()], [By::Us, By::Firmware]);
+        assert_eq!(told, Ok(format!("{CIDATA}{note}")));
+        let told = several([vec![0; 4096], drive(), disc()], [By::Us; 3]).unwrap();
+        assert!(told.contains("hostname=sun") && told.contains("left alone (NoCloud disk)"), "{told}");
+        // One that can't be read is left alone as well.
+        let mut other = cidata();
+        other[0].1 = b"local-hostname: mars".to_vec();
+        other[2].1 = vec![b'a'; LONGEST + 1];
+        let told = several([disc(), crate::iso::tests::disc("cidata", &other, true)], [By::Us; 2]).unwrap();
+        assert!(told.contains("hostname=moon") && told.contains("left alone (NoCloud disk)"), "{told}");
     }
 
     #[test]
@@ -253,12 +326,12 @@ pub(crate) mod tests {
                 let flips: Vec<_> =
                     (0..=random(3)).map(|_| (places[random(places.len())], 1_u8 << random(8))).collect();
                 flips.iter().for_each(|(at, bit)| disk.0[*at] ^= bit);
-                let _ = read(&mut disk, &mut Settings::default());
+                let _ = Disks::default().offer(&mut disk, By::Us, &mut Settings::default());
                 flips.iter().for_each(|(at, bit)| disk.0[*at] ^= bit);
             }
             for at in places.iter().take(600) {
                 let old = core::mem::replace(&mut disk.0[*at], 0xff);
-                let _ = read(&mut disk, &mut Settings::default());
+                let _ = Disks::default().offer(&mut disk, By::Us, &mut Settings::default());
                 disk.0[*at] = old;
             }
             for _ in 0..50 {

@@ -1,5 +1,6 @@
 //! What the two loaders for disks share with each other, and with who makes the disks (tools/disk): the record that
-//! says what is where ([`record`]), the kernel's segments ([`elf`]), and what the kernel is handed ([`params`]).
+//! says what is where ([`record`]), the kernel's segments ([`elf`]), and what the kernel is handed ([`params`], [`words`]); and what a
+//! heap has to know ([`space`]).
 //!
 //! Promises: `no_std`, no allocation; what is read from a disk is looked at before it is believed; a sum that is wrong is told
 //! in words. Does not: read disks, print, or touch memory; `bios/` and `uefi/` do.
@@ -9,6 +10,8 @@
 pub mod elf;
 pub mod params;
 pub mod record;
+pub mod space;
+pub mod words;
 
 use core::ops::Range;
 
@@ -24,9 +27,13 @@ pub fn highest(usable: impl Iterator<Item = Range<u64>>, length: u64, taken: &Ra
         let at = range.end.min(REACH).checked_sub(length)? & !0xfff;
         (at >= range.start).then_some(at)
     };
-    let above = |range: &Range<u64>| range.start.max(taken.end)..range.end;
-    let below = |range: &Range<u64>| range.start.max(1 << 20)..range.end.min(taken.start);
-    usable.flat_map(|range| [fit(above(&range)), fit(below(&range))]).flatten().max()
+    let usable = usable.flat_map(|range| without(&range, taken));
+    usable.filter_map(|range| fit(range.start.max(1 << 20)..range.end)).max()
+}
+
+/// What of a range is below and above a hole; each may be empty, with an end before its start.
+pub fn without(range: &Range<u64>, hole: &Range<u64>) -> [Range<u64>; 2] {
+    [range.start..range.end.min(hole.start), range.start.max(hole.end)..range.end]
 }
 
 fn long(bytes: &[u8], at: usize) -> Option<u32> {

@@ -52,9 +52,17 @@ const CONFIG_2: [(&str, &str); 3] = [
     ("openstack/latest/user_data", "#lunette\nargs = [\"from-drive\"]\n"),
 ];
 
+const DRIVE: [&str; 5] = [
+    "hostname=sun.novalocal (config drive)",
+    "ip=10.0.2.89/24,10.0.2.2 (config drive)",
+    "user-data (config drive): arguments: 1",
+    "network: 10.0.2.89/24",
+    "app.wasm\0from-drive\0",
+];
+
 /// Puts files into a folder, to be made a disc.
-fn folder(files: &Files, parts: &[(&str, &str)]) -> PathBuf {
-    let folder = files.dir.path().join("parts");
+fn folder(files: &Files, label: &str, parts: &[(&str, &str)]) -> PathBuf {
+    let folder = files.dir.path().join(label);
     for (name, text) in parts {
         let path = folder.join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
@@ -70,7 +78,7 @@ fn run(program: &str, args: &[&str]) {
 
 /// A disc as clouds make it.
 fn disc(files: &Files, label: &str, parts: &[(&str, &str)], names: &[&str]) -> PathBuf {
-    let (disc, folder) = (files.dir.path().join("seed.iso"), folder(files, parts));
+    let (disc, folder) = (files.dir.path().join(format!("{label}.iso")), folder(files, label, parts));
     let (out, folder) = (disc.display().to_string(), folder.display().to_string());
     run("genisoimage", &[&["-quiet", "-o", &out, "-volid", label], names, &[&folder]].concat());
     disc
@@ -78,10 +86,16 @@ fn disc(files: &Files, label: &str, parts: &[(&str, &str)], names: &[&str]) -> P
 
 /// A FAT volume as `cloud-localds` makes it.
 fn fat(files: &Files, label: &str, parts: &[(&str, &str)]) -> PathBuf {
-    let disk = files.put("seed.img", &vec![0; 4 << 20]);
+    sized_fat(files, label, parts, 4 << 20)
+}
+
+fn sized_fat(files: &Files, label: &str, parts: &[(&str, &str)], size: u64) -> PathBuf {
+    let disk = files.put("seed.img", &[]);
+    let sparse = fs::OpenOptions::new().write(true).open(&disk).and_then(|file| file.set_len(size));
+    sparse.expect("it is sized");
     let image = disk.display().to_string();
     run("mkfs.vfat", &["-n", label, &image]);
-    let folder = folder(files, parts);
+    let folder = folder(files, label, parts);
     for part in fs::read_dir(folder).expect("it is there") {
         let part = part.expect("it is there").path().display().to_string();
         run("mcopy", &["-s", "-i", &image, &part, "::"]);
@@ -90,8 +104,12 @@ fn fat(files: &Files, label: &str, parts: &[(&str, &str)]) -> PathBuf {
 }
 
 fn seed(path: &Path, device: &str) -> [String; 4] {
-    let drive = format!("if=none,id=seed,format=raw,readonly=on,file={}", path.display());
-    ["-drive".into(), drive, "-device".into(), format!("{device},drive=seed")]
+    named_seed("seed", path, device)
+}
+
+fn named_seed(id: &str, path: &Path, device: &str) -> [String; 4] {
+    let drive = format!("if=none,id={id},format=raw,readonly=on,file={}", path.display());
+    ["-drive".into(), drive, "-device".into(), format!("{device},drive={id}")]
 }
 
 /// By its own name, and by where distributions put it.
@@ -121,13 +139,6 @@ fn disks(doors: &mut Doors) {
             says_all(&machine.says(GOOD_END), told_of);
         }
     };
-    const DRIVE: [&str; 5] = [
-        "hostname=sun.novalocal (config drive)",
-        "ip=10.0.2.89/24,10.0.2.2 (config drive)",
-        "user-data (config drive): arguments: 1",
-        "network: 10.0.2.89/24",
-        "app.wasm\0from-drive\0",
-    ];
     for (name, names) in
         [("joliet", &["-joliet"][..]), ("rock_ridge", &["-rock"]), ("both", &["-joliet", "-rock"])]
     {
@@ -172,7 +183,12 @@ fn disks(doors: &mut Doors) {
             let machine =
                 Machine::new(&files, "q35", "128M", uefi).disk(&disk, &["virtio-blk-pci,drive=disk"]);
             let machine = machine.with(&CARD).with(&seed.each_ref().map(String::as_str));
-            says_all(&machine.says(GOOD_END), &TOLD);
+            let said = machine.says(GOOD_END);
+            says_all(&said, &TOLD);
+            assert!(
+                !said.contains("a second disk"),
+                "the firmware has it as well, and it counts once:\n{said}"
+            );
         });
     }
     doors.opens("settings_refused_disk", no_disc(), || {
@@ -192,8 +208,71 @@ fn disks(doors: &mut Doors) {
     });
 }
 
+/// Disks that the kernel has no driver for: a loader has its firmware read them. And SMBIOS, where only UEFI knows it.
+fn by_firmware(doors: &mut Doors, firmware: &str, lack: Option<&'static str>) {
+    let uefi = firmware == "ovmf";
+    let no_disc = lack.or_else(|| lacks("genisoimage", "no genisoimage"));
+    let no_fat = lack
+        .or_else(|| lacks("mkfs.vfat", "no mkfs.vfat (dosfstools)"))
+        .or_else(|| lacks("mcopy", "no mcopy (mtools)"));
+    let mut door =
+        |name: &str, lack, kind: &'static str, config: &'static str, try_it: fn(&Files, Machine)| {
+            doors.opens(format!("settings_by_{firmware}_{name}"), lack, move || {
+                let files = Files::new();
+                let cmdline = format!("lunette.log=info lunette.config={config}");
+                let disk = files.put("disk", &files.disk(&cmdline, Some(&told(NETWORK))));
+                let machine = Machine::new(&files, kind, "128M", uefi).with(&CARD);
+                try_it(&files, machine.disk(&disk, &["virtio-blk-pci,drive=disk,bootindex=0"]));
+            });
+        };
+    const TABLE: [&str; 2] = ["-smbios", "type=11,value=lunette.env.TABLE=there"];
+    fn says_by_firmware(machine: Machine, words: &[&str]) -> String {
+        let said = machine.says(GOOD_END);
+        for words in words {
+            let words = words.replace(" disk)", " disk, by the firmware)");
+            says_all(&said, &[&words.replace("(config drive)", "(config drive, by the firmware)")]);
+        }
+        said
+    }
+    // As Proxmox VE starts it: booting in strict order from a list in which the CD of cloud-init is not; and a drive without a disc.
+    door("ide_cd", no_disc, "pc", "auto", |files, machine| {
+        let seed = seed(&disc(files, "cidata", &CIDATA, &["-joliet", "-rock"]), "ide-cd");
+        let machine = machine
+            .with(&["-device", "ide-cd,bus=ide.0"])
+            .with(&seed.each_ref().map(String::as_str))
+            .with(&["-boot", "strict=on"]);
+        let machine = machine.with(&TABLE);
+        says_all(&says_by_firmware(machine, &TOLD), &["env.TABLE (SMBIOS)", "TABLE=there\0"]);
+    });
+    // Entry points of both versions: QEMU's is of 2 unless it is told.
+    door("ahci_cds", no_disc, "q35,smbios-entry-point-type=64", "smbios,disk", |files, machine| {
+        let first = disc(files, "config-2", &CONFIG_2, &["-J", "-r"]);
+        let second = disc(files, "cidata", &CIDATA, &["-joliet"]);
+        let [first, second] = [("one", first), ("two", second)].map(|(id, disc)| {
+            named_seed(id, &disc, &format!("ide-cd,bus=ide.{}", if id == "one" { 1 } else { 2 }))
+        });
+        let machine = machine.with(&TABLE).with(&first.each_ref().map(String::as_str));
+        let said = says_by_firmware(machine.with(&second.each_ref().map(String::as_str)), &DRIVE);
+        let note = "a second disk with settings is left alone (NoCloud disk, by the firmware), the first counts (config drive";
+        says_all(&said, &[note, "env.TABLE (SMBIOS)"]);
+    });
+    door("scsi_cd", no_disc, "q35", "disk", |files, machine| {
+        let seed = seed(&disc(files, "cidata", &CIDATA, &["-joliet"]), "scsi-cd");
+        let machine =
+            machine.with(&["-device", "virtio-scsi-pci"]).with(&seed.each_ref().map(String::as_str));
+        says_by_firmware(machine, &TOLD);
+    });
+    // Much larger than what is copied of it.
+    door("nvme_fat", no_fat, "q35", "disk", |files, machine| {
+        let seed = seed(&sized_fat(files, "config-2", &CONFIG_2, 64 << 20), "nvme,serial=1");
+        says_by_firmware(machine.with(&seed.each_ref().map(String::as_str)), &DRIVE);
+    });
+}
+
 pub(crate) fn doors(doors: &mut Doors) {
     disks(doors);
+    by_firmware(doors, "seabios", cannot_boot());
+    by_firmware(doors, "ovmf", no_ovmf());
     doors.opens("settings_by_fw_cfg_and_smbios", cannot_boot(), || {
         let files = Files::new();
         let data = files.put(

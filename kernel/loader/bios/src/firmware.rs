@@ -163,41 +163,72 @@ pub(crate) fn memory(regions: &mut [Region; MOST_REGIONS]) -> usize {
 pub(crate) struct Disk {
     drive: u32,
     sector: u64,
+    /// As far as the BIOS knows; SeaBIOS knows it of no CD, and says that there is no end.
+    pub(crate) length: u64,
 }
 
 impl Disk {
+    /// The one that was booted, which is there.
     pub(crate) fn new(drive: u32) -> Self {
+        Self::described(drive).unwrap_or(Self { drive, sector: 512, length: u64::MAX })
+    }
+
+    /// Another one, if the extensions have it.
+    pub(crate) fn known(drive: u32) -> Option<Self> {
+        const PACKETS: u32 = 1;
+        let mut registers = Registers { eax: 0x4100, ebx: 0x55aa, edx: drive, ..Registers::default() };
+        let known = registers.call(0x13);
+        (known && registers.ebx & 0xffff == 0xaa55 && registers.ecx & PACKETS != 0)
+            .then(|| Self::described(drive))?
+    }
+
+    fn described(drive: u32) -> Option<Self> {
         const PARAMETERS: usize = 30;
         // SAFETY: free by layout.ld; borrowed only here, and not while the BIOS writes it.
-        let sector = unsafe {
+        let parameters = unsafe {
             low(SCRATCH, PARAMETERS).fill(0);
             low(SCRATCH, 1)[0] = PARAMETERS as u8;
             let esi = SCRATCH as u32;
             let mut registers = Registers { eax: 0x4800, edx: drive, esi, ..Registers::default() };
             let known = registers.call(0x13);
-            let bytes = low(SCRATCH + 24, 2);
-            if known { u64::from(u16::from_le_bytes([bytes[0], bytes[1]])) } else { 0 }
+            known.then(|| &*low(SCRATCH, PARAMETERS))?
         };
-        Self { drive, sector: if matches!(sector, 512 | 1024 | 2048 | 4096) { sector } else { 512 } }
+        let sectors = u64::from_le_bytes(*parameters[16..].first_chunk()?);
+        let sector = u64::from(u16::from_le_bytes(*parameters[24..].first_chunk()?));
+        let length = sectors.saturating_mul(sector);
+        matches!(sector, 512 | 1024 | 2048 | 4096).then_some(Self { drive, sector, length })
     }
 
-    /// Reads so many bytes from an offset on, whatever the sectors are, and shows them piece by piece with their
-    /// distance from the first.
-    pub(crate) fn read(&self, what: &str, offset: u64, length: u64, mut take: impl FnMut(u64, &[u8])) {
+    /// Reads so many bytes from an offset on, or says why nothing is booted.
+    pub(crate) fn read(&self, what: &str, offset: u64, length: u64, take: impl FnMut(u64, &[u8])) {
+        if let Err(at) = self.pieces(offset, length, take) {
+            refuse(format_args!("this disk can't be read: {what}, at byte {at}"));
+        }
+    }
+
+    /// Reads so many bytes from an offset on, whatever the sectors are, and shows them piece by piece with their distance from the
+    /// first. The error is where it ended.
+    pub(crate) fn pieces(
+        &self,
+        offset: u64,
+        length: u64,
+        mut take: impl FnMut(u64, &[u8]),
+    ) -> Result<(), u64> {
         let mut done = 0;
         while done < length {
-            let at = offset + done;
+            let at = offset.saturating_add(done);
             let skip = at % self.sector;
             let wanted = (skip + (length - done)).min(BUFFER_BYTES as u64);
             let sectors = wanted.div_ceil(self.sector);
             if !self.sectors(at / self.sector, sectors as u16) {
-                refuse(format_args!("this disk can't be read: {what}, at byte {at}"));
+                return Err(at);
             }
             // SAFETY: free by layout.ld; the BIOS has written it, and is done.
             let read = unsafe { &low(BUFFER, BUFFER_BYTES)[skip as usize..wanted as usize] };
             take(done, read);
             done += wanted - skip;
         }
+        Ok(())
     }
 
     /// Reads whole sectors into the buffer; three times, for that is what floppies wanted and some controllers do.

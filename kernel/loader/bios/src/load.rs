@@ -2,13 +2,18 @@
 
 use core::ops::Range;
 
+use lunette_config::Wanted;
 use lunette_loader::{
     REACH, elf, highest,
     params::{self, Params},
     record::{BYTES, LONGEST_CMDLINE, Part, Record, Sum},
+    without, words,
 };
 
-use crate::firmware::{CMDLINE, Disk, MOST_REGIONS, PARAMS, RECORD, Region, low, memory, refuse};
+use crate::{
+    disks,
+    firmware::{CMDLINE, Disk, MOST_REGIONS, PARAMS, RECORD, Region, low, memory, refuse},
+};
 
 /// Below this the BIOS has its own, and we.
 const LOW: u64 = 1 << 20;
@@ -32,16 +37,19 @@ pub(crate) extern "C" fn main(drive: u32) -> ! {
     let disk = Disk::new(drive);
     let kernel = load_kernel(&disk, &record.kernel, regions);
     let bundle = load_bundle(&disk, &record.bundle, regions, &kernel.extent());
-    load_cmdline(&disk, &record.cmdline);
+    let cmdline = load_cmdline(&disk, &record.cmdline);
+    let copies = settings(cmdline, regions, &kernel.extent(), &(bundle..bundle + record.bundle.length));
 
     // SAFETY: free by layout.ld; borrowed only here.
     let page: &mut [u8; params::BYTES] =
         unsafe { low(PARAMS, params::BYTES) }.first_chunk_mut().unwrap_or_else(|| refuse(format_args!("")));
     let mut params = Params::new(page);
     for region in regions {
-        params.region(region.range(), region.usable);
+        for range in without(&region.range(), &copies).into_iter().filter(|range| !range.is_empty()) {
+            params.region(range, region.usable);
+        }
     }
-    params.cmdline(CMDLINE as u64, record.cmdline.length);
+    params.cmdline(CMDLINE as u64, words::end(cmdline) as u64);
     params.bundle(bundle, record.bundle.length);
     // SAFETY: the kernel's 64-bit entry wants just this: long mode, all below 4 GiB mapped at its own address, RSI.
     unsafe {
@@ -65,7 +73,20 @@ fn a20_is_open() -> bool {
     })
 }
 
-fn is_usable(regions: &[Region], range: &Range<u64>) -> bool {
+/// Tells the kernel where the settings are that it asks for and can't find by itself, and gives back what it must not use for that.
+fn settings(cmdline: &mut [u8], regions: &[Region], kernel: &Range<u64>, bundle: &Range<u64>) -> Range<u64> {
+    if !Wanted::of(cmdline).disk {
+        return 0..0;
+    }
+    let Some(copies) = disks::copy(regions, kernel, bundle) else { return 0..0 };
+    const WORD: &str = "lunette.disks";
+    if !words::has(cmdline, WORD) && !words::append(cmdline, WORD, copies.start) {
+        refuse(format_args!("the command line is too long for {WORD}; help: shorten it by 40 bytes"));
+    }
+    copies
+}
+
+pub(crate) fn is_usable(regions: &[Region], range: &Range<u64>) -> bool {
     // Maps may have one range of memory in pieces.
     let mut at = range.start;
     while at < range.end {
@@ -82,7 +103,7 @@ fn is_usable(regions: &[Region], range: &Range<u64>) -> bool {
 ///
 /// # Safety
 /// It is RAM that nobody else has borrowed.
-unsafe fn ram(at: u64, length: usize) -> &'static mut [u8] {
+pub(crate) unsafe fn ram(at: u64, length: usize) -> &'static mut [u8] {
     // SAFETY: the caller's; the first 4 GiB are mapped.
     unsafe { core::slice::from_raw_parts_mut(core::ptr::with_exposed_provenance_mut(at as usize), length) }
 }
@@ -142,7 +163,8 @@ fn load_bundle(disk: &Disk, part: &Part, regions: &[Region], kernel: &Range<u64>
     place
 }
 
-fn load_cmdline(disk: &Disk, part: &Part) {
+/// The command line, with room behind it.
+fn load_cmdline(disk: &Disk, part: &Part) -> &'static mut [u8] {
     // SAFETY: free by layout.ld; borrowed only here.
     let to = unsafe { low(CMDLINE, LONGEST_CMDLINE as usize + 1) };
     to.fill(0);
@@ -154,4 +176,5 @@ fn load_cmdline(disk: &Disk, part: &Part) {
     if !sum.fits(part) {
         refuse(format_args!("this disk is damaged: the command line does not sum up"));
     }
+    to
 }

@@ -3,11 +3,19 @@
 //!
 //! Promises: it needs INT 13h's extensions, a memory map (INT 15h, E820), and a 64-bit processor, and says on the screen and
 //! on COM1 which is missing, or what is damaged; nothing that the disk or the BIOS says makes it write over itself, the
-//! BIOS, or outside of memory. Does not: know file systems, use more of the disk than it is told, come back.
+//! BIOS, or outside of memory. Does not: know file systems, use more of the disk than it is told, or any other disk, unless its
+//! command line asks for settings from disks ([`disks`]), come back.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod disks;
+#[cfg(target_os = "none")]
 mod firmware;
+#[cfg(target_os = "none")]
+mod heap;
 #[cfg(target_os = "none")]
 mod load;
 

@@ -8,7 +8,7 @@ use core::{
 
 use lunette_loader::{FAREWELL, highest};
 use uefi::{
-    CStr16,
+    CStr16, Guid,
     boot::{self, AllocateType, MemoryType, PAGE_SIZE, ScopedProtocol},
     mem::memory_map::{MemoryMap, MemoryMapOwned},
     proto::media::{
@@ -93,11 +93,21 @@ pub(crate) fn range(entry: &boot::MemoryDescriptor) -> Range<u64> {
 
 /// Whole pages, as high as can be reached, that are not where the kernel is to be.
 pub(crate) fn allocate(what: &str, length: u64, kernel: &Range<u64>) -> &'static mut [u8] {
+    allocate_as(MemoryType::LOADER_DATA, what, length, kernel)
+}
+
+/// The same, and the kernel is not told that it may use them: of a type that is not given up, as Linux' own stub has what has to
+/// outlive it.
+pub(crate) fn allocate_kept(what: &str, length: u64, kernel: &Range<u64>) -> &'static mut [u8] {
+    allocate_as(MemoryType::ACPI_RECLAIM, what, length, kernel)
+}
+
+fn allocate_as(kind: MemoryType, what: &str, length: u64, kernel: &Range<u64>) -> &'static mut [u8] {
     let map = map();
     let free = map.entries().filter(|entry| entry.ty == MemoryType::CONVENTIONAL).map(range);
     let at = highest(free, length, kernel).filter(|at| {
         let pages = length.div_ceil(PAGE_SIZE as u64) as usize;
-        boot::allocate_pages(AllocateType::Address(*at), MemoryType::LOADER_DATA, pages).is_ok()
+        boot::allocate_pages(AllocateType::Address(*at), kind, pages).is_ok()
     });
     let Some(at) = at else {
         refuse(format_args!("not enough memory for {what}, {length} bytes; help: give the VM more"))
@@ -112,10 +122,19 @@ pub(crate) fn allocate(what: &str, length: u64, kernel: &Range<u64>) -> &'static
 
 /// Where ACPI's tables begin, 0 if the firmware has none.
 pub(crate) fn rsdp() -> u64 {
-    system::with_config_table(|table| {
-        let find = |guid| table.iter().find(|entry| entry.guid == guid);
-        let entry = find(ConfigTableEntry::ACPI2_GUID).or_else(|| find(ConfigTableEntry::ACPI_GUID));
-        entry.map_or(0, |entry| entry.address.addr() as u64)
+    table([ConfigTableEntry::ACPI2_GUID, ConfigTableEntry::ACPI_GUID]).unwrap_or(0)
+}
+
+/// Where SMBIOS' entry point is, that of version 3 before that of 2.
+pub(crate) fn smbios() -> Option<u64> {
+    table([ConfigTableEntry::SMBIOS3_GUID, ConfigTableEntry::SMBIOS_GUID])
+}
+
+/// The first of these tables that the firmware has.
+fn table(guids: [Guid; 2]) -> Option<u64> {
+    system::with_config_table(|all| {
+        let entry = guids.iter().find_map(|guid| all.iter().find(|entry| entry.guid == *guid));
+        entry.map(|entry| entry.address.addr() as u64)
     })
 }
 

@@ -2,15 +2,18 @@
 
 use core::ops::Range;
 
+use lunette_config::Wanted;
 use lunette_loader::{
     elf::{self, Kernel},
     params::{self, Params},
     record::{self, LONGEST_CMDLINE, Part, Record, Sum},
+    words,
 };
 use uefi::{Status, boot, mem::memory_map::MemoryMap};
 
 use crate::{
-    firmware::{Volume, allocate, can_be_taken, is_given_up, map, range, read, refuse, rsdp},
+    disks,
+    firmware::{Volume, allocate, can_be_taken, is_given_up, map, range, read, refuse, rsdp, smbios},
     leave::{Leave, Move},
 };
 
@@ -31,6 +34,9 @@ fn main() -> Status {
     let kernel = Kernel::parse(&head[..known], record.kernel.length)
         .unwrap_or_else(|why| refuse(format_args!("{why}")));
     let extent = kernel.extent();
+    let cmdline = cmdline(&mut volume, &record.cmdline, &extent);
+    settings(cmdline, &extent);
+    // Not before: drivers that have just begun may have taken memory.
     can_lie_there(&extent);
     let _ = file.set_position(0);
     let image = whole(&mut file, "the kernel", &record.kernel, &extent);
@@ -38,7 +44,6 @@ fn main() -> Status {
     let bundle = whole(&mut file, "the bundle", &record.bundle, &extent);
 
     let leave = Leave::new(&extent);
-    let cmdline = cmdline(&mut volume, &record.cmdline, &extent);
     let page = allocate("boot_params", params::BYTES as u64, &extent);
     let Some(page) = page.first_chunk_mut() else { unreachable!("it is that long") };
     let at = page.as_ptr().addr() as u64;
@@ -132,18 +137,33 @@ fn cmdline(volume: &mut Volume, part: &Part, extent: &Range<u64>) -> &'static mu
     bytes
 }
 
+/// Tells the kernel where the settings are that it asks for and can't find by itself.
+fn settings(cmdline: &mut [u8], kernel: &Range<u64>) {
+    let wanted = Wanted::of(cmdline);
+    let mut tell = |word, at| {
+        if !words::has(cmdline, word) && !words::append(cmdline, word, at) {
+            refuse(format_args!("the command line is too long for {word}; help: shorten it by 40 bytes"));
+        }
+    };
+    if wanted.smbios
+        && let Some(at) = smbios()
+    {
+        tell("lunette.smbios", at);
+    }
+    if wanted.disk
+        && let Some(at) = disks::copy(kernel)
+    {
+        tell("lunette.disks", at);
+    }
+}
+
 /// Tells who measures boot (`lunette.marks`) when the firmware was left.
 fn mark(cmdline: &mut [u8]) {
-    let end = cmdline.iter().position(|byte| *byte == 0).unwrap_or(cmdline.len());
-    let wanted = cmdline[..end].split(u8::is_ascii_whitespace).any(|word| word == b"lunette.marks");
-    const WORD: &[u8] = b" lunette.left=0x";
-    if !wanted || end + WORD.len() + 17 > cmdline.len() {
-        return;
-    }
-    cmdline[end..][..WORD.len()].copy_from_slice(WORD);
-    // SAFETY: reading the time stamp counter has no effect.
-    let now = unsafe { core::arch::x86_64::_rdtsc() };
-    for (index, digit) in cmdline[end + WORD.len()..][..16].iter_mut().enumerate() {
-        *digit = b"0123456789abcdef"[(now >> (60 - 4 * index) & 15) as usize];
+    let line = &cmdline[..words::end(cmdline)];
+    if line.split(u8::is_ascii_whitespace).any(|word| word == b"lunette.marks") {
+        // SAFETY: reading the time stamp counter has no effect.
+        let now = unsafe { core::arch::x86_64::_rdtsc() };
+        // Without room there is no mark.
+        words::append(cmdline, "lunette.left", now);
     }
 }
