@@ -1,6 +1,5 @@
 //! What the two loaders for disks share with each other, and with who makes the disks (tools/disk): the record that
-//! says what is where ([`record`]), the kernel's segments ([`elf`]), and what the kernel is handed ([`params`], [`words`]); and what a
-//! heap has to know ([`space`]).
+//! says what is where ([`record`]), the kernel's segments ([`elf`]), and what the kernel is handed ([`params`], [`words`]).
 //!
 //! Promises: `no_std`, no allocation; what is read from a disk is looked at before it is believed; a sum that is wrong is told
 //! in words. Does not: read disks, print, or touch memory; `bios/` and `uefi/` do.
@@ -10,7 +9,6 @@
 pub mod elf;
 pub mod params;
 pub mod record;
-pub mod space;
 pub mod words;
 
 use core::ops::Range;

@@ -33,6 +33,8 @@ pub(crate) fn copy(regions: &[Region], kernel: &Range<u64>, taken: &Range<u64>) 
             "this firmware leaves too little low memory to look for disks with settings; help: leave `disk` out of lunette.config"
         ));
     }
+    // SAFETY: it is memory, as was just seen; settings are looked for once.
+    unsafe { heap::open() };
     let usable = regions.iter().filter(|region| region.usable);
     let below = usable.map(|region| without(&region.range(), &(taken.start..u64::MAX))[0].clone());
     let room = highest(below, MOST as u64, kernel).filter(|at| is_usable(regions, &(*at..at + MOST as u64)));
