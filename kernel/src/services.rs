@@ -139,6 +139,7 @@ pub struct KernelHost;
 
 impl Host for KernelHost {
     fn park(&mut self, idle: bool, until: Option<Nanos>) -> ControlFlow<()> {
+        apic::steady();
         if look(!idle) || !idle {
             return stop_twice();
         }
